@@ -1,0 +1,135 @@
+"""One number for several seeds, and the interval that says how far it can be trusted."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from autorl.analysis.checks import check_level, finite_vector
+
+Statistic = Literal["mean", "median", "iqm"]
+
+# All three are trimmed means: they differ in how many scores each tail of n loses.
+_TRIMMED: Final[Mapping[Statistic, Callable[[int], int]]] = {
+    "mean": lambda n: 0,
+    "iqm": lambda n: n // 4,
+    "median": lambda n: (n - 1) // 2,
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with a confidence interval.
+
+    Attributes:
+        value: The point estimate, in the unit of the scores; NaN where there is none (no run of
+            the trial has finished).
+        low: Lower end of the interval; NaN where the data cannot support one (one seed).
+        high: Upper end of the interval; NaN exactly when ``low`` is.
+        level: Nominal two-sided coverage of the interval, in (0, 1).
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+def aggregate(scores: npt.ArrayLike, statistic: Statistic) -> float:
+    """Reduce the scores of several seeds to one number.
+
+    Args:
+        scores: Shape ``(n,)``, one finite score for each seed.
+        statistic: ``mean``; ``median``; or ``iqm``, the interquartile mean of Agarwal et al.
+            (2021, arXiv 2108.13264, section 4.3): drop the lowest and the highest
+            floor(n / 4) scores and average the rest, as rliable does. For n <= 3 nothing is
+            dropped and it is the mean.
+
+    Returns:
+        The aggregate, in the unit of the scores.
+
+    Raises:
+        ValueError: If there is no score, a score is not finite, or the statistic is unknown.
+    """
+    return _trimmed_mean(np.sort(finite_vector("scores", scores)), statistic)
+
+
+def estimate(scores: npt.ArrayLike, statistic: Statistic = "mean", level: float = 0.95) -> Estimate:
+    """Estimate what a configuration scores on a fresh seed, from the seeds it was trained on.
+
+    The interval covers chance between seeds and nothing else: scores that chose the configuration
+    are biased however narrow it is. It depends on the statistic:
+
+    - ``mean``: Student's t with n - 1 degrees of freedom.
+    - ``iqm``: Tukey and McLaughlin (1963, Sankhya A 25, 331-352; Wilcox, Introduction to Robust
+      Estimation and Hypothesis Testing, section 4.3): Student's t with h - 1 degrees of freedom
+      and the standard error sqrt(SSD / (h (h - 1))), where h = n - 2 floor(n / 4) scores are
+      kept and SSD is the winsorized sum of squared deviations. Wilcox replaces h by n / 2 there,
+      which is the same for n divisible by 4; h makes it Student's t where the IQM is the mean.
+    - ``median``: the order statistics x[r] and x[n + 1 - r] with the greatest r for which
+      P(Binomial(n, 1/2) < r) <= (1 - level) / 2 (David and Nagaraja, Order Statistics, section
+      7.1). It needs no assumption and covers at least ``level``; below 6 seeds no pair reaches
+      95 % and both ends are NaN.
+
+    Scores that agree give an interval of no width, and so does the IQM once the scores that it
+    keeps agree. Read it as "these seeds showed no spread", not as certainty: ten seeds at
+    CartPole's ceiling of 500 are what one would see one time in 20 if 26 % of all seeds failed
+    (0.74^10 = 0.05). No method can do better without knowing how low a score may fall. For the
+    same reason t intervals are too short when a minority of seeds fails: nominal 95 % intervals
+    cover 73 to 76 % at 3 to 5 seeds and 93 % at 10 for the mean of a half-and-half 0/500
+    mixture, and 49 % (n=4), 62 % (n=5), 71 % (n=8) and 89 % (n=10) for its IQM; on normal
+    scores the mean covers 95 % and the IQM 93.6 to 94.9 % at 3 to 20 seeds (simulated).
+
+    Args:
+        scores: Shape ``(n,)``, one finite score for each seed.
+        statistic: What to estimate, see :func:`aggregate`.
+        level: Two-sided confidence level, in (0, 1).
+
+    Returns:
+        The estimate, in the unit of the scores. The ends are NaN for one seed, and for the
+        median of too few seeds for ``level``.
+
+    Raises:
+        ValueError: If there is no score, a score is not finite, the statistic is unknown, or
+            ``level`` is not in (0, 1).
+    """
+    check_level(level)
+    ordered = np.sort(finite_vector("scores", scores))
+    value = _trimmed_mean(ordered, statistic)
+    if statistic == "median":
+        low, high = _order_statistic_interval(ordered, level)
+    else:
+        half = _half_width(ordered, _TRIMMED[statistic](ordered.size), level)
+        low, high = value - half, value + half
+    return Estimate(value, low, high, level)
+
+
+def _trimmed_mean(ordered: npt.NDArray[np.float64], statistic: Statistic) -> float:
+    if statistic not in _TRIMMED:
+        raise ValueError(f"statistic: {statistic!r}; expected one of {', '.join(_TRIMMED)}")
+    cut = _TRIMMED[statistic](ordered.size)
+    return float(np.mean(ordered[cut : ordered.size - cut]))
+
+
+def _half_width(ordered: npt.NDArray[np.float64], cut: int, level: float) -> float:
+    """Tukey and McLaughlin's half-width; Student's where ``cut`` is 0."""
+    kept = ordered.size - 2 * cut
+    if kept < 2:
+        return float("nan")
+    winsorized = np.clip(ordered, ordered[cut], ordered[-1 - cut])
+    squares = np.sum((winsorized - np.mean(winsorized)) ** 2)
+    standard_error = np.sqrt(squares / (kept * (kept - 1)))
+    return float(special.stdtrit(kept - 1, (1.0 + level) / 2.0) * standard_error)
+
+
+def _order_statistic_interval(
+    ordered: npt.NDArray[np.float64], level: float
+) -> tuple[float, float]:
+    n = ordered.size
+    rank = int(np.count_nonzero(special.bdtr(np.arange(n), n, 0.5) <= (1.0 - level) / 2.0))
+    if rank == 0:
+        return float("nan"), float("nan")
+    return float(ordered[rank - 1]), float(ordered[n - rank])

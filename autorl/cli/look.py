@@ -1,0 +1,194 @@
+"""Commands that look at studies: status, best, trials, report, dashboard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autorl.cli.output import Format, FormatOption, StorageOption, StudyArgument, console, default_storage, emit, find_study
+from autorl.errors import AutorlError
+
+
+def status(study: StudyArgument = None, storage: StorageOption = None, format: FormatOption = Format.table) -> None:
+    """Say how far studies have got: all of them, or one."""
+    from rich.table import Table
+
+    from autorl.ledger.reader import Reader
+    from autorl.report.findings import gather
+    from autorl.report.words import number
+
+    name, url = find_study(study, storage) if study else (None, default_storage(storage))
+    rows: list[dict[str, Any]] = []
+    with Reader(url) as reader:
+        for record in [reader.study(name)] if name else reader.studies():
+            found = gather(reader, record.name)
+            spent = found.spent
+            running = sum(run.state == "running" for runs in found.runs.values() for run in runs)
+            rows.append(
+                {
+                    "study": record.name,
+                    "state": record.state if record.state == "finished" else f"{record.state}, {'running' if record.live else 'stopped'}",
+                    "trials": sum(t.state != "running" for t in found.trials),
+                    "of": record.spec.budget.trials,
+                    "running": running if record.live else 0,
+                    "failed": len(found.failed),
+                    "env_steps": int(sum(s["env_steps"] for s in spent.values())),
+                    "incumbent": found.incumbent.number if found.incumbent else None,
+                    "value": found.incumbent.value if found.incumbent else None,
+                }
+            )
+    if format is not Format.table:
+        emit(rows, format)
+        return
+    table = Table(box=None, header_style="dim")
+    for column in ("study", "state", "trials", "runs training", "runs failed", "environment steps", "best trial", "its tuning score"):
+        table.add_column(column, justify="left" if column in ("study", "state") else "right")
+    for row in rows:
+        best = "–" if row["incumbent"] is None else str(row["incumbent"])
+        trials = f"{row['trials']} of {row['of']}"
+        table.add_row(row["study"], row["state"], trials, str(row["running"]), str(row["failed"]), f"{row['env_steps']:,}", best, number(row["value"]))
+    console().print(table)
+
+
+def best(study: StudyArgument = None, storage: StorageOption = None, format: FormatOption = Format.table) -> None:
+    """Print the best configuration: the winner, or the incumbent while the study is not finished."""
+    from rich.table import Table
+
+    from autorl.ledger.reader import Reader
+    from autorl.report.findings import gather
+    from autorl.report.words import headline_lines, number, setting
+
+    name, url = find_study(study, storage)
+    with Reader(url) as reader:
+        found = gather(reader, name)
+    trial = found.winner or found.incumbent
+    if trial is None:
+        raise AutorlError(f"no trial of '{name}' has finished yet; see: autorl status {name}")
+    if format is not Format.table:
+        data = {"study": name, "trial": trial.number, "final": found.winner is not None, "tuning_value": trial.value}
+        data |= {"test_value": found.value(trial.number, "test"), "params": dict(trial.config.values)}
+        emit(data if format is not Format.csv else {**{k: v for k, v in data.items() if k != "params"}, **trial.config.values}, format)
+        return
+    out = console()
+    kind = "winner" if found.winner else "incumbent (the study is not finished)"
+    out.print(f"[bold]{name}[/bold]: trial {trial.number}, the {kind}; {found.objective} {number(trial.value)} on the tuning seeds")
+    for what, value, between in headline_lines(found):
+        out.print(f"  {what} on test seeds: [bold]{value}[/bold] [dim]{between}[/dim]")
+    table = Table(box=None, show_header=False)
+    for key, value in trial.config.values.items():
+        table.add_row(key, setting(value))
+    out.print(table)
+
+
+def trials(
+    study: StudyArgument = None,
+    storage: StorageOption = None,
+    format: FormatOption = Format.table,
+    failed: Annotated[bool, typer.Option("--failed", help="Only trials with a failed run, with its error.")] = False,
+) -> None:
+    """List the trials, the best first, with their scores on each seed."""
+    from rich.table import Table
+
+    from autorl.ledger.reader import Reader
+    from autorl.report.findings import gather
+    from autorl.report.words import number, setting
+
+    name, url = find_study(study, storage)
+    with Reader(url) as reader:
+        found = gather(reader, name)
+    broken = {run.trial for run in found.failed}
+    listed = [*found.ranked, *(t for t in found.trials if t.value is None)]
+    rows: list[dict[str, Any]] = []
+    for trial in listed:
+        if failed and trial.number not in broken:
+            continue
+        scores = {f"tuning_{run.seed}": run.score for run in found.runs.get(trial.number, ()) if run.phase == "tuning"}
+        values = {"trial": trial.number, "origin": trial.origin, "state": trial.state, "value": trial.value}
+        rows.append({**values, "test": found.value(trial.number, "test"), **scores, **trial.config.values})
+    if format is not Format.table:
+        emit(rows, format)
+        return
+    out = console()
+    table = Table(box=None, header_style="dim")
+    for column in ("trial", "state", "tuning", "by seed", "test", "configuration"):
+        table.add_column(column, justify="right" if column in ("trial", "tuning", "test") else "left", overflow="fold")
+    for row in rows:
+        by_seed = " ".join(number(value, 3) for key, value in row.items() if key.startswith("tuning_"))
+        config = next(t for t in listed if t.number == row["trial"]).config.values
+        shown = ", ".join(f"{key} {setting(value)}" for key, value in config.items())
+        table.add_row(str(row["trial"]), row["state"], number(row["value"]), by_seed, number(row["test"]), f"[dim]{shown}[/dim]")
+    out.print(table)
+    if failed:
+        for run in found.failed:
+            out.print(f"\n[bold]trial {run.trial}, {run.phase} seed {run.seed}[/bold]: {run.error_class}")
+            out.print((run.error or "").rstrip(), markup=False, soft_wrap=True)
+
+
+def report(
+    study: StudyArgument = None,
+    storage: StorageOption = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file with figures instead.")] = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Report what a study found, and what it is worth."""
+    from autorl.ledger.reader import Reader
+    from autorl.report import text
+    from autorl.report.findings import gather
+
+    name, url = find_study(study, storage)
+    with Reader(url) as reader:
+        found = gather(reader, name)
+        if html is not None:
+            from autorl.report.html import page
+
+            write_atomically(html, page(found, reader))
+            console().print(f"Wrote {html}")
+            return
+    if format is not Format.table:
+        emit(found.to_dict(), format)
+        return
+    text.show(found, console())
+
+
+def dashboard(
+    storage: StorageOption = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
+) -> None:
+    """Look at studies in a browser. Only this machine can reach it (127.0.0.1)."""
+    import os
+    import subprocess
+    from importlib.util import find_spec
+
+    from autorl.shipped import folder
+
+    if find_spec("streamlit") is None:
+        raise AutorlError("the dashboard needs streamlit; run: pip install 'autorl[dashboard]'")
+    app = folder("dashboard") / "app.py"
+    flags = {
+        "server.address": "127.0.0.1",
+        "server.port": str(port),
+        "server.headless": str(headless).lower(),
+        "browser.gatherUsageStats": "false",
+        "client.showErrorDetails": "none",
+    }
+    command = [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{key}={value}" for key, value in flags.items())]
+    environment = {**os.environ, "AUTORL_STORAGE": default_storage(storage)}
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+def write_atomically(path: Path, content: str) -> None:
+    """Write a file so that it is whole or not there.
+
+    Raises:
+        AutorlError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise AutorlError(f"'{path}' cannot be written: {error.strerror}") from None

@@ -1,0 +1,98 @@
+"""What `autorl validate` shows: the resolved study, samples of its space, and its cost."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+from autorl.engine.conductor import default_recipe, workers
+from autorl.engine.progress import planned_runs
+from autorl.plugins import find
+from autorl.report.words import duration, setting
+from autorl.spec.space import Choice, Parameter, SearchSpace
+from autorl.spec.study import StudySpec
+from autorl.training.protocol import Backend, Job
+from autorl.trial import Recipe
+
+SAMPLES = 5
+PROBE_STEPS = 2_000
+
+
+def show(spec: StudySpec, console: Console) -> None:
+    """Print the preview of a checked study."""
+    import yaml
+
+    data = spec.model_dump(mode="json", exclude_none=True)
+    data.pop("search_space")
+    console.print(Syntax(yaml.safe_dump(data, sort_keys=False).rstrip(), "yaml", background_color="default"))
+    console.print()
+    if len(spec.space):
+        console.print(_samples(spec.space, spec.optimizer.seed))
+    console.print()
+    console.print(_cost(spec))
+
+
+def _samples(space: SearchSpace, seed: int) -> Table:
+    generator = np.random.default_rng(seed)
+    configs = [space.build(lambda parameter: _draw(parameter, generator)) for _ in range(SAMPLES)]
+    table = Table(title=f"{len(space)} parameters, and {SAMPLES} configurations drawn at random", title_justify="left", box=None, header_style="dim")
+    table.add_column("parameter")
+    for index in range(SAMPLES):
+        table.add_column(f"#{index + 1}", justify="right")
+    for parameter in space:
+        values = [setting(c.values[parameter.name]) if parameter.name in c.values else "–" for c in configs]
+        table.add_row(parameter.name, *values)
+    return table
+
+
+def _draw(parameter: Parameter, generator: np.random.Generator) -> object:
+    domain = parameter.domain
+    if isinstance(domain, Choice):
+        return domain.labels[int(generator.integers(len(domain.labels)))]
+    low, high = (np.log(domain.low), np.log(domain.high)) if domain.log else (domain.low, domain.high)
+    value = float(generator.uniform(low, high))
+    value = min(max(float(np.exp(value)) if domain.log else value, domain.low), domain.high)
+    if domain.step is not None:
+        value = domain.low + round((value - domain.low) / domain.step) * domain.step
+    return round(value) if domain.integer else value
+
+
+def _cost(spec: StudySpec) -> str:
+    plan = planned_runs(spec)
+    runs, steps = sum(plan.values()), sum(plan.values()) * spec.budget.steps_per_run
+    phases = ", ".join(f"{count} {phase}" for phase, count in plan.items() if count)
+    at_a_time = workers(spec)
+    seconds = _seconds_per_run(spec) * runs / at_a_time
+    return (
+        f"{runs} runs ({phases}) of {spec.budget.steps_per_run:,} steps: {steps:,} environment steps.\n"
+        f"About {duration(seconds)} with {at_a_time} at a time, going by the default configuration on this machine; "
+        f"others may train several times slower or faster."
+    )
+
+
+def _seconds_per_run(spec: StudySpec) -> float:
+    """Train the default configuration for a moment, and scale what it took to a full run."""
+    backend: Backend = find("autorl.backends", spec.algorithm.backend)()
+    recipe = default_recipe(spec, backend)
+    steps = min(PROBE_STEPS, recipe.env_steps)
+    with_one, reached = _probe(backend, replace(recipe, env_steps=steps, evaluation_points=1), spec)
+    with_two, _ = _probe(backend, replace(recipe, env_steps=steps, evaluation_points=2), spec)
+    evaluation = max(with_two - with_one, 0.0)
+    training = max(with_one - evaluation, 0.0)
+    return training * recipe.env_steps / max(reached, 1) + evaluation * recipe.evaluation_points
+
+
+def _probe(backend: Backend, recipe: Recipe, spec: StudySpec) -> tuple[float, int]:
+    with tempfile.TemporaryDirectory() as folder:
+        seed = spec.seeds.tuning[0]
+        job = Job(recipe, (seed,), recipe.env_steps, {seed: Path(folder) / "checkpoint.pt"}, 3600.0, spec.objective.metric)
+        started = time.monotonic()
+        (result,) = backend.train(job, lambda _seed, _point: None)
+        return time.monotonic() - started, result.env_steps

@@ -1,0 +1,1 @@
+"""Conduct a study: tune, choose the winner, test."""

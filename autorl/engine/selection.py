@@ -1,0 +1,41 @@
+"""Choose among trials by the data of the phases that may choose: tuning, then validation; never test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from autorl.analysis import aggregate
+from autorl.ledger.records import TrialRecord
+from autorl.spec.study import ObjectiveSpec
+
+
+def rank(trials: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
+    """Return the trials that have a value, the best first; of equals the earlier, so that the default wins its ties.
+
+    The first is the incumbent, and the same one that Optuna calls best.
+    """
+    sign = -1.0 if direction == "maximize" else 1.0
+    return sorted((t for t in trials if t.value is not None), key=lambda t: (sign * (t.value or 0.0), t.number))
+
+
+def choose(
+    candidates: Sequence[TrialRecord], scores: Mapping[int, Sequence[float]], seeds: Sequence[int], objective: ObjectiveSpec
+) -> int | None:
+    """Choose the winner.
+
+    Args:
+        candidates: trials in the order of their tuning value.
+        scores: trial → scores on the validation seeds; a trial with a failed run has fewer than there are seeds.
+        seeds: the validation seeds; without any, tuning data has chosen.
+        objective: what is better.
+
+    Returns:
+        The winner's number: the best by validation, of equals the better by tuning. None if no trial has finished.
+    """
+    if not candidates:
+        return None
+    whole = [trial for trial in candidates if len(scores[trial.number]) == len(seeds)]
+    if not seeds or not whole:
+        return candidates[0].number
+    sign = -1.0 if objective.direction == "maximize" else 1.0
+    return min(whole, key=lambda trial: sign * aggregate(list(scores[trial.number]), objective.over_seeds)).number

@@ -1,0 +1,33 @@
+"""Train in the engine's own process, one run after the other: for debugging, and where processes cannot be started."""
+
+from __future__ import annotations
+
+from autorl.execution import worker
+from autorl.execution.protocol import Ended, Event, Order, Progressed
+
+
+class InlineExecutor:
+    """Trains while `submit` is called. A crash of the environment is a crash of the engine."""
+
+    def __init__(self, workers: int, backend: str) -> None:
+        del workers, backend
+        self._events: list[Event] = []
+
+    @property
+    def free(self) -> int:
+        """One, unless what became of the last order has not been asked for yet."""
+        return 0 if self._events else 1
+
+    def submit(self, order: Order) -> None:
+        """Train the run to its end."""
+        worker.train(order, lambda _seed, point: self._events.append(Progressed(order.run, point)))
+        self._events.append(Ended(order.run, "returned"))
+
+    def poll(self, seconds: float) -> list[Event]:
+        """Return what happened since the last call; there is nothing to wait for."""
+        del seconds
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        """Do nothing: no run outlives `submit`."""

@@ -1,0 +1,168 @@
+"""The only reader of the ledger. It opens the database read-only, so looking at a study cannot harm it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+from sqlalchemy import Engine, Select, func, select
+
+from autorl.errors import StorageError, did_you_mean
+from autorl.ledger import tables
+from autorl.ledger.records import CurveRecord, RunRecord, StudyRecord, TrialRecord
+from autorl.spec.space import Configuration
+from autorl.spec.study import StudySpec
+from autorl.trial import Phase, Point, Recipe, Run
+
+LEASE_SECONDS = 30.0
+
+
+class Reader:
+    """Reads studies, trials, runs and curves.
+
+    Args:
+        url: the database.
+
+    Raises:
+        StorageError: there is no such database, or it holds no studies of autorl.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine: Engine = tables.open_for_reading(url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    def _rows(self, query: Select[Any]) -> Sequence[Any]:
+        from sqlalchemy.exc import DatabaseError
+
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(query).all()
+        except DatabaseError as error:
+            raise StorageError(f"{self.url}: not a database of autorl ({error.orig})") from None
+
+    def studies(self) -> list[StudyRecord]:
+        """Return all studies, the newest first."""
+        return [_study(row) for row in self._rows(select(tables.study).order_by(tables.study.c.created_at.desc()))]
+
+    def study(self, name: str) -> StudyRecord:
+        """Return one study.
+
+        Raises:
+            StorageError: the database holds no study of this name.
+        """
+        rows = self._rows(select(tables.study).where(tables.study.c.name == name))
+        if not rows:
+            known = [row.name for row in self._rows(select(tables.study.c.name))]
+            raise StorageError(f"{self.url} holds no study '{name}'{did_you_mean(name, known)}")
+        return _study(rows[0])
+
+    def trials(self, study: str, numbers: Iterable[int] | None = None) -> list[TrialRecord]:
+        """Return the trials of a study by number, all or some."""
+        query = _of(study, select(tables.trial)).order_by(tables.trial.c.number)
+        if numbers is not None:
+            query = query.where(tables.trial.c.number.in_(list(numbers)))
+        return [_trial(row) for row in self._rows(query)]
+
+    def runs(self, study: str, phase: Phase | None = None, trials: Iterable[int] | None = None) -> list[RunRecord]:
+        """Return the runs of a study by trial, phase and seed; of one phase or of some trials where asked."""
+        query = _of(study, select(tables.run, tables.trial.c.number), of_run=True)
+        if phase is not None:
+            query = query.where(tables.run.c.phase == phase)
+        if trials is not None:
+            query = query.where(tables.trial.c.number.in_(list(trials)))
+        return [_run(row) for row in self._rows(query.order_by(tables.trial.c.number, tables.run.c.phase, tables.run.c.seed))]
+
+    def curves(self, study: str, trials: Iterable[int], phase: Phase | None = None) -> list[CurveRecord]:
+        """Return the learning curves of some trials' runs."""
+        query = (
+            _of(study, select(tables.curve, tables.trial.c.number, tables.run.c.phase, tables.run.c.seed), of_run=True)
+            .join(tables.curve, tables.curve.c.run_id == tables.run.c.id)
+            .where(tables.trial.c.number.in_(list(trials)))
+            .order_by(tables.trial.c.number, tables.run.c.phase, tables.run.c.seed, tables.curve.c.first_point)
+        )
+        if phase is not None:
+            query = query.where(tables.run.c.phase == phase)
+        found: dict[Run, list[Point]] = {}
+        for row in self._rows(query):
+            found.setdefault(Run(row.number, row.phase, row.seed), []).extend(Point(**p) for p in json.loads(row.points))
+        return [CurveRecord(run, tuple(points)) for run, points in found.items()]
+
+    def counts(self, study: str) -> dict[tuple[Phase, str], tuple[int, int]]:
+        """Return (phase, state) → (runs, environment steps), counted by the database."""
+        query = _of(study, select(tables.run.c.phase, tables.run.c.state, func.count(), func.sum(tables.run.c.env_steps)), of_run=True)
+        rows = self._rows(query.group_by(tables.run.c.phase, tables.run.c.state))
+        return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
+
+    def events(self, study: str, newest: int = 100) -> list[dict[str, Any]]:
+        """Return the newest events of a study, the newest first."""
+        query = (
+            select(tables.log.c.at, tables.log.c.kind, tables.log.c.detail)
+            .join(tables.study, tables.study.c.id == tables.log.c.study_id)
+            .where(tables.study.c.name == study)
+            .order_by(tables.log.c.id.desc())
+            .limit(newest)
+        )
+        return [{"at": row.at, "kind": row.kind, **json.loads(row.detail)} for row in self._rows(query)]
+
+
+def _of(study: str, query: Select[Any], of_run: bool = False) -> Select[Any]:
+    if of_run:
+        query = query.join(tables.trial, tables.trial.c.id == tables.run.c.trial_id)
+    return query.join(tables.study, tables.study.c.id == tables.trial.c.study_id).where(tables.study.c.name == study)
+
+
+def _study(row: Any) -> StudyRecord:
+    beat = row.lease_heartbeat
+    return StudyRecord(
+        name=row.name,
+        spec=StudySpec.model_validate_json(row.spec),
+        spec_hash=row.spec_hash,
+        state=row.state,
+        winner=row.winner,
+        versions=json.loads(row.versions),
+        hardware=json.loads(row.hardware),
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        live=row.lease_owner is not None and beat is not None and time.time() - beat < LEASE_SECONDS,
+    )
+
+
+def _trial(row: Any) -> TrialRecord:
+    return TrialRecord(
+        number=row.number,
+        origin=row.origin,
+        config=Configuration(json.loads(row.params), json.loads(row.coordinates)),
+        recipe=Recipe.from_dict(json.loads(row.recipe)),
+        seen=row.seen,
+        state=row.state,
+        value=row.value,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _run(row: Any) -> RunRecord:
+    return RunRecord(
+        trial=row.number,
+        phase=row.phase,
+        seed=row.seed,
+        state=row.state,
+        attempts=row.attempts,
+        env_steps=row.env_steps,
+        score=row.score,
+        error_class=row.error_class,
+        error=row.error,
+        notes=tuple(json.loads(row.notes)),
+        wall_seconds=row.wall_seconds,
+        cpu_seconds=row.cpu_seconds,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,1 @@
+"""Propose configurations: one protocol, and one file an adapter."""

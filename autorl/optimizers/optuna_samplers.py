@@ -1,0 +1,99 @@
+"""Optuna's samplers as optimizers.
+
+The sampler works on an in-memory Optuna study that mirrors the ledger, and is made anew for each proposal, seeded with
+a hash of (study seed, trial number). No sampler is ever stored, and a study that goes on proposes what it would have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState, create_trial
+
+from autorl.optimizers.protocol import Question
+from autorl.spec.distributions import distribution
+from autorl.spec.space import Choice, Parameter
+from autorl.trial import Proposal, TrialResult
+
+
+def random(question: Question) -> OptunaOptimizer:
+    """Sample uniformly (on a log scale where the space says so), independently of all results."""
+    return OptunaOptimizer(question, lambda seed: RandomSampler(seed=seed), independent=True)
+
+
+def tpe(question: Question) -> OptunaOptimizer:
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate, conditional parameters in groups.
+
+    Trials still training count as bad ones (constant liar), so that parallel proposals differ. The first ten proposals
+    are random.
+    """
+
+    def sampler(seed: int) -> TPESampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # `group` may still change; it is chosen knowingly
+            return TPESampler(seed=seed, group=True, constant_liar=True)
+
+    return OptunaOptimizer(question, sampler, independent=False)
+
+
+class OptunaOptimizer:
+    """Any Optuna sampler that needs no attributes of its own in the study.
+
+    Proposals train each configuration on all tuning seeds, to the end.
+    """
+
+    def __init__(self, question: Question, sampler: Callable[[int], BaseSampler], independent: bool) -> None:
+        self.independent = independent
+        self._question = question
+        self._sampler = sampler
+        self._distributions = {parameter.name: distribution(parameter) for parameter in question.space}
+        # Samplers warn of being experimental and of what they fall back to; the choice was made here.
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._study = optuna.create_study(direction=question.direction)
+        self._number_of: dict[int, int] = {}
+
+    def ask(self, number: int) -> Proposal:
+        """Propose a configuration on all tuning seeds."""
+        self._study.sampler = self._sampler(_seed(self._question.seed, number))
+        trial = self._study.ask()
+        self._number_of[number] = trial.number
+
+        def suggest(parameter: Parameter) -> object:
+            if isinstance(parameter.domain, Choice):
+                return trial.suggest_categorical(parameter.name, parameter.domain.labels)
+            return trial._suggest(parameter.name, self._distributions[parameter.name])
+
+        return Proposal(self._question.space.build(suggest), self._question.seeds, self._question.until)
+
+    def restore(self, number: int, proposal: Proposal) -> None:
+        """Add a trial that was proposed before; one that the space cannot express counts in numbers only."""
+        inside = proposal.config.inside
+        params = dict(proposal.config.coordinates) if inside else {}
+        frozen = create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions={name: self._distributions[name] for name in params},
+        )
+        self._study.add_trial(frozen)
+        self._number_of[number] = len(self._study.get_trials(deepcopy=False)) - 1
+        if not inside:
+            self._study.tell(self._number_of.pop(number), state=TrialState.FAIL)
+
+    def tell(self, number: int, result: TrialResult) -> None:
+        """Learn a trial's objective; a failed trial is left out of the model."""
+        if number not in self._number_of:
+            return
+        trial = self._number_of.pop(number)
+        if result.value is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(trial, result.value)
+
+
+def _seed(study_seed: int, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"autorl:{study_seed}:{number}".encode()).digest()[:4], "big")

@@ -1,0 +1,44 @@
+"""Write a trial as a file that runs in the user's own training code, with nothing left to be guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autorl.errors import ExportError, did_you_mean
+from autorl.ledger.records import TrialRecord
+from autorl.report.findings import Findings
+
+FORMATS = ("sb3", "rl-zoo3")
+
+
+def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
+    """Return a trial in one of `FORMATS`.
+
+    Raises:
+        ExportError: there is no such format, or it cannot hold this trial.
+    """
+    from autorl.report.export import sb3_script, zoo
+
+    renderers: dict[str, Callable[[Findings, TrialRecord], str]] = {"sb3": sb3_script.render, "rl-zoo3": zoo.render}
+    if format_name not in renderers:
+        raise ExportError(f"unknown format '{format_name}'{did_you_mean(format_name, FORMATS)}")
+    if trial.recipe.backend != "sb3":
+        raise ExportError(f"{format_name} holds what the sb3 backend trains, not '{trial.recipe.backend}'")
+    return renderers[format_name](findings, trial)
+
+
+def header(findings: Findings, trial: TrialRecord) -> list[str]:
+    """Return what an exported file says of its origin, a line each."""
+    from autorl.report.words import headline_lines, number
+
+    spec, versions = findings.spec, findings.study.versions
+    lines = [f"Study {findings.study.name}, trial {trial.number}: {trial.recipe.algorithm} on {trial.recipe.env}."]
+    if findings.winner is not None and trial.number == findings.winner.number:
+        for what, value, between in headline_lines(findings):
+            lines.append(f"{findings.objective + ' on test seeds, ' if 'probability' not in what else ''}{what}: {value} ({between}).")
+    elif trial.value is not None:
+        lines.append(f"{findings.objective} on the tuning seeds: {number(trial.value)} (the best of several is optimistic).")
+    seeds = spec.model_dump(mode="json")["seeds"]
+    lines.append("Seeds: " + ", ".join(f"{phase} {seeds[phase]}" for phase in ("tuning", "validation", "test") if seeds[phase]) + ".")
+    lines.append("Trained with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
+    return lines

@@ -1,0 +1,80 @@
+"""A trial as an entry of rl-zoo3's hyperparameter files: `python -m rl_zoo3.train --algo ppo --env ID -conf FILE`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from autorl.errors import ExportError
+from autorl.ledger.records import TrialRecord
+from autorl.report.export import header
+from autorl.report.findings import Findings
+from autorl.training.sb3 import plain
+from autorl.training.sb3.algorithms import ALGORITHMS, arguments, own_defaults
+
+# rl-zoo3's names of the algorithms, where they differ.
+_NAMES = {"recurrent_ppo": "ppo_lstm"}
+
+
+def render(findings: Findings, trial: TrialRecord) -> str:
+    """Return the YAML file.
+
+    Raises:
+        ExportError: the environment cannot be made here, or the recipe has what rl-zoo3 cannot say.
+    """
+    from autorl.report.export.sb3_script import code
+
+    recipe = trial.recipe
+    try:
+        env = plain.make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, 1, None)
+    except Exception as error:  # noqa: BLE001 - an environment's constructor may raise anything
+        raise ExportError(f"'{recipe.env}' cannot be made here: {type(error).__name__}: {error}") from None
+    args = arguments(recipe, env.observation_space, env.action_space)
+    env.close()
+    defaults = {key: value for key, value in own_defaults(recipe.algorithm).items() if isinstance(value, bool | int | float | str)}
+    outside = ("n_envs", "normalize", "frame_stack", "lr_schedule", "noise_type", "noise_std")
+    entry: dict[str, Any] = {"n_timesteps": recipe.env_steps, "policy": args.policy, "n_envs": args.n_envs}
+    entry |= {key: value for key, value in defaults.items() if key not in outside}
+    entry |= {key: value for key, value in recipe.hyperparameters.items() if key not in outside and value is not None}
+    if recipe.hyperparameters.get("lr_schedule") == "linear" and not isinstance(entry["learning_rate"], str):
+        entry["learning_rate"] = f"lin_{entry['learning_rate']!r}"
+    if recipe.hyperparameters.get("noise_type", "none") != "none":
+        entry |= {"noise_type": recipe.hyperparameters["noise_type"], "noise_std": recipe.hyperparameters.get("noise_std", 0.1)}
+    if args.normalize is not None:
+        entry["normalize"] = f"dict({', '.join(f'{key}={code(value)}' for key, value in args.normalize.items())})"
+    if args.frame_stack:
+        entry["frame_stack"] = args.frame_stack
+    if recipe.wrappers:
+        entry["env_wrapper"] = [_wrapper(wrapper) for wrapper in recipe.wrappers]
+    if recipe.env_kwargs:
+        entry["env_kwargs"] = dict(recipe.env_kwargs)
+    if args.policy_kwargs:
+        entry["policy_kwargs"] = f"dict({', '.join(f'{key}={code(value)}' for key, value in args.policy_kwargs.items())})"
+    algorithm = _NAMES.get(recipe.algorithm, recipe.algorithm)
+    if recipe.algorithm not in ALGORITHMS:
+        raise ExportError(f"rl-zoo3 has no algorithm '{recipe.algorithm}'")
+    lines = [*header(findings, trial), f"Train: python -m rl_zoo3.train --algo {algorithm} --env {recipe.env} -conf THIS_FILE"]
+    comment = "".join(f"# {line}\n" for line in lines)
+    return comment + yaml.dump({recipe.env: entry}, Dumper=_Dumper, sort_keys=False, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes floats so that PyYAML, which rl-zoo3 reads with, reads them as floats: `1.0e-05`, not `1e-05`."""
+
+
+def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(value)
+    mantissa, mark, exponent = text.partition("e")
+    if mark and "." not in mantissa:
+        text = f"{mantissa}.0e{exponent}"
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_representer(float, _float)
+
+
+def _wrapper(wrapper: Any) -> Any:
+    if isinstance(wrapper, str):
+        return wrapper.replace(":", ".")
+    return {name.replace(":", "."): arguments for name, arguments in wrapper.items()}

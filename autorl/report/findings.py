@@ -1,0 +1,133 @@
+"""What a study found, gathered once from the ledger for every way of telling it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autorl.analysis import Headline, aggregate, headline
+from autorl.engine.progress import planned_runs
+from autorl.engine.selection import rank
+from autorl.ledger.reader import Reader
+from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
+from autorl.spec.study import StudySpec
+from autorl.trial import Phase
+
+PHASES: tuple[Phase, ...] = ("tuning", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study with everything that reports need.
+
+    Attributes:
+        study: the study.
+        trials: all its trials, by number.
+        runs: trial → its runs.
+        incumbent: the best trial by tuning data, if one has finished.
+        winner: the trial that tuning and validation data chose, once the study is finished.
+    """
+
+    study: StudyRecord
+    trials: tuple[TrialRecord, ...]
+    runs: Mapping[int, tuple[RunRecord, ...]]
+    incumbent: TrialRecord | None
+    winner: TrialRecord | None
+
+    @property
+    def spec(self) -> StudySpec:
+        """The study's spec."""
+        return self.study.spec
+
+    @property
+    def ranked(self) -> list[TrialRecord]:
+        """Finished trials, the best by tuning data first."""
+        return rank(self.trials, self.spec.objective.direction)
+
+    def scores(self, trial: int, phase: Phase) -> list[float]:
+        """Return the scores of a trial's completed runs of a phase, by seed."""
+        return [run.score for run in self.runs.get(trial, ()) if run.phase == phase and run.score is not None]
+
+    def value(self, trial: int, phase: Phase) -> float | None:
+        """Return a trial's objective over the seeds of a phase; None unless every seed has a score."""
+        scores = self.scores(trial, phase)
+        if not scores or len(scores) != len(getattr(self.spec.seeds, phase)):
+            return None
+        return aggregate(scores, self.spec.objective.over_seeds)
+
+    @property
+    def headline(self) -> Headline | None:
+        """The headline, once winner and default have scores on every test seed."""
+        if self.winner is None or self.value(self.winner.number, "test") is None or self.value(0, "test") is None:
+            return None
+        return headline(
+            self.scores(self.winner.number, "test"),
+            self.scores(0, "test"),
+            statistic=self.spec.objective.over_seeds,
+            direction=self.spec.objective.direction,
+        )
+
+    @property
+    def failed(self) -> list[RunRecord]:
+        """Runs that failed."""
+        return [run for runs in self.runs.values() for run in runs if run.state == "failed"]
+
+    @property
+    def spent(self) -> dict[Phase, dict[str, float]]:
+        """Phase → runs finished and planned, environment steps, wall and processor seconds."""
+        planned = planned_runs(self.spec)
+        result: dict[Phase, dict[str, float]] = {}
+        for phase in PHASES:
+            runs = [run for runs in self.runs.values() for run in runs if run.phase == phase]
+            result[phase] = {
+                "runs": sum(run.state in ("completed", "failed") for run in runs),
+                "planned": planned[phase],
+                "env_steps": sum(run.env_steps for run in runs),
+                "wall_seconds": sum(run.wall_seconds for run in runs),
+                "cpu_seconds": sum(run.cpu_seconds for run in runs),
+            }
+        return result
+
+    @property
+    def objective(self) -> str:
+        """The objective in words: `mean return`."""
+        return f"{self.spec.objective.over_seeds} {self.spec.objective.metric}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the findings as plain data, for `--format json`."""
+        found = self.headline
+        return {
+            "study": self.study.name,
+            "state": self.study.state,
+            "objective": self.spec.objective.model_dump(),
+            "incumbent": self.incumbent.number if self.incumbent else None,
+            "winner": self.winner.number if self.winner else None,
+            "params": dict(self.winner.config.values) if self.winner else None,
+            "tuning_value": self.winner.value if self.winner else None,
+            "headline": None if found is None else _headline(found),
+            "spent": self.spent,
+            "failed_runs": len(self.failed),
+        }
+
+
+def _headline(found: Headline) -> dict[str, Any]:
+    numbers = {"tuned": found.tuned, "default": found.default, "probability_better": found.probability}
+    shown = {name: {"value": e.value, "low": e.low, "high": e.high, "level": e.level} for name, e in numbers.items()}
+    return {**shown, "cautions": list(found.cautions)}
+
+
+def gather(reader: Reader, name: str) -> Findings:
+    """Read a study's findings.
+
+    Raises:
+        StorageError: there is no such study.
+    """
+    study = reader.study(name)
+    trials = tuple(reader.trials(name))
+    runs: dict[int, list[RunRecord]] = {}
+    for run in reader.runs(name):
+        runs.setdefault(run.trial, []).append(run)
+    ranked = rank(trials, study.spec.objective.direction)
+    winner = next((trial for trial in trials if trial.number == study.winner), None)
+    return Findings(study, trials, {k: tuple(v) for k, v in runs.items()}, ranked[0] if ranked else None, winner)

@@ -1,0 +1,85 @@
+"""The report on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from autorl.report.findings import PHASES, Findings
+from autorl.report.words import duration, headline_lines, number, sentences, setting
+
+TOP = 5
+
+
+def show(findings: Findings, console: Console) -> None:
+    """Print the report of a study."""
+    console.print(_headline(findings))
+    for sentence in sentences(findings):
+        console.print(f"• {sentence}")
+    if findings.headline is not None:
+        for caution in findings.headline.cautions:
+            console.print(f"[yellow]• Caution: {caution}.[/yellow]")
+    if findings.winner is not None or findings.incumbent is not None:
+        console.print()
+        console.print(_configuration(findings))
+        console.print()
+        console.print(_trials(findings))
+    console.print()
+    console.print(_spent(findings))
+
+
+def _headline(findings: Findings) -> RenderableType:
+    lines = headline_lines(findings)
+    spec = findings.spec
+    if not lines:
+        return Text(f"{findings.study.name}: {findings.study.state}, {len(findings.ranked)} of {spec.budget.trials} trials finished", style="bold")
+    table = Table.grid(padding=(0, 2))
+    for what, value, between in lines:
+        table.add_row(what, Text(value, style="bold"), Text(between, style="dim"))
+    seeds = f"{findings.objective} on {len(spec.seeds.test)} test seeds, never used in tuning"
+    return Panel(Group(Text(seeds), table), title=f"[bold]{findings.study.name}", title_align="left", expand=False)
+
+
+def _configuration(findings: Findings) -> Table:
+    best = findings.winner or findings.incumbent
+    assert best is not None
+    default = findings.trials[0].config.values
+    title = f"{'Winner' if findings.winner else 'Incumbent'}: trial {best.number}"
+    table = Table(title=title, title_justify="left", box=None, header_style="dim")
+    table.add_column("hyperparameter")
+    table.add_column("tuned", justify="right")
+    table.add_column("default", justify="right", style="dim")
+    for name in dict.fromkeys([*best.config.values, *default]):
+        tuned = best.config.values.get(name)
+        shown = setting(tuned) if name in best.config.values else "–"
+        table.add_row(name, shown, setting(default[name]) if name in default else "–")
+    return table
+
+
+def _trials(findings: Findings) -> Table:
+    table = Table(title="Best trials by tuning data", title_justify="left", box=None, header_style="dim")
+    for column in ("trial", *PHASES, "tuning seeds"):
+        table.add_column(column, justify="right" if column != "tuning seeds" else "left")
+    shown = findings.ranked[:TOP]
+    if findings.trials and findings.trials[0] not in shown:
+        shown.append(findings.trials[0])
+    for trial in shown:
+        name = f"{trial.number}{' (default)' if trial.number == 0 else ''}"
+        values = [number(findings.value(trial.number, phase)) for phase in PHASES]
+        seeds = "  ".join(number(score, 3) for score in findings.scores(trial.number, "tuning"))
+        style = "bold" if findings.winner is not None and trial.number == findings.winner.number else ""
+        table.add_row(name, *values, seeds, style=style)
+    return table
+
+
+def _spent(findings: Findings) -> Table:
+    table = Table(title="Budget spent", title_justify="left", box=None, header_style="dim")
+    for column in ("phase", "runs", "environment steps", "training time"):
+        table.add_column(column, justify="left" if column == "phase" else "right")
+    for phase, spent in findings.spent.items():
+        if spent["planned"]:
+            runs = f"{spent['runs']:.0f} of {spent['planned']:.0f}" if findings.study.state != "finished" else f"{spent['runs']:.0f}"
+            table.add_row(phase, runs, f"{spent['env_steps']:,.0f}", duration(spent["wall_seconds"]))
+    return table

@@ -1,0 +1,1 @@
+"""What was asked: the study file and the search-space file, read, checked and resolved."""

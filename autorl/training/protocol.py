@@ -1,0 +1,76 @@
+"""What a backend is: the part that trains a recipe on seeds and says how well it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from autorl.spec.space import SearchSpace
+from autorl.spec.yaml12 import Key
+from autorl.trial import Point, Recipe, RunResult
+
+Report = Callable[[int, Point], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An order to train.
+
+    Attributes:
+        recipe: what to train.
+        seeds: the seeds; a backend that is not `vectorized` is given one.
+        until: environment steps to reach, at most `recipe.env_steps`; below it the run pauses and leaves a checkpoint.
+        checkpoints: seed → file in which the run keeps its state. If it exists when the job starts, training goes on from it.
+        checkpoint_seconds: wall time between two checkpoints.
+        metric: the metric whose last value is the score.
+    """
+
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    until: int
+    checkpoints: Mapping[int, Path]
+    checkpoint_seconds: float
+    metric: str
+
+
+class Backend(Protocol):
+    """Trains recipes. Implementations are found by entry point (`autorl.backends`) and made without arguments.
+
+    Every implementation passes `tests/conformance/backends.py`: the same job gives the same curve, a run that was
+    interrupted gives the curve of one that was not (or says that it cannot), evaluations fall on the points asked for,
+    and a failure is a result, never an exception.
+    """
+
+    resumable: bool
+    vectorized: bool
+    metrics: Mapping[str, str]
+
+    def check(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+        """Find the mistakes in a study that only the backend can see, before anything trains.
+
+        Args:
+            sections: top-level key of the study file → validated section; those with a mistake of their own are absent.
+
+        Yields:
+            Path of the key and what is wrong with it.
+        """
+        ...
+
+    def default(self, recipe: Recipe, key: str) -> Any:
+        """Return the algorithm's own default of a key, or None if it has none that can be written down.
+
+        Args:
+            recipe: the study's recipe with the values chosen so far.
+            key: a hyperparameter, or a dotted address.
+        """
+        ...
+
+    def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
+        """Return the parameters that only the conditions of others use: they are not passed to the algorithm."""
+        ...
+
+    def train(self, job: Job, report: Report) -> list[RunResult]:
+        """Train, calling `report(seed, point)` after each evaluation; one result a seed, in the order of the seeds."""
+        ...

@@ -1,0 +1,317 @@
+"""Stop an SB3 run between two rollouts and go on later as if it had never stopped.
+
+A checkpoint holds the networks, optimizers, replay buffer, normalization, counters, every random generator, and the
+episode that each environment is in the middle of. An environment's inner state cannot be written down in general, so
+it is replayed: the generator's state before the last reset and the actions since are stored, and the result is
+compared with the observation that was stored. Where it differs (an environment that draws from elsewhere than its
+`np_random`, a wrapper that remembers across episodes) the run goes on from a fresh episode and says so.
+
+Files are written by temp-fsync-rename and hold tensors and plain data only, so loading one executes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
+
+from autorl.errors import CheckpointError
+
+FORMAT = 1
+_COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "_current_progress_remaining", "exploration_rate")
+
+
+class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """Remembers how the current episode came about: the generator before its reset, and the actions since."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._seed: int | None = None
+        self._options: dict[str, Any] | None = None
+        self._generator: dict[str, Any] = {}
+        self._actions: list[Any] = []
+        self._observation: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset, remembering what the reset depends on."""
+        self._seed, self._options, self._actions = seed, options, []
+        self._generator = dict(self.unwrapped.np_random.bit_generator.state)
+        self._observation, info = self.env.reset(seed=seed, options=options)
+        return self._observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, remembering the action."""
+        self._actions.append(np.array(action))
+        self._observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._observation, reward, terminated, truncated, info
+
+    def episode(self) -> dict[str, Any]:
+        """Return the current episode as tensors and plain data."""
+        reset = {"seed": self._seed, "options": self._options, "generator": self._generator}
+        actions = np.stack(self._actions) if self._actions else np.zeros(0)
+        return {"reset": json.dumps(reset), "actions": _pack(actions), "observation": _pack(self._observation)}
+
+    def replay(self, episode: Mapping[str, Any]) -> bool:
+        """Play a stored episode up to where it was; say whether it led to the same observation."""
+        reset = json.loads(episode["reset"])
+        self.unwrapped.np_random.bit_generator.state = reset["generator"]
+        self.reset(seed=reset["seed"], options=reset["options"])
+        for action in _unpack(episode["actions"]):
+            # Discrete actions reach the environment as numpy integers, as they do from SB3.
+            *_, terminated, truncated, _ = self.step(action if action.ndim else action[()])
+            if terminated or truncated:
+                return False
+        return _equal(self._observation, _unpack(episode["observation"]))
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint atomically: a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, buffer)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; nothing in it can execute.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another version.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception as error:  # noqa: BLE001 - a damaged archive raises anything; all of it means the same here
+        raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
+    if content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {content.get('format')}, expected {FORMAT}")
+    return content
+
+
+def random_state(model: BaseAlgorithm) -> dict[str, Any]:
+    """Return the state of every generator that training draws from."""
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": json.dumps([str(name), [int(key) for key in keys], int(position), int(has_gauss), float(cached)]),
+        "python": json.dumps(random.getstate()),
+        "actions": json.dumps(model.action_space.np_random.bit_generator.state),
+    }
+
+
+def restore_random_state(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    """Set every generator to a state that `random_state` returned."""
+    torch.set_rng_state(state["torch"])
+    name, keys, position, has_gauss, cached = json.loads(state["numpy"])
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    version, internal, gauss = json.loads(state["python"])
+    random.setstate((version, tuple(internal), gauss))
+    model.action_space.np_random.bit_generator.state = json.loads(state["actions"])
+
+
+def capture(model: BaseAlgorithm) -> dict[str, Any]:
+    """Return the state of a model between two rollouts, but for the random generators."""
+    env = model.get_env()
+    assert env is not None
+    _, variables = model._get_torch_save_params()
+    state: dict[str, Any] = {
+        "parameters": model.get_parameters(),
+        "variables": {name: getattr(model, name).detach().clone() for name in variables},
+        "counters": {name: getattr(model, name) for name in _COUNTERS if hasattr(model, name)},
+        "observations": {
+            name: _pack(getattr(model, name))
+            for name in ("_last_obs", "_last_original_obs", "_last_episode_starts")
+            if getattr(model, name, None) is not None
+        },
+        "environments": [wrapper.episode() for wrapper in _replayable(env)],
+        "wrappers": [_wrapper_state(wrapper) for wrapper in _wrappers(env)],
+    }
+    if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
+        state["buffer"] = _buffer_state(model.replay_buffer)
+    lstm = getattr(model, "_last_lstm_states", None)
+    if lstm is not None:
+        state["lstm"] = [[tensor.clone() for tensor in pair] for pair in lstm]
+    if model.use_sde:
+        state["exploration"] = [distribution_state(d) for d in _sde_distributions(model)]
+    noise = getattr(model, "action_noise", None)
+    if noise is not None:
+        state["noise"] = [_pack(n.noise_prev) for n in _walking_noises(noise)]
+    return state
+
+
+def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Set a freshly made model to a captured state, before `learn`.
+
+    Returns:
+        What could not be restored exactly, in sentences; empty if everything was.
+    """
+    env = model.get_env()
+    assert env is not None
+    model.set_parameters(state["parameters"], exact_match=True)
+    for name, tensor in state["variables"].items():
+        getattr(model, name).data.copy_(tensor)
+    for name, value in state["counters"].items():
+        setattr(model, name, value)
+    if hasattr(model, "weights"):  # ARS keeps its parameters a second time, as one vector
+        model.weights = torch.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+    for name, packed in state["observations"].items():
+        setattr(model, name, _unpack(packed))
+    if "buffer" in state:
+        assert isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None
+        _restore_buffer(model.replay_buffer, state["buffer"])
+    if "lstm" in state:
+        model._last_lstm_states = type(model._last_lstm_states)(*(tuple(pair) for pair in state["lstm"]))
+    for wrapper, saved in zip(_wrappers(env), state["wrappers"], strict=True):
+        _restore_wrapper(wrapper, saved)
+    # `replay` has reset the environments already; the seeds waiting for their first reset are spent.
+    env.unwrapped._reset_seeds()
+    exact = [w.replay(e) for w, e in zip(_replayable(env), state["environments"], strict=True)]
+    if all(exact):
+        return ()
+    model._last_obs = None  # `learn` starts fresh episodes
+    return ("resumed from a fresh episode: the environment's state does not follow from its seed and actions",)
+
+
+def restore_within_rollout(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
+    """Restore what `learn` draws anew before it first asks its callbacks: exploration matrices and action noise."""
+    if "exploration" in state:
+        for distribution, saved in zip(_sde_distributions(model), state["exploration"], strict=True):
+            distribution.exploration_mat, distribution.exploration_matrices = saved
+    if "noise" in state:
+        for noise, saved in zip(_walking_noises(model.action_noise), state["noise"], strict=True):
+            noise.noise_prev = _unpack(saved)
+
+
+def distribution_state(distribution: Any) -> list[torch.Tensor]:
+    """Return the exploration matrices of a state-dependent noise distribution."""
+    return [distribution.exploration_mat.detach().clone(), distribution.exploration_matrices.detach().clone()]
+
+
+def _sde_distributions(model: Any) -> list[Any]:
+    holder = getattr(model, "actor", None) or model.policy
+    return [holder.action_dist]
+
+
+def _walking_noises(noise: Any) -> list[Any]:
+    """Return the noises that remember their last value; normal noise has no state but the generator's."""
+    noises = noise.noises if isinstance(noise, VectorizedActionNoise) else [noise]
+    return [n for n in noises if isinstance(n, OrnsteinUhlenbeckActionNoise)]
+
+
+def _wrappers(env: VecEnv) -> list[VecEnvWrapper]:
+    found = []
+    while isinstance(env, VecEnvWrapper):
+        found.append(env)
+        env = env.venv
+    return found
+
+
+def _replayable(env: VecEnv) -> list[ReplayableEnv]:
+    base = env.unwrapped
+    assert isinstance(base, DummyVecEnv)
+    return [wrapper for wrapper in base.envs if isinstance(wrapper, ReplayableEnv)]
+
+
+def _wrapper_state(wrapper: VecEnvWrapper) -> dict[str, Any]:
+    if isinstance(wrapper, VecNormalize):
+        moments = {"returns": wrapper.ret_rms}
+        if wrapper.norm_obs:
+            moments |= wrapper.obs_rms if isinstance(wrapper.obs_rms, dict) else {"observations": wrapper.obs_rms}
+        return {
+            "moments": {k: [_pack(np.asarray(m.mean)), _pack(np.asarray(m.var)), float(m.count)] for k, m in moments.items()},
+            "discounted": _pack(wrapper.returns),
+            "old": [_pack(wrapper.old_obs), _pack(wrapper.old_reward)],
+        }
+    if isinstance(wrapper, VecFrameStack):
+        return {"stack": _pack(_stacks(wrapper))}
+    return {}
+
+
+def _restore_wrapper(wrapper: VecEnvWrapper, state: Mapping[str, Any]) -> None:
+    if isinstance(wrapper, VecNormalize):
+        moments = {"returns": wrapper.ret_rms}
+        if wrapper.norm_obs:
+            moments |= wrapper.obs_rms if isinstance(wrapper.obs_rms, dict) else {"observations": wrapper.obs_rms}
+        for key, (mean, variance, count) in state["moments"].items():
+            moments[key].mean, moments[key].var, moments[key].count = _unpack(mean), _unpack(variance), count
+        wrapper.returns = _unpack(state["discounted"])
+        wrapper.old_obs, wrapper.old_reward = (_unpack(packed) for packed in state["old"])
+    elif isinstance(wrapper, VecFrameStack):
+        _set_stacks(wrapper, _unpack(state["stack"]))
+
+
+def _stacks(wrapper: VecFrameStack) -> Any:
+    stacked: Any = wrapper.stacked_obs
+    parts = getattr(stacked, "sub_stacked_observations", None)
+    return {key: part.stacked_obs for key, part in parts.items()} if parts is not None else stacked.stacked_obs
+
+
+def _set_stacks(wrapper: VecFrameStack, content: Any) -> None:
+    stacked: Any = wrapper.stacked_obs
+    if isinstance(content, dict):
+        for key, array in content.items():
+            stacked.sub_stacked_observations[key].stacked_obs = array
+    else:
+        stacked.stacked_obs = content
+
+
+def _buffer_state(buffer: Any) -> dict[str, Any]:
+    filled = buffer.buffer_size if buffer.full else buffer.pos
+    arrays = {key: _pack(_head(value, filled)) for key, value in vars(buffer).items() if _is_storage(value, buffer.buffer_size)}
+    return {"position": buffer.pos, "full": buffer.full, "arrays": arrays}
+
+
+def _is_storage(value: Any, size: int) -> bool:
+    if isinstance(value, dict):
+        return bool(value) and all(_is_storage(part, size) for part in value.values())
+    return isinstance(value, np.ndarray) and value.ndim > 1 and len(value) == size
+
+
+def _head(value: Any, filled: int) -> Any:
+    return {key: part[:filled] for key, part in value.items()} if isinstance(value, dict) else value[:filled]
+
+
+def _restore_buffer(buffer: Any, state: Mapping[str, Any]) -> None:
+    buffer.pos, buffer.full = state["position"], state["full"]
+    for key, packed in state["arrays"].items():
+        target, saved = getattr(buffer, key), _unpack(packed)
+        for part, array in ((target[k], saved[k]) for k in saved) if isinstance(saved, dict) else ((target, saved),):
+            part[: len(array)] = array
+
+
+def _pack(value: Any) -> Any:
+    """Turn arrays into tensors, which load without unpickling anything else."""
+    if isinstance(value, dict):
+        return {key: _pack(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return [_pack(part) for part in value]
+    return torch.from_numpy(np.array(value, copy=True))
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unpack(part) for key, part in value.items()}
+    return value.numpy()
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(b, dict):
+        return all(_equal(a[key], b[key]) for key in b)
+    return bool(np.array_equal(np.asarray(a), b))

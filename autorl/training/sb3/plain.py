@@ -1,0 +1,122 @@
+"""What an SB3 run is made of, in plain Stable-Baselines3.
+
+Nothing here knows autorl: `autorl export --format sb3` copies the source of these functions into the script that it
+writes, so that the script trains with the very code that trained in the study.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
+
+
+def random_streams(seed: int, points: int) -> tuple[int, int, list[int]]:
+    """Derive a run's independent random streams from its seed.
+
+    Training seeds lie below 2**30 and evaluation seeds above, so that no evaluation episode is ever one trained on.
+
+    Returns:
+        Seed of the network, seed of the training environments, and one seed for each evaluation.
+    """
+    network, environment, evaluation = np.random.SeedSequence(seed).spawn(3)
+    room = 2**30 - 2**16  # environment i of several gets seed + i
+    training = [int(stream.generate_state(1)[0]) % room for stream in (network, environment)]
+    return training[0], training[1], [2**30 + int(state) % room for state in evaluation.generate_state(points)]
+
+
+def make_vec_env(
+    env_id: str,
+    env_kwargs: Mapping[str, Any],
+    wrappers: Sequence[Any],
+    n_envs: int,
+    frame_stack: int | None,
+    outermost: Callable[[gym.Env], gym.Env] = lambda env: env,
+) -> VecEnv:
+    """Make `n_envs` copies of an environment, wrapped, monitored and stacked.
+
+    Args:
+        env_id: Gymnasium id; `module:Env-v0` imports the module first.
+        env_kwargs: arguments of `gymnasium.make`.
+        wrappers: inner first: `module:Class`, or `{module:Class: arguments}`.
+        n_envs: how many.
+        frame_stack: observations stacked into one, or None.
+        outermost: wraps each environment last.
+    """
+
+    def make() -> gym.Env:
+        env: gym.Env = gym.make(env_id, **env_kwargs)
+        for wrapper in wrappers:
+            name, arguments = next(iter(wrapper.items())) if isinstance(wrapper, Mapping) else (wrapper, {})
+            module, _, attribute = name.partition(":")
+            env = getattr(importlib.import_module(module), attribute)(env, **arguments)
+        return outermost(Monitor(env))
+
+    env: VecEnv = DummyVecEnv([make] * n_envs)
+    return VecFrameStack(env, frame_stack) if frame_stack else env
+
+
+def evaluate(model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool) -> dict[str, float]:
+    """Play one episode in each of the evaluation environments, seeded, and leave the training's randomness untouched.
+
+    Returns:
+        `return` and `length`, means over the episodes, and `return_std`, the deviation of the returns.
+    """
+    training_env = model.get_env()
+    if isinstance(env, VecNormalize) and training_env is not None:
+        sync_envs_normalization(training_env, env)
+    python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    actions = model.action_space.np_random.bit_generator.state
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+    model.action_space.seed(seed)
+    env.seed(seed)
+    try:
+        returns, lengths = evaluate_policy(model, env, env.num_envs, deterministic=deterministic, return_episode_rewards=True)
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(torch_state)
+        model.action_space.np_random.bit_generator.state = actions
+    return {"return": float(np.mean(returns)), "return_std": float(np.std(returns)), "length": float(np.mean(lengths))}
+
+
+class Evaluations(BaseCallback):
+    """Evaluates at given points of training: the last at its very end, the others as soon as their step is reached."""
+
+    def __init__(
+        self,
+        env: VecEnv,
+        points: Sequence[int],
+        seeds: Sequence[int],
+        deterministic: bool,
+        report: Callable[[int, dict[str, float]], None],
+    ) -> None:
+        super().__init__()
+        self.eval_env, self.points, self.seeds = env, points, seeds
+        self.deterministic, self.report = deterministic, report
+        self.done = 0
+
+    def _evaluate(self) -> None:
+        metrics = evaluate(self.model, self.eval_env, self.seeds[self.done], self.deterministic)
+        self.done += 1
+        self.report(self.num_timesteps, metrics)
+
+    def _on_step(self) -> bool:
+        while self.done < len(self.points) - 1 and self.num_timesteps >= self.points[self.done]:
+            self._evaluate()
+        return True
+
+    def _on_training_end(self) -> None:
+        self._evaluate()

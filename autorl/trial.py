@@ -1,0 +1,186 @@
+"""The types that the rest of autorl speaks in: recipes, proposals, runs and their results."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from autorl.spec.space import Configuration, SearchSpace
+from autorl.spec.study import StudySpec
+
+Phase = Literal["tuning", "validation", "test"]
+Status = Literal["completed", "failed"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what one run trains, except its seed; plain data, stored with the trial.
+
+    Attributes:
+        backend: what trains it.
+        algorithm: name of the algorithm.
+        hyperparameters: the study's fixed ones with the configuration's over them.
+        policy: the policy's class (`name`) and arguments.
+        env: environment id.
+        env_kwargs: its arguments.
+        wrappers: as in the study file.
+        env_steps: environment steps of a full run, the horizon of schedules.
+        evaluation_points: evaluations in a full run.
+        evaluation_episodes: episodes of each evaluation.
+        deterministic: whether evaluations act by the policy's mode.
+    """
+
+    backend: str
+    algorithm: str
+    hyperparameters: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    env: str
+    env_kwargs: Mapping[str, Any]
+    wrappers: tuple[Any, ...]
+    env_steps: int
+    evaluation_points: int
+    evaluation_episodes: int
+    deterministic: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that `to_dict` wrote."""
+        return cls(**{**data, "wrappers": tuple(data["wrappers"])})
+
+
+def bind(spec: StudySpec, space: SearchSpace, values: Mapping[str, Any], switches: frozenset[str] = frozenset()) -> Recipe:
+    """Lay a configuration's values over the study: the recipe of its runs.
+
+    A bare key is a hyperparameter, a dotted one addresses another part of the study.
+
+    Args:
+        spec: the study.
+        space: its search space.
+        values: parameter name → value, as in `Configuration.values`.
+        switches: parameters that only the conditions of others use (`autorl.training.protocol.Backend.switches`).
+    """
+    algorithm = spec.algorithm.name
+    hyperparameters = dict(spec.algorithm.fixed)
+    policy = spec.policy.model_dump(exclude_none=True)
+    env_kwargs = dict(spec.task.env_kwargs)
+    for name, value in values.items():
+        if name in switches:
+            continue
+        key = space[name].sets
+        if key == "algorithm.name":
+            algorithm = value
+        elif key.startswith("policy."):
+            policy[key.removeprefix("policy.")] = value
+        elif key.startswith("task.env_kwargs."):
+            env_kwargs[key.removeprefix("task.env_kwargs.")] = value
+        else:
+            hyperparameters[key] = value
+    return Recipe(
+        backend=spec.algorithm.backend,
+        algorithm=algorithm,
+        hyperparameters=hyperparameters,
+        policy=policy,
+        env=spec.task.env,
+        env_kwargs=env_kwargs,
+        wrappers=spec.task.wrappers,
+        env_steps=spec.budget.steps_per_run,
+        evaluation_points=spec.evaluation.points,
+        evaluation_episodes=spec.evaluation.episodes,
+        deterministic=spec.evaluation.deterministic,
+    )
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What an optimizer wants trained next.
+
+    Attributes:
+        config: the configuration.
+        seeds: tuning seeds to train it on.
+        until: environment steps that each of these runs is to reach.
+        resume_from: number of the trial whose checkpoints the runs start from, or None to start from nothing.
+    """
+
+    config: Configuration
+    seeds: tuple[int, ...]
+    until: int
+    resume_from: int | None = None
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What an optimizer is told of a finished trial.
+
+    Attributes:
+        value: the objective over the tuning seeds, or None if a run failed.
+    """
+
+    value: float | None
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One configuration trained with one seed: the unit that is stored, resumed and never repeated."""
+
+    trial: int
+    phase: Phase
+    seed: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation.
+
+    Attributes:
+        env_steps: environment steps trained so far.
+        wall_seconds: seconds trained so far, evaluations included.
+        metrics: metric → value; `return` and `length` are means over the episodes, `return_std` their deviation.
+    """
+
+    env_steps: int
+    wall_seconds: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+        status: whether it reached its steps.
+        curve: its evaluations, in order.
+        env_steps: environment steps that it trained, of its whole life.
+        wall_seconds: seconds of its whole life, evaluations included.
+        cpu_seconds: processor seconds of its whole life.
+        score: the objective's metric at the last point, or None if it failed.
+        error_class: `diverged`, `exception` or `crash` when it failed.
+        error: what it failed with, traceback included.
+        notes: what the user should know, such as a resumption that could not be exact.
+    """
+
+    status: Status
+    curve: tuple[Point, ...] = ()
+    env_steps: int = 0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    score: float | None = None
+    error_class: str | None = None
+    error: str | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunResult:
+        """Return the result that `to_dict` wrote."""
+        return cls(
+            **{**data, "curve": tuple(Point(**point) for point in data["curve"]), "notes": tuple(data.get("notes", ()))}
+        )
