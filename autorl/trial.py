@@ -54,7 +54,9 @@ class Recipe:
         return cls(**{**data, "wrappers": tuple(data["wrappers"])})
 
 
-def bind(spec: StudySpec, space: SearchSpace, values: Mapping[str, Any], switches: frozenset[str] = frozenset()) -> Recipe:
+def bind(
+    spec: StudySpec, space: SearchSpace, values: Mapping[str, Any], switches: frozenset[str] = frozenset()
+) -> Recipe:
     """Lay a configuration's values over the study: the recipe of its runs.
 
     A bare key is a hyperparameter, a dotted one addresses another part of the study.

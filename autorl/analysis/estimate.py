@@ -125,9 +125,7 @@ def _half_width(ordered: npt.NDArray[np.float64], cut: int, level: float) -> flo
     return float(special.stdtrit(kept - 1, (1.0 + level) / 2.0) * standard_error)
 
 
-def _order_statistic_interval(
-    ordered: npt.NDArray[np.float64], level: float
-) -> tuple[float, float]:
+def _order_statistic_interval(ordered: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
     n = ordered.size
     rank = int(np.count_nonzero(special.bdtr(np.arange(n), n, 0.5) <= (1.0 - level) / 2.0))
     if rank == 0:

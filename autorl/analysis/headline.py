@@ -60,15 +60,17 @@ def headline(
     few = min(np.size(tuned), np.size(default))
     if few < FEW_TEST_SEEDS:
         cautions.append(
-            f"{few} test seed{'s are' if few > 1 else ' is'} few: below {FEW_TEST_SEEDS} the intervals lean on the scores being "
-            "roughly normal, which those of reinforcement learning often are not"
+            f"{few} test seed{'s are' if few > 1 else ' is'} few: below {FEW_TEST_SEEDS} the intervals lean on the "
+            "scores being roughly normal, which those of reinforcement learning often are not"
         )
     for name, result in (("tuned", winner), ("default", base)):
         if result.low == result.high:
             cautions.append(
-                f"every test seed of the {name} configuration scored the same, so its interval has no width; that says that "
-                "these seeds showed no spread, not that no seed would"
+                f"every test seed of the {name} configuration scored the same, so its interval has no width; that says "
+                "that these seeds showed no spread, not that no seed would"
             )
     if probability.low <= 0.5 <= probability.high:
-        cautions.append("the interval of the probability includes 0.5: these seeds do not tell the two configurations apart")
+        cautions.append(
+            "the interval of the probability includes 0.5: these seeds do not tell the two configurations apart"
+        )
     return Headline(winner, base, probability, tuple(cautions))

@@ -29,11 +29,25 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Tune reinforcement learning on tuning seeds, and report what the winner is worth on test seeds."""
 
 
-for command in (study.init, study.validate, study.run, look.status, look.best, look.trials, study.test, look.report, files.export):
+for command in (
+    study.init,
+    study.validate,
+    study.run,
+    look.status,
+    look.best,
+    look.trials,
+    study.test,
+    look.report,
+    files.export,
+):
     app.command()(command)
 app.command()(look.dashboard)
 app.command()(files.schema)

@@ -42,7 +42,9 @@ OutOption = Annotated[Path | None, typer.Option(help="File to write, instead of 
 def export(
     study: StudyArgument = None,
     storage: StorageOption = None,
-    format: Annotated[ExportFormat, typer.Option("--format", help="A plain Stable-Baselines3 script, or rl-zoo3's YAML.")] = ExportFormat.sb3,
+    format: Annotated[
+        ExportFormat, typer.Option("--format", help="A plain Stable-Baselines3 script, or rl-zoo3's YAML.")
+    ] = ExportFormat.sb3,
     trial: Annotated[int | None, typer.Option(help="Trial to export [default: the winner, or the incumbent].")] = None,
     out: OutOption = None,
 ) -> None:
@@ -58,7 +60,9 @@ def export(
     if trial is not None:
         chosen = next((t for t in found.trials if t.number == trial), None)
     if chosen is None:
-        raise AutorlError(f"'{name}' has no trial {trial}" if trial is not None else f"no trial of '{name}' has finished yet")
+        raise AutorlError(
+            f"'{name}' has no trial {trial}" if trial is not None else f"no trial of '{name}' has finished yet"
+        )
     _deliver(render(found, chosen, format.value), out)
 
 
@@ -70,7 +74,9 @@ def schema(document: Annotated[Document, typer.Argument(help="Which file.")] = D
 
 
 def space(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Search-space file of autorl, or ConfigSpace's JSON or YAML.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Search-space file of autorl, or ConfigSpace's JSON or YAML.")
+    ],
     to: Annotated[SpaceFormat, typer.Option("--to", help="Format to convert to.")] = SpaceFormat.configspace_json,
     out: OutOption = None,
 ) -> None:
@@ -86,7 +92,11 @@ def space(
         text = yaml.safe_dump(space_to_dict(loaded), sort_keys=False, width=100)
     else:
         data = configspace.to_configspace(loaded, file.stem).to_serialized_dict()
-        text = json.dumps(data, indent=2) + "\n" if to is SpaceFormat.configspace_json else yaml.safe_dump(data, sort_keys=False)
+        text = (
+            json.dumps(data, indent=2) + "\n"
+            if to is SpaceFormat.configspace_json
+            else yaml.safe_dump(data, sort_keys=False)
+        )
     _deliver(text, out)
 
 

@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from autorl.cli.output import Format, FormatOption, StorageOption, StudyArgument, console, default_storage, emit, find_study
+from autorl.cli.output import (
+    Format,
+    FormatOption,
+    StorageOption,
+    StudyArgument,
+    console,
+    default_storage,
+    emit,
+    find_study,
+)
 from autorl.errors import AutorlError
 
 
@@ -30,7 +39,9 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
             rows.append(
                 {
                     "study": record.name,
-                    "state": record.state if record.state == "finished" else f"{record.state}, {'running' if record.live else 'stopped'}",
+                    "state": record.state
+                    if record.state == "finished"
+                    else f"{record.state}, {'running' if record.live else 'stopped'}",
                     "trials": sum(t.state != "running" for t in found.trials),
                     "of": record.spec.budget.trials,
                     "running": running if record.live else 0,
@@ -44,13 +55,18 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
         emit(rows, format)
         return
     table = Table(box=None, header_style="dim")
-    for column in ("study", "state", "trials", "runs training", "runs failed", "environment steps", "best trial", "its tuning score"):
-        table.add_column(column, justify="left" if column in ("study", "state") else "right")
+    for column in ("study", "state", "trials", "training", "failed", "steps", "best", "score"):
+        left = column in ("study", "state")
+        table.add_column(column, justify="left" if left else "right", overflow="fold", no_wrap=not left)
     for row in rows:
-        best = "–" if row["incumbent"] is None else str(row["incumbent"])
         trials = f"{row['trials']} of {row['of']}"
-        table.add_row(row["study"], row["state"], trials, str(row["running"]), str(row["failed"]), f"{row['env_steps']:,}", best, number(row["value"]))
+        leader = "–" if row["incumbent"] is None else f"trial {row['incumbent']}"
+        numbers = (str(row["running"]), str(row["failed"]), f"{row['env_steps']:,}")
+        table.add_row(row["study"], row["state"], trials, *numbers, leader, number(row["value"]))
     console().print(table)
+    console().print(
+        "[dim]training, failed: runs; score: of the best trial on the tuning seeds, which flatters it[/dim]"
+    )
 
 
 def best(study: StudyArgument = None, storage: StorageOption = None, format: FormatOption = Format.table) -> None:
@@ -70,11 +86,19 @@ def best(study: StudyArgument = None, storage: StorageOption = None, format: For
     if format is not Format.table:
         data = {"study": name, "trial": trial.number, "final": found.winner is not None, "tuning_value": trial.value}
         data |= {"test_value": found.value(trial.number, "test"), "params": dict(trial.config.values)}
-        emit(data if format is not Format.csv else {**{k: v for k, v in data.items() if k != "params"}, **trial.config.values}, format)
+        emit(
+            data
+            if format is not Format.csv
+            else {**{k: v for k, v in data.items() if k != "params"}, **trial.config.values},
+            format,
+        )
         return
     out = console()
     kind = "winner" if found.winner else "incumbent (the study is not finished)"
-    out.print(f"[bold]{name}[/bold]: trial {trial.number}, the {kind}; {found.objective} {number(trial.value)} on the tuning seeds")
+    out.print(
+        f"[bold]{name}[/bold]: trial {trial.number}, the {kind}; "
+        f"{found.objective} {number(trial.value)} on the tuning seeds"
+    )
     for what, value, between in headline_lines(found):
         out.print(f"  {what} on test seeds: [bold]{value}[/bold] [dim]{between}[/dim]")
     table = Table(box=None, show_header=False)
@@ -119,7 +143,9 @@ def trials(
         by_seed = " ".join(number(value, 3) for key, value in row.items() if key.startswith("tuning_"))
         config = next(t for t in listed if t.number == row["trial"]).config.values
         shown = ", ".join(f"{key} {setting(value)}" for key, value in config.items())
-        table.add_row(str(row["trial"]), row["state"], number(row["value"]), by_seed, number(row["test"]), f"[dim]{shown}[/dim]")
+        table.add_row(
+            str(row["trial"]), row["state"], number(row["value"]), by_seed, number(row["test"]), f"[dim]{shown}[/dim]"
+        )
     out.print(table)
     if failed:
         for run in found.failed:
@@ -175,7 +201,14 @@ def dashboard(
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
     }
-    command = [sys.executable, "-m", "streamlit", "run", str(app), *(f"--{key}={value}" for key, value in flags.items())]
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(app),
+        *(f"--{key}={value}" for key, value in flags.items()),
+    ]
     environment = {**os.environ, "AUTORL_STORAGE": default_storage(storage)}
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
 

@@ -30,8 +30,12 @@ class Format(enum.StrEnum):
     yaml = "yaml"
 
 
-StudyArgument = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name of a study, or its file; not needed if there is only one.")]
-StorageOption = Annotated[str | None, typer.Option(help=f"Database URL [default: $AUTORL_STORAGE, or {DEFAULT_STORAGE}].")]
+StudyArgument = Annotated[
+    str | None, typer.Argument(metavar="[STUDY]", help="Name of a study, or its file; not needed if there is only one.")
+]
+StorageOption = Annotated[
+    str | None, typer.Option(help=f"Database URL [default: $AUTORL_STORAGE, or {DEFAULT_STORAGE}].")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 

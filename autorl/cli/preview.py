@@ -42,7 +42,12 @@ def show(spec: StudySpec, console: Console) -> None:
 def _samples(space: SearchSpace, seed: int) -> Table:
     generator = np.random.default_rng(seed)
     configs = [space.build(lambda parameter: _draw(parameter, generator)) for _ in range(SAMPLES)]
-    table = Table(title=f"{len(space)} parameters, and {SAMPLES} configurations drawn at random", title_justify="left", box=None, header_style="dim")
+    table = Table(
+        title=f"{len(space)} parameters, and {SAMPLES} configurations drawn at random",
+        title_justify="left",
+        box=None,
+        header_style="dim",
+    )
     table.add_column("parameter")
     for index in range(SAMPLES):
         table.add_column(f"#{index + 1}", justify="right")
@@ -92,7 +97,9 @@ def _seconds_per_run(spec: StudySpec) -> float:
 def _probe(backend: Backend, recipe: Recipe, spec: StudySpec) -> tuple[float, int]:
     with tempfile.TemporaryDirectory() as folder:
         seed = spec.seeds.tuning[0]
-        job = Job(recipe, (seed,), recipe.env_steps, {seed: Path(folder) / "checkpoint.pt"}, 3600.0, spec.objective.metric)
+        job = Job(
+            recipe, (seed,), recipe.env_steps, {seed: Path(folder) / "checkpoint.pt"}, 3600.0, spec.objective.metric
+        )
         started = time.monotonic()
         (result,) = backend.train(job, lambda _seed, _point: None)
         return time.monotonic() - started, result.env_steps

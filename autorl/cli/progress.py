@@ -32,7 +32,9 @@ def watching(spec: StudySpec, console: Console) -> Iterator[Watch]:
         task = bar.add_task(spec.study, total=None, steps="", incumbent="")
 
         def watch(progress: Progress) -> None:
-            incumbent = f"best {number(progress.incumbent[1])} (trial {progress.incumbent[0]})" if progress.incumbent else ""
+            incumbent = (
+                f"best {number(progress.incumbent[1])} (trial {progress.incumbent[0]})" if progress.incumbent else ""
+            )
             bar.update(
                 task,
                 description=f"{spec.study} {progress.phase}",
@@ -53,7 +55,9 @@ class _Lines:
 
     def __call__(self, progress: Progress) -> None:
         if progress.news:
-            best = f"; best {number(progress.incumbent[1])} (trial {progress.incumbent[0]})" if progress.incumbent else ""
+            best = (
+                f"; best {number(progress.incumbent[1])} (trial {progress.incumbent[0]})" if progress.incumbent else ""
+            )
             seconds = time.monotonic() - self._started
             done = f"{progress.runs} of {progress.runs_planned} runs, {_short(progress.env_steps)} steps"
             self._console.print(f"[{seconds:6.0f} s] {progress.news}{best}; {done}", markup=False, soft_wrap=True)

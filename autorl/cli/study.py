@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from autorl.spec.study import StudySpec
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Study file.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change keys of the file: budget.trials=8")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change keys of the file: budget.trials=8")
+]
 
 
 def init(
@@ -62,7 +64,8 @@ def run(file: FileArgument, overrides: Overrides = None) -> None:
         with watching(spec, out) as watch:
             conduct(spec, watch)
     except KeyboardInterrupt:
-        out.print(f"Stopped. Nothing that finished is lost; go on with:\n  autorl run {file}{''.join(f' {o}' for o in overrides or [])}")
+        again = " ".join(["autorl run", str(file), *(overrides or [])])
+        out.print(f"Stopped. Nothing that finished is lost; go on with:\n  {again}")
         raise
     with Reader(spec.storage) as reader:
         findings = gather(reader, spec.study)
@@ -74,7 +77,9 @@ def test(
     study: StudyArgument = None,
     storage: StorageOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the best trials by tuning data.")] = 5,
-    trial: Annotated[list[int] | None, typer.Option(help="Test this trial (may be given several times) rather than the best.")] = None,
+    trial: Annotated[
+        list[int] | None, typer.Option(help="Test this trial (may be given several times) rather than the best.")
+    ] = None,
 ) -> None:
     """Train more trials of a finished study on its test seeds, to see how tuning and test scores relate."""
     from autorl.cli.progress import watching

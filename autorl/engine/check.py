@@ -15,7 +15,10 @@ def check(draft: Draft) -> StudySpec:
     Raises:
         SpecError: with every mistake, of both kinds.
     """
-    for section, key, group in (("optimizer", "name", "autorl.optimizers"), ("execution", "executor", "autorl.executors")):
+    for section, key, group in (
+        ("optimizer", "name", "autorl.optimizers"),
+        ("execution", "executor", "autorl.executors"),
+    ):
         spec = draft.sections.get(section)
         if spec is not None and getattr(spec, key) not in names(group):  # type: ignore[arg-type]
             _unknown(draft, section, key, group, getattr(spec, key))
@@ -26,7 +29,10 @@ def check(draft: Draft) -> StudySpec:
         except PluginNotFound as error:
             draft.report(("algorithm", "backend"), str(error))
         except ImportError as error:
-            draft.report(("algorithm", "backend"), f"'{algorithm.backend}' needs '{error.name}'; run pip install 'autorl[{algorithm.backend}]'")
+            draft.report(
+                ("algorithm", "backend"),
+                f"'{algorithm.backend}' needs '{error.name}'; run pip install 'autorl[{algorithm.backend}]'",
+            )
         else:
             for place, message in backend.check(draft.sections):
                 draft.report(place, message)

@@ -95,7 +95,9 @@ class _conductor:  # noqa: N801 - a context manager, used as a function
 
     def __enter__(self) -> Conductor:
         book = self._stack.enter_context(Book(self._spec, default_pending(self._spec)))
-        executor: Executor = find("autorl.executors", book.spec.execution.executor)(workers(book.spec), book.spec.algorithm.backend)
+        executor: Executor = find("autorl.executors", book.spec.execution.executor)(
+            workers(book.spec), book.spec.algorithm.backend
+        )
         self._stack.callback(executor.close)
         reader = self._stack.enter_context(Reader(book.spec.storage))
         return Conductor(book, reader, executor, self._watch)
@@ -126,7 +128,11 @@ class Conductor:
         self._exhausted = False
         self._winner: int | None = None
         question = Question(
-            self._space, self.spec.seeds.tuning, self.spec.budget.steps_per_run, self.spec.objective.direction, self.spec.optimizer.seed
+            self._space,
+            self.spec.seeds.tuning,
+            self.spec.budget.steps_per_run,
+            self.spec.objective.direction,
+            self.spec.optimizer.seed,
         )
         self._optimizer: Optimizer = find("autorl.optimizers", self.spec.optimizer.name)(question)
 
@@ -150,7 +156,7 @@ class Conductor:
             self._step()
 
     def validate(self) -> None:
-        """Train the best trials on the validation seeds and choose the winner; without such seeds tuning data chooses."""
+        """Train the best trials on the validation seeds and choose the winner; without such seeds tuning data does."""
         candidates = rank(self._finished_trials(), self.spec.objective.direction)
         if self.spec.seeds.validation:
             candidates = candidates[: self.spec.retest.top]
@@ -174,7 +180,9 @@ class Conductor:
             raise StorageError(f"study '{study.name}' is not finished; run `autorl run` first")
         unknown = [number for number in trials if number not in self._trials]
         if unknown:
-            raise StorageError(f"study '{study.name}' has no trial {unknown[0]}; its trials are 0 to {max(self._trials)}")
+            raise StorageError(
+                f"study '{study.name}' has no trial {unknown[0]}; its trials are 0 to {max(self._trials)}"
+            )
         self._phase = "test"
         self._train([self._trials[number] for number in trials], "test", self.spec.seeds.test)
 
@@ -274,14 +282,20 @@ class Conductor:
         for number in [n for n, missing in self._open.items() if not missing]:
             del self._open[number]
             scores = self._scores(number, "tuning")
-            value = aggregate(scores, self.spec.objective.over_seeds) if len(scores) == len(self.spec.seeds.tuning) else None
+            value = (
+                aggregate(scores, self.spec.objective.over_seeds)
+                if len(scores) == len(self.spec.seeds.tuning)
+                else None
+            )
             self._book.finish_trial(number, value)
             (self._trials[number],) = self._reader.trials(self.spec.study, [number])
             shown = f"{value:.6g}" if value is not None else "failed"
             self._tell_watch(f"trial {number}: {self.spec.objective.over_seeds} {self.spec.objective.metric} {shown}")
         while (trial := self._trials.get(self._mirror.next)) is not None and trial.state != "running":
             default = self._trials[0].config
-            self._mirror.write(trial, default, {record.seed: record.score for record in self._of(trial.number, "tuning")})
+            self._mirror.write(
+                trial, default, {record.seed: record.score for record in self._of(trial.number, "tuning")}
+            )
 
     def _of(self, number: int, phase: Phase) -> list[RunRecord]:
         return [record for run, record in self._runs.get(number, {}).items() if run.phase == phase]

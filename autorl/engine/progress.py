@@ -15,7 +15,7 @@ class Progress:
     Attributes:
         phase: what the study is doing.
         env_steps: environment steps trained so far, over all runs and seeds, of all phases.
-        env_steps_planned: what the whole study will have trained; an upper bound, since two of the retested trials may be the same one.
+        env_steps_planned: what the whole study will have trained; an upper bound, since the winner may be the default.
         runs: runs finished so far.
         runs_planned: the same bound for runs.
         trials: trials finished so far.

@@ -19,7 +19,10 @@ def rank(trials: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
 
 
 def choose(
-    candidates: Sequence[TrialRecord], scores: Mapping[int, Sequence[float]], seeds: Sequence[int], objective: ObjectiveSpec
+    candidates: Sequence[TrialRecord],
+    scores: Mapping[int, Sequence[float]],
+    seeds: Sequence[int],
+    objective: ObjectiveSpec,
 ) -> int | None:
     """Choose the winner.
 

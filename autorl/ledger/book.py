@@ -63,7 +63,9 @@ class Book:
             now = time.time()
             if row is None:
                 if spec.optimizer.max_pending is None:
-                    spec = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"max_pending": max_pending})})
+                    spec = spec.model_copy(
+                        update={"optimizer": spec.optimizer.model_copy(update={"max_pending": max_pending})}
+                    )
                 values = {
                     "name": spec.study,
                     "state": "tuning",
@@ -72,17 +74,25 @@ class Book:
                     "created_at": now,
                     "lease_epoch": 0,
                 }
-                key = connection.execute(insert(tables.study).values(**values, **_spec_columns(spec))).inserted_primary_key
+                key = connection.execute(
+                    insert(tables.study).values(**values, **_spec_columns(spec))
+                ).inserted_primary_key
                 assert key is not None
                 self._id: int = key[0]
                 self.epoch, self.created = 1, True
             else:
                 if not lease.may_take(row.lease_owner, row.lease_heartbeat):
-                    raise LeaseHeld(f"study '{spec.study}' is being conducted by {lease.describe(row.lease_owner)}; wait for it or stop it")
+                    holder = lease.describe(row.lease_owner)
+                    raise LeaseHeld(f"study '{spec.study}' is being conducted by {holder}; wait for it or stop it")
                 spec = _going_on(spec, StudySpec.model_validate_json(row.spec))
                 self._id, self.epoch, self.created = row.id, row.lease_epoch + 1, False
             self.spec = spec
-            taken = {"lease_owner": self._owner, "lease_epoch": self.epoch, "lease_heartbeat": now, **_spec_columns(spec)}
+            taken = {
+                "lease_owner": self._owner,
+                "lease_epoch": self.epoch,
+                "lease_heartbeat": now,
+                **_spec_columns(spec),
+            }
             connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(taken))
             self._event(connection, "started" if self.created else "resumed", epoch=self.epoch)
 
@@ -106,12 +116,16 @@ class Book:
             yield connection
 
     def _event(self, connection: Connection, kind: str, **detail: Any) -> None:
-        connection.execute(insert(tables.log).values(study_id=self._id, at=time.time(), kind=kind, detail=json.dumps(detail)))
+        connection.execute(
+            insert(tables.log).values(study_id=self._id, at=time.time(), kind=kind, detail=json.dumps(detail))
+        )
 
     def beat(self, live_steps: Mapping[Run, int]) -> None:
         """Show a sign of life, and how far the runs in training have got."""
         with self._transaction() as connection:
-            connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(lease_heartbeat=time.time()))
+            connection.execute(
+                update(tables.study).where(tables.study.c.id == self._id).values(lease_heartbeat=time.time())
+            )
             for run, steps in live_steps.items():
                 connection.execute(update(tables.run).where(self._is(connection, run)).values(env_steps=steps))
 
@@ -123,7 +137,9 @@ class Book:
             connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(values))
             self._event(connection, state, winner=winner)
 
-    def add_trial(self, number: int, origin: str, config: Configuration, recipe: Recipe, seen: str, seeds: Sequence[int]) -> None:
+    def add_trial(
+        self, number: int, origin: str, config: Configuration, recipe: Recipe, seen: str, seeds: Sequence[int]
+    ) -> None:
         """Record a proposal and its tuning runs, in one transaction."""
         values = {
             "study_id": self._id,
@@ -146,12 +162,16 @@ class Book:
         with self._transaction() as connection:
             trial_id = self._trial_id(connection, trial)
             known = set(
-                connection.execute(select(tables.run.c.seed).where(tables.run.c.trial_id == trial_id, tables.run.c.phase == phase)).scalars()
+                connection.execute(
+                    select(tables.run.c.seed).where(tables.run.c.trial_id == trial_id, tables.run.c.phase == phase)
+                ).scalars()
             )
             self._insert_runs(connection, trial_id, phase, [seed for seed in seeds if seed not in known])
 
     def _insert_runs(self, connection: Connection, trial_id: int, phase: Phase, seeds: Sequence[int]) -> None:
-        rows = [{"trial_id": trial_id, "phase": phase, "seed": seed, "state": "waiting", "notes": "[]"} for seed in seeds]
+        rows = [
+            {"trial_id": trial_id, "phase": phase, "seed": seed, "state": "waiting", "notes": "[]"} for seed in seeds
+        ]
         if rows:
             connection.execute(insert(tables.run), rows)
 
@@ -170,7 +190,9 @@ class Book:
             Whether it was recorded now.
         """
         with self._transaction() as connection:
-            row = connection.execute(select(tables.run.c.id, tables.run.c.state).where(self._is(connection, run))).one_or_none()
+            row = connection.execute(
+                select(tables.run.c.id, tables.run.c.state).where(self._is(connection, run))
+            ).one_or_none()
             if row is None or row.state in ("completed", "failed"):
                 return False
             values = {
@@ -189,24 +211,41 @@ class Book:
                 points = json.dumps(result.to_dict()["curve"])
                 connection.execute(insert(tables.curve).values(run_id=row.id, first_point=0, points=points))
             if result.status == "failed":
-                self._event(connection, "run failed", trial=run.trial, phase=run.phase, seed=run.seed, error_class=result.error_class)
+                self._event(
+                    connection,
+                    "run failed",
+                    trial=run.trial,
+                    phase=run.phase,
+                    seed=run.seed,
+                    error_class=result.error_class,
+                )
             return True
 
     def finish_trial(self, number: int, value: float | None) -> None:
         """Record a trial's objective over its tuning seeds, or that it has none because a run failed."""
         with self._transaction() as connection:
-            values = {"state": "completed" if value is not None else "failed", "value": value, "finished_at": time.time()}
-            connection.execute(update(tables.trial).where(tables.trial.c.id == self._trial_id(connection, number)).values(values))
+            values = {
+                "state": "completed" if value is not None else "failed",
+                "value": value,
+                "finished_at": time.time(),
+            }
+            connection.execute(
+                update(tables.trial).where(tables.trial.c.id == self._trial_id(connection, number)).values(values)
+            )
 
     def mark_mirrored(self, number: int) -> None:
         """Record that a trial has been written as an Optuna trial."""
         with self._transaction() as connection:
-            connection.execute(update(tables.trial).where(tables.trial.c.id == self._trial_id(connection, number)).values(mirrored=1))
+            connection.execute(
+                update(tables.trial).where(tables.trial.c.id == self._trial_id(connection, number)).values(mirrored=1)
+            )
 
     def mirrored(self) -> set[int]:
         """Return the trials that have been written as Optuna trials."""
         with self._engine.connect() as connection:
-            query = select(tables.trial.c.number).where(tables.trial.c.study_id == self._id, tables.trial.c.mirrored == 1)
+            query = select(tables.trial.c.number).where(
+                tables.trial.c.study_id == self._id, tables.trial.c.mirrored == 1
+            )
             return set(connection.execute(query).scalars())
 
     def _trial_id(self, connection: Connection, number: int) -> int:
@@ -229,7 +268,9 @@ def _going_on(new: StudySpec, old: StudySpec) -> StudySpec:
         StorageError: the file asks for something else than what the database holds.
     """
     if new.optimizer.max_pending is None:
-        new = new.model_copy(update={"optimizer": new.optimizer.model_copy(update={"max_pending": old.optimizer.max_pending})})
+        new = new.model_copy(
+            update={"optimizer": new.optimizer.model_copy(update={"max_pending": old.optimizer.max_pending})}
+        )
     a, b = _deciding(new), _deciding(old)
     different = sorted(key for key in a if a[key] != b[key])
     if different:

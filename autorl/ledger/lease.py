@@ -1,4 +1,4 @@
-"""Who conducts a study: a lease with a heartbeat, so that a second engine is refused and a dead one is replaced at once."""
+"""Who conducts a study: a lease with a heartbeat. A second engine is refused, a dead one replaced at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from autorl.ledger.reader import LEASE_SECONDS
 
 def me() -> str:
     """Return this process's identity: host, process and when it started, as JSON."""
-    return json.dumps({"host": socket.gethostname(), "boot": psutil.boot_time(), "pid": os.getpid(), "started": psutil.Process().create_time()})
+    return json.dumps(
+        {
+            "host": socket.gethostname(),
+            "boot": psutil.boot_time(),
+            "pid": os.getpid(),
+            "started": psutil.Process().create_time(),
+        }
+    )
 
 
 def may_take(owner: str | None, heartbeat: float | None) -> bool:

@@ -35,7 +35,9 @@ class Mirror:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = RDBStorage(book.spec.storage, engine_kwargs={"connect_args": {"timeout": 60}})
         direction = book.spec.objective.direction
-        self._study = optuna.create_study(study_name=book.spec.study, storage=storage, direction=direction, load_if_exists=True)
+        self._study = optuna.create_study(
+            study_name=book.spec.study, storage=storage, direction=direction, load_if_exists=True
+        )
         # A kill may fall between Optuna's transaction and ours: what Optuna has is what counts.
         done = {t.user_attrs[_NUMBER] for t in self._study.get_trials(deepcopy=False) if _NUMBER in t.user_attrs}
         for number in done - book.mirrored():
@@ -67,4 +69,8 @@ class Mirror:
 
 
 def _attributes(trial: TrialRecord, scores: dict[int, float | None]) -> dict[str, Any]:
-    return {_NUMBER: trial.number, "origin": trial.origin, "scores by tuning seed": {str(seed): score for seed, score in scores.items()}}
+    return {
+        _NUMBER: trial.number,
+        "origin": trial.origin,
+        "scores by tuning seed": {str(seed): score for seed, score in scores.items()},
+    }

@@ -78,7 +78,10 @@ class Reader:
             query = query.where(tables.run.c.phase == phase)
         if trials is not None:
             query = query.where(tables.trial.c.number.in_(list(trials)))
-        return [_run(row) for row in self._rows(query.order_by(tables.trial.c.number, tables.run.c.phase, tables.run.c.seed))]
+        return [
+            _run(row)
+            for row in self._rows(query.order_by(tables.trial.c.number, tables.run.c.phase, tables.run.c.seed))
+        ]
 
     def curves(self, study: str, trials: Iterable[int], phase: Phase | None = None) -> list[CurveRecord]:
         """Return the learning curves of some trials' runs."""
@@ -92,12 +95,18 @@ class Reader:
             query = query.where(tables.run.c.phase == phase)
         found: dict[Run, list[Point]] = {}
         for row in self._rows(query):
-            found.setdefault(Run(row.number, row.phase, row.seed), []).extend(Point(**p) for p in json.loads(row.points))
+            found.setdefault(Run(row.number, row.phase, row.seed), []).extend(
+                Point(**p) for p in json.loads(row.points)
+            )
         return [CurveRecord(run, tuple(points)) for run, points in found.items()]
 
     def counts(self, study: str) -> dict[tuple[Phase, str], tuple[int, int]]:
         """Return (phase, state) → (runs, environment steps), counted by the database."""
-        query = _of(study, select(tables.run.c.phase, tables.run.c.state, func.count(), func.sum(tables.run.c.env_steps)), of_run=True)
+        query = _of(
+            study,
+            select(tables.run.c.phase, tables.run.c.state, func.count(), func.sum(tables.run.c.env_steps)),
+            of_run=True,
+        )
         rows = self._rows(query.group_by(tables.run.c.phase, tables.run.c.state))
         return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
 

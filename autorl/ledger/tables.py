@@ -118,7 +118,9 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise StorageError(f"'{url}' is no database URL; write sqlite:///file.db or postgresql+psycopg://user@host/name") from None
+        raise StorageError(
+            f"'{url}' is no database URL; write sqlite:///file.db or postgresql+psycopg://user@host/name"
+        ) from None
     if parsed.get_backend_name() != "sqlite":
         raise StorageError(f"'{parsed.get_backend_name()}' databases are not supported yet; use sqlite:///file.db")
     if not parsed.database or parsed.database == ":memory:":

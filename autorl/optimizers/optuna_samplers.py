@@ -61,28 +61,22 @@ class OptunaOptimizer:
         """Propose a configuration on all tuning seeds."""
         self._study.sampler = self._sampler(_seed(self._question.seed, number))
         trial = self._study.ask()
-        self._number_of[number] = trial.number
-
-        def suggest(parameter: Parameter) -> object:
-            if isinstance(parameter.domain, Choice):
-                return trial.suggest_categorical(parameter.name, parameter.domain.labels)
-            return trial._suggest(parameter.name, self._distributions[parameter.name])
-
-        return Proposal(self._question.space.build(suggest), self._question.seeds, self._question.until)
+        config = self._question.space.build(lambda parameter: _suggest(trial, parameter))
+        # A sampler leaves notes on the trial that it sampled, and reads them while the trial is running. A restored
+        # trial has none, so neither may this one: it is added anew, as it would be restored.
+        self._study.tell(trial, state=TrialState.FAIL)
+        proposal = Proposal(config, self._question.seeds, self._question.until)
+        self.restore(number, proposal)
+        return proposal
 
     def restore(self, number: int, proposal: Proposal) -> None:
-        """Add a trial that was proposed before; one that the space cannot express counts in numbers only."""
-        inside = proposal.config.inside
-        params = dict(proposal.config.coordinates) if inside else {}
-        frozen = create_trial(
-            state=TrialState.RUNNING,
-            params=params,
-            distributions={name: self._distributions[name] for name in params},
-        )
-        self._study.add_trial(frozen)
+        """Add a trial that was proposed before, unless the space cannot express it: no model could place it."""
+        if not proposal.config.inside:
+            return
+        params = dict(proposal.config.coordinates)
+        distributions = {name: self._distributions[name] for name in params}
+        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
         self._number_of[number] = len(self._study.get_trials(deepcopy=False)) - 1
-        if not inside:
-            self._study.tell(self._number_of.pop(number), state=TrialState.FAIL)
 
     def tell(self, number: int, result: TrialResult) -> None:
         """Learn a trial's objective; a failed trial is left out of the model."""
@@ -93,6 +87,16 @@ class OptunaOptimizer:
             self._study.tell(trial, state=TrialState.FAIL)
         else:
             self._study.tell(trial, result.value)
+
+
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> object:
+    domain = parameter.domain
+    if isinstance(domain, Choice):
+        return trial.suggest_categorical(parameter.name, domain.labels)
+    if domain.integer:
+        step = int(domain.step or 1)
+        return trial.suggest_int(parameter.name, int(domain.low), int(domain.high), step=step, log=domain.log)
+    return trial.suggest_float(parameter.name, domain.low, domain.high, step=domain.step, log=domain.log)
 
 
 def _seed(study_seed: int, number: int) -> int:

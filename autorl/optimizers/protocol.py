@@ -30,7 +30,7 @@ class Question:
 
 
 class Optimizer(Protocol):
-    """Proposes trials. Implementations are found by entry point (`autorl.optimizers`), a callable that takes a `Question`.
+    """Proposes trials. Implementations are found by entry point (`autorl.optimizers`): callables of a `Question`.
 
     Trials are numbered in the order of their proposals, from 0. Each number is either asked for or, when a study goes
     on, restored; each is told at most once, in the order of the numbers. An optimizer draws from nothing but its

@@ -34,7 +34,11 @@ def _headline(findings: Findings) -> RenderableType:
     lines = headline_lines(findings)
     spec = findings.spec
     if not lines:
-        return Text(f"{findings.study.name}: {findings.study.state}, {len(findings.ranked)} of {spec.budget.trials} trials finished", style="bold")
+        return Text(
+            f"{findings.study.name}: {findings.study.state}, "
+            f"{len(findings.ranked)} of {spec.budget.trials} trials finished",
+            style="bold",
+        )
     table = Table.grid(padding=(0, 2))
     for what, value, between in lines:
         table.add_row(what, Text(value, style="bold"), Text(between, style="dim"))
@@ -80,6 +84,10 @@ def _spent(findings: Findings) -> Table:
         table.add_column(column, justify="left" if column == "phase" else "right")
     for phase, spent in findings.spent.items():
         if spent["planned"]:
-            runs = f"{spent['runs']:.0f} of {spent['planned']:.0f}" if findings.study.state != "finished" else f"{spent['runs']:.0f}"
+            runs = (
+                f"{spent['runs']:.0f} of {spent['planned']:.0f}"
+                if findings.study.state != "finished"
+                else f"{spent['runs']:.0f}"
+            )
             table.add_row(phase, runs, f"{spent['env_steps']:,.0f}", duration(spent["wall_seconds"]))
     return table

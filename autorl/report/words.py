@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from autorl.analysis import Estimate
+from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 
 
@@ -57,39 +58,67 @@ def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
 
 def sentences(findings: Findings) -> list[str]:
     """Say what was found, and what it is worth, one finding a sentence."""
-    spec, winner, found = findings.spec, findings.winner, findings.headline
-    said: list[str] = []
-    if winner is None:
-        if findings.incumbent is None:
-            return ["No trial has finished yet." if findings.study.state != "finished" else "Every trial failed: there is nothing to report."]
-        return [
-            f"Trial {findings.incumbent.number} leads with a {findings.objective} of {number(findings.incumbent.value)} on the tuning seeds. "
-            "That number is optimistic, since it was chosen for being the best; the test seeds will tell."
-        ]
+    if findings.winner is None:
+        said = [_leading(findings)]
+    else:
+        said = [*_chosen(findings, findings.winner), *_overstated(findings, findings.winner)]
+        said += _tested_for_analysis(findings, findings.winner)
+    if findings.failed:
+        count = len(findings.failed)
+        runs = "runs failed" if count > 1 else "run failed"
+        said.append(f"{count} {runs}; a trial with a failed run has no score and cannot win.")
+    return said
+
+
+def _leading(findings: Findings) -> str:
+    best = findings.incumbent
+    if best is None:
+        finished = findings.study.state == "finished"
+        return "Every trial failed: there is nothing to report." if finished else "No trial has finished yet."
+    return (
+        f"Trial {best.number} leads with a {findings.objective} of {number(best.value)} on the tuning seeds. "
+        "That number is optimistic, since it was chosen for being the best; the test seeds will tell."
+    )
+
+
+def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
+    spec, found = findings.spec, findings.headline
     chosen = "validation seeds" if spec.seeds.validation else "tuning seeds"
     if winner.number == 0:
-        said.append(f"No trial beat the default configuration: the {chosen} chose trial 0, the default itself.")
-    elif found is not None:
-        said.append(
-            f"On {len(spec.seeds.test)} test seeds that tuning never used, the tuned configuration (trial {winner.number}, chosen on the {chosen}) "
-            f"has a {findings.objective} of {number(found.tuned.value)}, the default {number(found.default.value)}; on a fresh seed "
-            f"tuned is better with probability {number(found.probability.value, 3)} ({interval(found.probability)})."
-        )
-    if found is None and findings.study.state == "finished":
-        said.append("A test run of the winner or of the default failed, so there is no headline: see `autorl trials --failed`.")
-    if found is not None and winner.value is not None:
-        gap = winner.value - found.tuned.value
-        better = gap > 0 if spec.objective.direction == "maximize" else gap < 0
-        said.append(
-            f"The winner's tuning score was {number(winner.value)} on {len(spec.seeds.tuning)} seeds: "
-            + (f"it overstated the test score by {number(abs(gap))}." if better else f"the test score is {number(abs(gap))} better than it promised.")
-        )
-    extra = [n for n, runs in findings.runs.items() if n not in (0, winner.number) and any(run.phase == "test" for run in runs)]
-    if extra:
-        said.append(
-            f"{len(extra)} more trial{'s were' if len(extra) > 1 else ' was'} trained on the test seeds, for analysis: picking the best of them "
-            "by test score would be selection on the test set."
-        )
-    if findings.failed:
-        said.append(f"{len(findings.failed)} runs failed; a trial with a failed run has no score and cannot win.")
-    return said
+        return [f"No trial beat the default configuration: the {chosen} chose trial 0, the default itself."]
+    if found is None:
+        if findings.study.state != "finished":
+            return [f"Trial {winner.number} was chosen on the {chosen}; its test is not finished."]
+        return [
+            "A test run of the winner or of the default failed, so there is no headline: see `autorl trials --failed`."
+        ]
+    return [
+        f"On {len(spec.seeds.test)} test seeds that tuning never used, the tuned configuration "
+        f"(trial {winner.number}, chosen on the {chosen}) has a {findings.objective} of {number(found.tuned.value)}, "
+        f"the default {number(found.default.value)}; on a fresh seed tuned is better with probability "
+        f"{number(found.probability.value, 3)} ({interval(found.probability)})."
+    ]
+
+
+def _overstated(findings: Findings, winner: TrialRecord) -> list[str]:
+    found = findings.headline
+    if found is None or winner.value is None:
+        return []
+    gap = winner.value - found.tuned.value
+    overstated = gap > 0 if findings.spec.objective.direction == "maximize" else gap < 0
+    amount = number(abs(gap))
+    outcome = f"it overstated the test score by {amount}" if overstated else f"the test score is {amount} better"
+    seeds = len(findings.spec.seeds.tuning)
+    return [f"The winner's tuning score was {number(winner.value)} on {seeds} seed{'s' * (seeds > 1)}: {outcome}."]
+
+
+def _tested_for_analysis(findings: Findings, winner: TrialRecord) -> list[str]:
+    tested = {n for n, runs in findings.runs.items() if any(run.phase == "test" for run in runs)}
+    count = len(tested - {0, winner.number})
+    if not count:
+        return []
+    trials = "trials were" if count > 1 else "trial was"
+    return [
+        f"{count} more {trials} trained on the test seeds, for analysis: picking the best of them by test score "
+        "would be selection on the test set."
+    ]

@@ -1,66 +1,88 @@
 """ConfigSpace files in and out (https://automl.github.io/ConfigSpace), through the ConfigSpace library.
 
-What ConfigSpace can say and autorl cannot (forbidden clauses, conditions by order, normal and beta priors) is an error
-on the way in, never dropped in silence. What autorl can say and ConfigSpace cannot (transforms, `sets`, choices that
-are no scalars) travels in each hyperparameter's `meta`.
+What ConfigSpace can say and autorl cannot (forbidden clauses, conditions by order, weights, normal and beta priors) is
+an error on the way in, never dropped in silence; an ordinal becomes plain choices, as no choices of autorl have an
+order. What autorl can say and ConfigSpace cannot (transforms, `sets`, choices that are no scalars, no default, the
+order of the parameters) travels in `meta`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autorl.errors import AutorlError, Problem, SpecError
-from autorl.spec.space import Choice, Numeric, Parameter, SearchSpace
+from autorl.spec.parameters import MAX_PARAMETERS, ParameterSpec
+from autorl.spec.space import Choice, Numeric, Parameter, SearchSpace, identity
+from autorl.spec.yaml12 import Document, Key, printable
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
 _META = "autorl"
+_CARRIED = ("values", "default", "sets", "transform", "step", "description", "log")
 
 
-def to_autorl(data: dict[str, Any], place: str) -> dict[str, Any]:
-    """Turn the content of a ConfigSpace file into that of a search-space file.
-
-    Args:
-        data: the parsed JSON or YAML.
-        place: where it was read, for messages.
+def to_autorl(document: Document) -> Document:
+    """Turn the content of a ConfigSpace file into that of a search-space file, keeping the lines.
 
     Raises:
         SpecError: the file is not ConfigSpace's, or says what a search space cannot.
     """
     from ConfigSpace import ConfigurationSpace
 
+    if isinstance(listed := document.data["hyperparameters"], list) and len(listed) > MAX_PARAMETERS:
+        message = f"{len(listed):,} hyperparameters; at most {MAX_PARAMETERS:,} are allowed"
+        raise SpecError([Problem(document.place(("hyperparameters",)), "hyperparameters", message)])
     try:
-        space = ConfigurationSpace.from_serialized_dict(data)
+        space = ConfigurationSpace.from_serialized_dict(document.data)
+        hyperparameters = {h["name"]: ("hyperparameters", i) for i, h in enumerate(document.data["hyperparameters"])}
     except Exception as error:  # noqa: BLE001 - the library raises whatever its decoder stumbles over
-        raise SpecError([Problem(place, "", f"not a ConfigSpace file: {type(error).__name__}: {error}")]) from None
-    problems = [Problem(place, "", f"forbidden clause '{clause}' has no counterpart here") for clause in space.forbidden_clauses]
+        what = printable(f"not a ConfigSpace file: {type(error).__name__}: {error}", 400)
+        raise SpecError([Problem(document.place(()), "", what)]) from None
+    problems: list[Problem] = []
+    for index, clause in enumerate(space.forbidden_clauses):
+        at: Key = ("forbiddens", index)
+        message = f"the forbidden clause '{clause}' has no counterpart here; remove it, or use conditions"
+        problems.append(Problem(document.place(at), "forbiddens", message))
+    order = _meta(space.meta).get("order")
+    names = [name for name in order if name in space] if isinstance(order, list) else []
     parameters: dict[str, Any] = {}
-    for hyperparameter in space.values():
+    for name in dict.fromkeys([*names, *space]):
         try:
-            parameters[hyperparameter.name] = _entry(hyperparameter)
+            parameters[name] = _entry(space[name])
         except AutorlError as error:
-            problems.append(Problem(place, hyperparameter.name, str(error)))
-    for condition in space.conditions:
+            problems.append(Problem(document.place(hyperparameters[name]), name, str(error)))
+    for index, condition in enumerate(space.conditions):
         try:
-            for child, parent, values in _clauses(condition):
-                parameters.get(child, {}).setdefault("when", {})[parent] = values
+            for child, parent, coordinates in _clauses(condition):
+                _add_condition(parameters, child, parent, coordinates)
         except AutorlError as error:
-            problems.append(Problem(place, "", str(error)))
+            problems.append(Problem(document.place(("conditions", index)), "conditions", str(error)))
     if problems:
         raise SpecError(problems)
-    return {"parameters": parameters}
+    places: dict[Key, str] = {(): document.place(()), ("parameters",): document.place(("hyperparameters",))}
+    places |= {("parameters", name): document.place(at) for name, at in hyperparameters.items()}
+    return Document({"parameters": parameters}, places)
+
+
+def _meta(meta: Any) -> Mapping[str, Any]:
+    found = meta.get(_META) if isinstance(meta, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _entry(hyperparameter: Any) -> dict[str, Any]:
     import ConfigSpace as cs
 
-    meta = (hyperparameter.meta or {}).get(_META, {})
+    entry: dict[str, Any]
     match hyperparameter:
         case cs.Constant():
-            entry: dict[str, Any] = {"values": [hyperparameter.value]}
+            entry = {"values": [_plain(hyperparameter.value)]}
         case cs.CategoricalHyperparameter():
-            entry = {"values": meta.get("values", [_plain(choice) for choice in hyperparameter.choices])}
+            weights = hyperparameter.weights
+            if weights is not None and len(set(weights)) > 1:
+                raise AutorlError("weights of choices have no counterpart here; remove them")
+            entry = {"values": [_plain(choice) for choice in hyperparameter.choices]}
         case cs.OrdinalHyperparameter():
             entry = {"values": [_plain(choice) for choice in hyperparameter.sequence]}
         case cs.UniformIntegerHyperparameter() | cs.UniformFloatHyperparameter():
@@ -69,23 +91,42 @@ def _entry(hyperparameter: Any) -> dict[str, Any]:
                 entry["log"] = True
         case _:
             raise AutorlError(f"{type(hyperparameter).__name__} has no counterpart here; use a uniform range")
-    if "values" not in meta and not isinstance(hyperparameter, cs.Constant):
+    if not isinstance(hyperparameter, cs.Constant):
         entry["default"] = _plain(hyperparameter.default_value)
-    return {**entry, **{key: value for key, value in meta.items() if key != "values"}}
+    meta = _meta(hyperparameter.meta)
+    return {**entry, **{key: value for key, value in meta.items() if key in _CARRIED}}
 
 
-def _clauses(condition: Any) -> list[tuple[str, str, Any]]:
+def _add_condition(parameters: dict[str, Any], child: str, parent: str, coordinates: list[Any]) -> None:
+    """Add a condition in the values that autorl compares, not in the coordinates that ConfigSpace compares."""
+    if child not in parameters or parent not in parameters:
+        return  # it has a problem of its own
+    try:
+        above = ParameterSpec.model_validate({**parameters[parent], "when": {}}).parameter(parent)
+        values = [above.value(coordinate) for coordinate in coordinates]
+    except (ValueError, StopIteration):
+        return  # found again where the parameter is validated
+    when = parameters[child].setdefault("when", {})
+    if parent in when:
+        known = {identity(value) for value in values}
+        values = [value for value in when[parent] if identity(value) in known]
+    when[parent] = values
+
+
+def _clauses(condition: Any) -> list[tuple[str, str, list[Any]]]:
     import ConfigSpace as cs
 
     match condition:
         case cs.AndConjunction():
             return [clause for part in condition.components for clause in _clauses(part)]
         case cs.EqualsCondition():
-            return [(condition.child.name, condition.parent.name, _plain(condition.value))]
+            return [(condition.child.name, condition.parent.name, [_plain(condition.value)])]
         case cs.InCondition():
             return [(condition.child.name, condition.parent.name, [_plain(value) for value in condition.values])]
         case _:
-            raise AutorlError(f"condition '{condition}': only equality, membership and their conjunction have a counterpart here")
+            raise AutorlError(
+                f"condition '{condition}': only equality, membership and their conjunction have a counterpart here"
+            )
 
 
 def _plain(value: Any) -> Any:
@@ -104,17 +145,22 @@ def to_configspace(space: SearchSpace, name: str) -> ConfigurationSpace:
     """
     import ConfigSpace as cs
 
-    result = cs.ConfigurationSpace(name=name)
+    order: dict[Hashable, Any] = {_META: {"order": [parameter.name for parameter in space]}}
+    result = cs.ConfigurationSpace(name=name, meta=order)
     for parameter in space:
-        result.add(_hyperparameter(parameter))
+        try:
+            result.add(_hyperparameter(parameter))
+        except ValueError as error:
+            raise AutorlError(f"{parameter.name}: ConfigSpace cannot hold it: {error}") from None
     for parameter in space:
         conditions = []
         for parent, values in parameter.when:
-            domain = space[parent].domain
-            coordinates = [domain.label(v) if isinstance(domain, Choice) else space[parent].coordinate(v) for v in values]
+            coordinates = [space[parent].coordinate(value) for value in values]
             child, above = result[parameter.name], result[parent]
             conditions.append(
-                cs.EqualsCondition(child, above, coordinates[0]) if len(coordinates) == 1 else cs.InCondition(child, above, coordinates)
+                cs.EqualsCondition(child, above, coordinates[0])
+                if len(coordinates) == 1
+                else cs.InCondition(child, above, coordinates)
             )
         if conditions:
             result.add(conditions[0] if len(conditions) == 1 else cs.AndConjunction(*conditions))
@@ -124,27 +170,33 @@ def to_configspace(space: SearchSpace, name: str) -> ConfigurationSpace:
 def _hyperparameter(parameter: Parameter) -> Any:
     import ConfigSpace as cs
 
-    meta: dict[str, Any] = {}
-    if parameter.sets != parameter.name:
-        meta["sets"] = parameter.sets
-    if parameter.transform:
-        meta["transform"] = parameter.transform
-    if parameter.default is not None and (parameter.transform or parameter.coordinate(parameter.default) is None):
-        meta["default"] = parameter.default
     domain = parameter.domain
     default = parameter.coordinate(parameter.default) if parameter.default is not None else None
+    carried: dict[str, Any] = {}
+    if parameter.sets != parameter.name:
+        carried["sets"] = parameter.sets
+    if parameter.transform:
+        carried["transform"] = parameter.transform
+    if parameter.description:
+        carried["description"] = parameter.description
+    # ConfigSpace gives every hyperparameter a default; ours may be none, outside, or in other units.
+    if default is None or identity(default) != identity(parameter.default):
+        carried["default"] = parameter.default
     if isinstance(domain, Choice):
         if list(domain.labels) != list(domain.values):
-            meta["values"] = list(domain.values)
+            carried["values"] = list(domain.values)
+        first = default if default is not None else domain.labels[0]
         return cs.CategoricalHyperparameter(
-            parameter.name, list(domain.labels), default_value=default if default is not None else domain.labels[0], meta=_wrap(meta)
+            parameter.name, list(domain.labels), default_value=first, meta=_wrap(carried)
         )
     assert isinstance(domain, Numeric)
-    if domain.step not in (None, 1):
+    if domain.step is not None and not (domain.integer and domain.step == 1):
         raise AutorlError(f"{parameter.name}: ConfigSpace has no range with a step; use 'values'")
+    if domain.step is not None:
+        carried["step"] = domain.step
     kind = cs.UniformIntegerHyperparameter if domain.integer else cs.UniformFloatHyperparameter
-    return kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=_wrap(meta))
+    return kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=_wrap(carried))
 
 
-def _wrap(meta: dict[str, Any]) -> dict[str, Any] | None:
-    return {_META: meta} if meta else None
+def _wrap(carried: dict[str, Any]) -> dict[Hashable, Any] | None:
+    return {_META: carried} if carried else None

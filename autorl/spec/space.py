@@ -1,7 +1,7 @@
 """Search spaces: parameters, the conditions under which they are active, and their transforms.
 
 A parameter has two units. *Search coordinates* are what an optimizer moves in (`min`..`max`); the *value* is what
-training uses, after the transform (`gamma: {min: 1e-4, max: 0.03, log: true, transform: one_minus}` searches 1 - gamma).
+training uses, after the transform (`gamma: {min: 1e-4, max: 0.03, transform: one_minus}` searches 1 - gamma).
 A `Configuration` carries both, so that a proposal read back from the ledger is the proposal that was made, to the bit.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,9 +33,9 @@ class Numeric:
         """Say whether a coordinate lies in the range and, for integers, is whole."""
         if isinstance(coordinate, bool) or not isinstance(coordinate, int | float):
             return False
-        if self.integer and coordinate != int(coordinate):
+        if not self.low <= coordinate <= self.high:  # neither do nan and the infinities
             return False
-        if not self.low <= coordinate <= self.high:
+        if self.integer and coordinate != int(coordinate):
             return False
         if self.step is None:
             return True
@@ -95,9 +95,11 @@ class Parameter:
     def value(self, coordinate: Any) -> Any:
         """Turn a search coordinate into the value that training uses."""
         if isinstance(self.domain, Choice):
-            return next(v for v, label in zip(self.domain.values, self.domain.labels, strict=True) if same(label, coordinate))
+            return next(
+                v for v, label in zip(self.domain.values, self.domain.labels, strict=True) if same(label, coordinate)
+            )
         if self.transform == "one_minus":
-            return 1 - coordinate
+            return 1 - int(coordinate) if self.domain.integer else 1.0 - coordinate
         if self.transform == "power_of_two":
             return 2 ** int(coordinate)
         return int(coordinate) if self.domain.integer else float(coordinate)
@@ -106,7 +108,7 @@ class Parameter:
         """Turn a value into its search coordinate, or None where no coordinate gives this value."""
         if isinstance(self.domain, Choice):
             return self.domain.label(value) if any(same(v, value) for v in self.domain.values) else None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 2**63:
             return None
         found: float = value
         if self.transform == "one_minus":
@@ -115,12 +117,16 @@ class Parameter:
             found = math.log2(value) if value > 0 else math.nan
         if self.domain.integer and math.isfinite(found) and found == int(found):
             found = int(found)
-        return found if self.domain.contains(found) else None
+        if self.domain.contains(found):
+            return found
+        # 1 - (1 - x) may miss an end of the range by a rounding error.
+        return next((end for end in (self.domain.low, self.domain.high) if self.value(end) == value), None)
 
     def active(self, values: Mapping[str, Any]) -> bool:
         """Say whether its conditions hold, given the values of its parents."""
         return all(
-            parent in values and any(same(values[parent], allowed) for allowed in choices) for parent, choices in self.when
+            parent in values and any(same(values[parent], allowed) for allowed in choices)
+            for parent, choices in self.when
         )
 
 
@@ -156,7 +162,10 @@ class SearchSpace:
         return len(self.parameters)
 
     def __getitem__(self, name: str) -> Parameter:
-        return next(parameter for parameter in self.parameters if parameter.name == name)
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise KeyError(name)
 
     @property
     def parents(self) -> frozenset[str]:
@@ -188,7 +197,7 @@ class SearchSpace:
         """Make the default configuration: each parameter at the file's `default`, or at the algorithm's own.
 
         Args:
-            known: the algorithm's own default for a key (`Parameter.sets`), given the values so far; None if there is none.
+            known: the algorithm's own default for a key (`Parameter.sets`), given the values so far, or None.
                 Such a parameter is left out, so that training leaves it alone.
         """
         values: dict[str, Any] = {}
@@ -208,4 +217,13 @@ class SearchSpace:
 
 def same(a: Any, b: Any) -> bool:
     """Compare two values as YAML means them: `true` is not 1, but 1 and 1.0 are the same number."""
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+    return identity(a) == identity(b)
+
+
+def identity(value: Any) -> Hashable:
+    """Return what stands for a value in sets and comparisons: equal for two values that are `same`."""
+    if isinstance(value, list | tuple):
+        return ("list", *map(identity, value))
+    if isinstance(value, Mapping):
+        return ("mapping", frozenset((key, identity(inner)) for key, inner in value.items()))
+    return (isinstance(value, bool), value)

@@ -22,7 +22,7 @@ class Job:
         recipe: what to train.
         seeds: the seeds; a backend that is not `vectorized` is given one.
         until: environment steps to reach, at most `recipe.env_steps`; below it the run pauses and leaves a checkpoint.
-        checkpoints: seed → file in which the run keeps its state. If it exists when the job starts, training goes on from it.
+        checkpoints: seed → file in which the run keeps its state; where it exists already, training goes on from it.
         checkpoint_seconds: wall time between two checkpoints.
         metric: the metric whose last value is the score.
     """

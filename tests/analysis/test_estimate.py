@@ -22,12 +22,9 @@ levels = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
 
 
 def is_close(left: Estimate, right: Estimate, scale: float) -> bool:
-    pairs = zip(
-        (left.value, left.low, left.high), (right.value, right.low, right.high), strict=True
-    )
+    pairs = zip((left.value, left.low, left.high), (right.value, right.low, right.high), strict=True)
     return all(
-        (math.isnan(x) and math.isnan(y)) or math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-9 * scale)
-        for x, y in pairs
+        (math.isnan(x) and math.isnan(y)) or math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-9 * scale) for x, y in pairs
     )
 
 
@@ -171,9 +168,7 @@ class TestEveryStatistic:
         assert estimate([500.0] * 10, statistic) == Estimate(500.0, 500.0, 500.0)
 
     @given(scores=scores_lists, level=levels, data=st.data())
-    def test_order_of_seeds_does_not_matter(
-        self, scores: list[float], level: float, data: st.DataObject
-    ) -> None:
+    def test_order_of_seeds_does_not_matter(self, scores: list[float], level: float, data: st.DataObject) -> None:
         shuffled = data.draw(st.permutations(scores))
         for statistic in STATISTICS:
             plain = estimate(scores, statistic, level)
@@ -185,16 +180,12 @@ class TestEveryStatistic:
         scale=st.floats(0.1, 10.0),
         shift=st.floats(-1e3, 1e3),
     )
-    def test_follows_a_change_of_unit(
-        self, scores: list[float], level: float, scale: float, shift: float
-    ) -> None:
+    def test_follows_a_change_of_unit(self, scores: list[float], level: float, scale: float, shift: float) -> None:
         size = scale * max(map(abs, scores)) + abs(shift) + 1.0
         for statistic in STATISTICS:
             plain = estimate(scores, statistic, level)
             moved = estimate(scale * np.array(scores) + shift, statistic, level)
-            expected = Estimate(
-                scale * plain.value + shift, scale * plain.low + shift, scale * plain.high + shift
-            )
+            expected = Estimate(scale * plain.value + shift, scale * plain.low + shift, scale * plain.high + shift)
             assert is_close(moved, expected, scale=100.0 * size)
 
     @given(scores=scores_lists, level=levels)
@@ -232,9 +223,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("function", [estimate, aggregate])
     def test_unknown_statistic(self, function: Callable[..., object]) -> None:
-        with pytest.raises(
-            ValueError, match="statistic: 'mode'; expected one of mean, iqm, median"
-        ):
+        with pytest.raises(ValueError, match="statistic: 'mode'; expected one of mean, iqm, median"):
             function([1.0, 2.0], "mode")
 
     @pytest.mark.parametrize("level", [0.0, 1.0, 95.0, -0.5, math.nan])

@@ -106,9 +106,7 @@ class TestInterval:
         assert found.low == pytest.approx(0.025 ** (1 / 3))
 
     def test_between_two_modes_each_seed_of_b_is_one_coin_flip(self) -> None:
-        found = probability_better(
-            [400.0, 401.0, 402.0, 403.0, 404.0], [0.0, 500.0, 500.0, 1.0, 2.0]
-        )
+        found = probability_better([400.0, 401.0, 402.0, 403.0, 404.0], [0.0, 500.0, 500.0, 1.0, 2.0])
         exact = stats.binomtest(3, 5).proportion_ci(0.95, method="exact")
         assert (found.value, found.low, found.high) == pytest.approx((0.6, exact.low, exact.high))
 
@@ -175,9 +173,7 @@ class TestSymmetry:
         assert is_close(swapped, Estimate(1 - plain.value, 1 - plain.high, 1 - plain.low))
 
     @given(a=seeds, b=seeds, data=st.data())
-    def test_order_of_seeds_does_not_matter(
-        self, a: list[float], b: list[float], data: st.DataObject
-    ) -> None:
+    def test_order_of_seeds_does_not_matter(self, a: list[float], b: list[float], data: st.DataObject) -> None:
         shuffled = probability_better(data.draw(st.permutations(a)), data.draw(st.permutations(b)))
         assert is_close(shuffled, probability_better(a, b))
 

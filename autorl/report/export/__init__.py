@@ -35,10 +35,17 @@ def header(findings: Findings, trial: TrialRecord) -> list[str]:
     lines = [f"Study {findings.study.name}, trial {trial.number}: {trial.recipe.algorithm} on {trial.recipe.env}."]
     if findings.winner is not None and trial.number == findings.winner.number:
         for what, value, between in headline_lines(findings):
-            lines.append(f"{findings.objective + ' on test seeds, ' if 'probability' not in what else ''}{what}: {value} ({between}).")
+            measured = "" if "probability" in what else f"{findings.objective} on test seeds, "
+            lines.append(f"{measured}{what}: {value} ({between}).")
     elif trial.value is not None:
-        lines.append(f"{findings.objective} on the tuning seeds: {number(trial.value)} (the best of several is optimistic).")
+        lines.append(
+            f"{findings.objective} on the tuning seeds: {number(trial.value)} (the best of several is optimistic)."
+        )
     seeds = spec.model_dump(mode="json")["seeds"]
-    lines.append("Seeds: " + ", ".join(f"{phase} {seeds[phase]}" for phase in ("tuning", "validation", "test") if seeds[phase]) + ".")
+    lines.append(
+        "Seeds: "
+        + ", ".join(f"{phase} {seeds[phase]}" for phase in ("tuning", "validation", "test") if seeds[phase])
+        + "."
+    )
     lines.append("Trained with " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
     return lines

@@ -24,7 +24,14 @@ from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own
 
 _COPIED = (plain.random_streams, plain.make_vec_env, plain.evaluate, plain.Evaluations)
 
-_IMPORTS = '''\
+_PROMISE = '''
+
+Needs only stable-baselines3, sb3-contrib and the environment. With these versions, on the same kind of processor,
+a seed of the study repeats that run's learning curve to the last digit.
+"""
+'''
+
+_IMPORTS = """\
 from __future__ import annotations
 
 import argparse
@@ -45,7 +52,7 @@ from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckA
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
 from torch import nn
-'''
+"""
 
 _MAIN = '''\
 ENV = {env!r}
@@ -82,7 +89,7 @@ def train(seed: int) -> tuple[BaseAlgorithm, list[tuple[int, dict[str, float]]]]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default={seed}, help="a seed of the study repeats that run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default={seed}, help="one of the study's repeats that run (%(default)s)")
     parser.add_argument("--save", metavar="FILE", help="save the trained model as an SB3 .zip")
     parser.add_argument("--curve", metavar="FILE", help="save the learning curve as CSV")
     options = parser.parse_args()
@@ -94,7 +101,8 @@ if __name__ == "__main__":
     if options.curve:
         with open(options.curve, "w") as file:
             file.write("env_steps,return,return_std,length\\n")
-            file.writelines(f"{{steps}},{{m['return']!r}},{{m['return_std']!r}},{{m['length']!r}}\\n" for steps, m in learned)
+            for steps, m in learned:
+                file.write(f"{{steps}},{{m['return']!r}},{{m['return_std']!r}},{{m['length']!r}}\\n")
 '''
 
 
@@ -127,9 +135,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         arguments=textwrap.indent(",\n".join([*_arguments(recipe.algorithm, args), ""]).rstrip("\n"), " " * 8),
         seed=findings.spec.seeds.test[0],
     )
-    about = "\n".join(header(findings, trial))
-    docstring = f'"""{about}\n\nNeeds only stable-baselines3, sb3-contrib and the environment. With these versions, on the same kind of processor,\n'
-    docstring += 'a seed of the study repeats that run\'s learning curve to the last digit.\n"""\n'
+    docstring = '"""' + "\n".join(header(findings, trial)) + _PROMISE
     copied = "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(part)).rstrip() + "\n" for part in _COPIED)
     return f"{docstring}\n{_IMPORTS.format(algorithm=f'from {module} import {name}')}\n\n{copied}\n\n{body}"
 
@@ -137,9 +143,14 @@ def render(findings: Findings, trial: TrialRecord) -> str:
 def _normalize(args: Arguments) -> str:
     if args.normalize is None:
         return ""
-    shared = ", ".join(f"{key}={code(value)}" for key, value in args.normalize.items() if key not in ("training", "norm_reward"))
+    shared = ", ".join(
+        f"{key}={code(value)}" for key, value in args.normalize.items() if key not in ("training", "norm_reward")
+    )
     training = ", ".join(f"{key}={code(value)}" for key, value in args.normalize.items())
-    lines = [f"env = VecNormalize(env, {training})", f"eval_env = VecNormalize(eval_env, {shared}, training=False, norm_reward=False)"]
+    lines = [
+        f"env = VecNormalize(env, {training})",
+        f"eval_env = VecNormalize(eval_env, {shared}, training=False, norm_reward=False)",
+    ]
     return textwrap.indent("\n".join(lines) + "\n", " " * 4)
 
 

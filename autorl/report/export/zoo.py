@@ -32,7 +32,11 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         raise ExportError(f"'{recipe.env}' cannot be made here: {type(error).__name__}: {error}") from None
     args = arguments(recipe, env.observation_space, env.action_space)
     env.close()
-    defaults = {key: value for key, value in own_defaults(recipe.algorithm).items() if isinstance(value, bool | int | float | str)}
+    defaults = {
+        key: value
+        for key, value in own_defaults(recipe.algorithm).items()
+        if isinstance(value, bool | int | float | str)
+    }
     outside = ("n_envs", "normalize", "frame_stack", "lr_schedule", "noise_type", "noise_std")
     entry: dict[str, Any] = {"n_timesteps": recipe.env_steps, "policy": args.policy, "n_envs": args.n_envs}
     entry |= {key: value for key, value in defaults.items() if key not in outside}
@@ -40,7 +44,10 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     if recipe.hyperparameters.get("lr_schedule") == "linear" and not isinstance(entry["learning_rate"], str):
         entry["learning_rate"] = f"lin_{entry['learning_rate']!r}"
     if recipe.hyperparameters.get("noise_type", "none") != "none":
-        entry |= {"noise_type": recipe.hyperparameters["noise_type"], "noise_std": recipe.hyperparameters.get("noise_std", 0.1)}
+        entry |= {
+            "noise_type": recipe.hyperparameters["noise_type"],
+            "noise_std": recipe.hyperparameters.get("noise_std", 0.1),
+        }
     if args.normalize is not None:
         entry["normalize"] = f"dict({', '.join(f'{key}={code(value)}' for key, value in args.normalize.items())})"
     if args.frame_stack:
@@ -50,11 +57,16 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     if recipe.env_kwargs:
         entry["env_kwargs"] = dict(recipe.env_kwargs)
     if args.policy_kwargs:
-        entry["policy_kwargs"] = f"dict({', '.join(f'{key}={code(value)}' for key, value in args.policy_kwargs.items())})"
+        entry["policy_kwargs"] = (
+            f"dict({', '.join(f'{key}={code(value)}' for key, value in args.policy_kwargs.items())})"
+        )
     algorithm = _NAMES.get(recipe.algorithm, recipe.algorithm)
     if recipe.algorithm not in ALGORITHMS:
         raise ExportError(f"rl-zoo3 has no algorithm '{recipe.algorithm}'")
-    lines = [*header(findings, trial), f"Train: python -m rl_zoo3.train --algo {algorithm} --env {recipe.env} -conf THIS_FILE"]
+    lines = [
+        *header(findings, trial),
+        f"Train: python -m rl_zoo3.train --algo {algorithm} --env {recipe.env} -conf THIS_FILE",
+    ]
     comment = "".join(f"# {line}\n" for line in lines)
     return comment + yaml.dump({recipe.env: entry}, Dumper=_Dumper, sort_keys=False, width=120)
 

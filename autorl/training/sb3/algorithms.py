@@ -112,7 +112,11 @@ def wrong_value(key: str, value: Any) -> str | None:
         return f"unknown noise '{value}'{did_you_mean(str(value), NOISES)}"
     if key == "lr_schedule" and value not in ("constant", "linear"):
         return f"unknown schedule '{value}'{did_you_mean(str(value), ('constant', 'linear'))}"
-    if key in ("n_envs", "frame_stack") and value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+    if (
+        key in ("n_envs", "frame_stack")
+        and value is not None
+        and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
+    ):
         return f"{value!r} must be a whole number of at least 1"
     if key == "normalize" and not isinstance(value, bool | dict):
         return f"{value!r} must be true, false, or VecNormalize's arguments"
@@ -184,10 +188,7 @@ def arguments(recipe: Recipe, observation_space: gym.Space[Any], action_space: g
 
 
 def _policy_for(algorithm: str, space: gym.Space[Any]) -> str:
-    if isinstance(space, gym.spaces.Dict):
-        kind = "MultiInput"
-    else:
-        kind = "Cnn" if is_image_space(space) else "Mlp"
+    kind = "MultiInput" if isinstance(space, gym.spaces.Dict) else "Cnn" if is_image_space(space) else "Mlp"
     return f"{kind}LstmPolicy" if algorithm == "recurrent_ppo" else f"{kind}Policy"
 
 

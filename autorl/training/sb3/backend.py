@@ -63,7 +63,12 @@ class Sb3Backend:
                 mistakes += self._check_policy(algorithm.name, sections["policy"])
         for index, objective in enumerate(sections.get("objectives") or ()):
             if objective.metric not in self.metrics:
-                mistakes.append((("objectives", index, "metric"), f"unknown metric '{objective.metric}'{did_you_mean(objective.metric, self.metrics)}"))
+                mistakes.append(
+                    (
+                        ("objectives", index, "metric"),
+                        f"unknown metric '{objective.metric}'{did_you_mean(objective.metric, self.metrics)}",
+                    )
+                )
         if sections.get("task") is not None:
             mistakes += self._check_task(sections, usable=not mistakes)
         yield from mistakes
@@ -73,9 +78,15 @@ class Sb3Backend:
         names = [str(v) for p in searched for v in (p.domain.values if isinstance(p.domain, Choice) else ())]
         for name in names:
             if name not in ALGORITHMS:
-                yield ("search_space", "parameters", "algorithm.name"), f"unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)}"
+                yield (
+                    ("search_space", "parameters", "algorithm.name"),
+                    f"unknown algorithm '{name}'{did_you_mean(name, ALGORITHMS)}",
+                )
         if algorithm.name not in ALGORITHMS:
-            yield ("algorithm", "name"), f"unknown algorithm '{algorithm.name}'{did_you_mean(algorithm.name, ALGORITHMS)}"
+            yield (
+                ("algorithm", "name"),
+                f"unknown algorithm '{algorithm.name}'{did_you_mean(algorithm.name, ALGORITHMS)}",
+            )
             names = [name for name in names if name in ALGORITHMS]
             if not names:
                 return
@@ -85,7 +96,9 @@ class Sb3Backend:
         for parameter in space:
             yield from self._check_parameter(parameter, names, space)
 
-    def _check_parameter(self, parameter: Parameter, names: Sequence[str], space: SearchSpace) -> Iterator[tuple[Key, str]]:
+    def _check_parameter(
+        self, parameter: Parameter, names: Sequence[str], space: SearchSpace
+    ) -> Iterator[tuple[Key, str]]:
         at: Key = ("search_space", "parameters", parameter.name)
         key = parameter.sets
         if key.startswith(("algorithm.", "task.")) or parameter.name in self.switches(space, names):
@@ -115,13 +128,12 @@ class Sb3Backend:
         if usable and algorithm is not None and policy is not None:
             recipe = _probe(task, algorithm, policy)
             try:
-                args = arguments(recipe, env.observation_space, env.action_space)
-                if isinstance(env.action_space, gym.spaces.Discrete) or "buffer_size" not in own_defaults(recipe.algorithm):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # a run keeps SB3's warnings as its notes
+                    args = arguments(recipe, env.observation_space, env.action_space)
                     args.algorithm(args.policy, env, policy_kwargs=args.policy_kwargs, device="cpu", **args.kwargs)
-                else:
-                    args.algorithm(args.policy, env, policy_kwargs=args.policy_kwargs, device="cpu", **{**args.kwargs, "buffer_size": 1})
             except Exception as error:  # noqa: BLE001 - whatever SB3 says against this combination, the user should read it
-                yield ("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {error}"
+                yield ("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {' '.join(str(error).split())}"
         env.close()
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
@@ -164,12 +176,14 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     if args.normalize is not None:
         env = VecNormalize(env, **args.normalize)
         eval_env = VecNormalize(eval_env, **{**args.normalize, "training": False, "norm_reward": False})
-    model = args.algorithm(args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs)
+    model = args.algorithm(
+        args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs
+    )
     env.seed(environment)
     return model, eval_env, args, evaluations
 
 
-class _Paused(Exception):  # noqa: N818 - it is no error: training has come as far as it was asked to
+class _Paused(Exception):
     """Raised between two rollouts to leave SB3's training loop."""
 
 
@@ -194,7 +208,9 @@ class _Training:
             except Exception as error:  # noqa: BLE001 - environments, wrappers and policies are the user's code
                 return self._failed(error)
             finally:
-                self.notes += dict.fromkeys(" ".join(str(w.message).split()) for w in caught if w.category is UserWarning)
+                self.notes += dict.fromkeys(
+                    " ".join(str(w.message).split()) for w in caught if w.category is UserWarning
+                )
         score = self.curve[-1].metrics[self.job.metric] if self.curve else None
         if score is not None and not np.isfinite(score):
             return self._ended("failed", error_class="diverged", error=f"the final {self.job.metric} is {score}")
@@ -203,7 +219,9 @@ class _Training:
     def _train(self) -> None:
         recipe = self.job.recipe
         self.model, eval_env, _, seeds = build(recipe, self.seed)
-        points = [round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)]
+        points = [
+            round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)
+        ]
         evaluations = Evaluations(eval_env, points, seeds, recipe.deterministic, self._evaluated)
         keeper = _Keeper(self)
         self._resume(keeper)
@@ -246,7 +264,10 @@ class _Training:
             "recipe": _fingerprint(self.job.recipe, self.seed),
             "model": checkpoint.capture(self.model),
             "random": random_state,
-            "curve": [{"env_steps": p.env_steps, "wall_seconds": p.wall_seconds, "metrics": dict(p.metrics)} for p in self.curve],
+            "curve": [
+                {"env_steps": p.env_steps, "wall_seconds": p.wall_seconds, "metrics": dict(p.metrics)}
+                for p in self.curve
+            ],
             "wall_seconds": wall,
             "cpu_seconds": cpu,
         }
@@ -264,7 +285,9 @@ class _Training:
         )
 
     def _failed(self, error: Exception) -> RunResult:
-        broken = self.model is not None and any(not bool(torch.isfinite(p).all()) for p in self.model.policy.parameters())
+        broken = self.model is not None and any(
+            not bool(torch.isfinite(p).all()) for p in self.model.policy.parameters()
+        )
         text = "".join(traceback.format_exception(error))
         return self._ended("failed", error_class="diverged" if broken else "exception", error=text)
 
@@ -316,7 +339,11 @@ class _Keeper(BaseCallback):
 def _mistakes(at: Key, algorithms: Sequence[str], key: str, values: Sequence[Any]) -> Iterator[tuple[Key, str]]:
     """Check that each algorithm takes a key, and the values that words stand for."""
     for name in algorithms:
-        known = {f"policy.{k}" for k in policy_arguments(name, None)} if key.startswith("policy.") else set(own_defaults(name))
+        known = (
+            {f"policy.{k}" for k in policy_arguments(name, None)}
+            if key.startswith("policy.")
+            else set(own_defaults(name))
+        )
         if key not in known:
             yield at, f"{name} has no hyperparameter '{key}'{did_you_mean(key, known)}"
             return
@@ -328,14 +355,25 @@ def _mistakes(at: Key, algorithms: Sequence[str], key: str, values: Sequence[Any
 def _probe(task: Any, algorithm: Any, policy: Any) -> Recipe:
     fixed = {key: value for key, value in algorithm.fixed.items() if key != "n_envs"}
     return Recipe(
-        "sb3", algorithm.name, fixed, policy.model_dump(exclude_none=True), task.env, task.env_kwargs, task.wrappers, 1, 1, 1, True
+        "sb3",
+        algorithm.name,
+        fixed,
+        policy.model_dump(exclude_none=True),
+        task.env,
+        task.env_kwargs,
+        task.wrappers,
+        1,
+        1,
+        1,
+        True,
     )
 
 
 def _anneal_over(model: BaseAlgorithm, env_steps: int) -> None:
     """Make schedules run over the whole run: ARS would start them anew over the steps that remain."""
     update = model._update_current_progress_remaining
-    model._update_current_progress_remaining = lambda done, _total: update(done, env_steps)  # type: ignore[method-assign]
+    instance: Any = model
+    instance._update_current_progress_remaining = lambda done, _total: update(done, env_steps)
 
 
 def _fingerprint(recipe: Recipe, seed: int) -> str:
@@ -345,5 +383,3 @@ def _fingerprint(recipe: Recipe, seed: int) -> str:
 def _cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-

@@ -31,7 +31,14 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 from autorl.errors import CheckpointError
 
 FORMAT = 1
-_COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "_n_calls", "_current_progress_remaining", "exploration_rate")
+_COUNTERS = (
+    "num_timesteps",
+    "_episode_num",
+    "_n_updates",
+    "_n_calls",
+    "_current_progress_remaining",
+    "exploration_rate",
+)
 
 
 class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
@@ -98,7 +105,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = torch.load(path, weights_only=True)
-    except Exception as error:  # noqa: BLE001 - a damaged archive raises anything; all of it means the same here
+    except Exception as error:
         raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {content.get('format')}, expected {FORMAT}")
@@ -177,7 +184,8 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[str, ...]:
         assert isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None
         _restore_buffer(model.replay_buffer, state["buffer"])
     if "lstm" in state:
-        model._last_lstm_states = type(model._last_lstm_states)(*(tuple(pair) for pair in state["lstm"]))
+        recurrent: Any = model
+        recurrent._last_lstm_states = type(recurrent._last_lstm_states)(*(tuple(pair) for pair in state["lstm"]))
     for wrapper, saved in zip(_wrappers(env), state["wrappers"], strict=True):
         _restore_wrapper(wrapper, saved)
     # `replay` has reset the environments already; the seeds waiting for their first reset are spent.
@@ -235,7 +243,9 @@ def _wrapper_state(wrapper: VecEnvWrapper) -> dict[str, Any]:
         if wrapper.norm_obs:
             moments |= wrapper.obs_rms if isinstance(wrapper.obs_rms, dict) else {"observations": wrapper.obs_rms}
         return {
-            "moments": {k: [_pack(np.asarray(m.mean)), _pack(np.asarray(m.var)), float(m.count)] for k, m in moments.items()},
+            "moments": {
+                k: [_pack(np.asarray(m.mean)), _pack(np.asarray(m.var)), float(m.count)] for k, m in moments.items()
+            },
             "discounted": _pack(wrapper.returns),
             "old": [_pack(wrapper.old_obs), _pack(wrapper.old_reward)],
         }
@@ -274,7 +284,11 @@ def _set_stacks(wrapper: VecFrameStack, content: Any) -> None:
 
 def _buffer_state(buffer: Any) -> dict[str, Any]:
     filled = buffer.buffer_size if buffer.full else buffer.pos
-    arrays = {key: _pack(_head(value, filled)) for key, value in vars(buffer).items() if _is_storage(value, buffer.buffer_size)}
+    arrays = {
+        key: _pack(_head(value, filled))
+        for key, value in vars(buffer).items()
+        if _is_storage(value, buffer.buffer_size)
+    }
     return {"position": buffer.pos, "full": buffer.full, "arrays": arrays}
 
 

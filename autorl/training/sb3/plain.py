@@ -83,7 +83,9 @@ def evaluate(model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool) 
     model.action_space.seed(seed)
     env.seed(seed)
     try:
-        returns, lengths = evaluate_policy(model, env, env.num_envs, deterministic=deterministic, return_episode_rewards=True)
+        returns, lengths = evaluate_policy(
+            model, env, env.num_envs, deterministic=deterministic, return_episode_rewards=True
+        )
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002

@@ -1,0 +1,56 @@
+# Two commands do everything on a machine with Python 3.11 or newer:
+#   make study   install, tune PPO on CartPole, report
+#   make test    install with every extra, run the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STUDY ?= studies/cartpole-ppo.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev study dashboard test test-all lint format clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "autorl needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[sb3,dashboard]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed ## Install into .venv what studies and the dashboard need
+
+install-dev: $(VENV)/.installed-dev ## Install into .venv every extra and the development tools
+
+study: install ## Run the main job: tune on tuning seeds, test on test seeds, report
+	$(BIN)/autorl run $(STUDY)
+
+dashboard: install ## Look at the studies in a browser
+	$(BIN)/autorl dashboard
+
+test: install-dev ## Run the test suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install-dev ## Run the test suite, with the tests that train for long
+	$(BIN)/python -m pytest
+
+lint: install-dev ## Check style, types and structure
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install-dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and what tools leave behind
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,317 @@
+"""The report as one HTML file that needs nothing else: no network, no script, no font, no image file.
+
+It holds no time of its own making, so the same ledger gives the same bytes. Whatever the user or a failed run wrote
+passes through `html.escape` before it becomes part of the page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autorl.analysis import Estimate
+from autorl.ledger.reader import Reader
+from autorl.report.figures import Drawing, figures
+from autorl.report.findings import PHASES, Findings
+from autorl.report.words import duration, headline_lines, interval, number, sentences, setting
+from autorl.spec.yaml12 import scalar
+
+TOP = 10
+ERRORS = 20
+_DEFAULT_STORAGE = "sqlite:///autorl.db"
+
+
+def page(found: Findings, reader: Reader) -> str:
+    """Return the report of a study as HTML.
+
+    Args:
+        found: what the study found.
+        reader: the ledger, for the learning curves and for its address.
+    """
+    name = escape(found.study.name)
+    parts = [
+        _header(found),
+        _headline(found),
+        _section("What was found", _findings(found)),
+        _section("Figures", f'<div class="figures">{"".join(map(_figure, figures(found, reader)))}</div>'),
+        '<div class="pair">',
+        _configuration(found),
+        _trials(found),
+        "</div>",
+        _failures(found),
+        _section("Budget spent", _spent(found)),
+        _section("Reproduce", _reproduce(found, reader.url)),
+    ]
+    css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    version = escape(found.study.versions.get("autorl", ""))
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{name} – autorl report</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>\n{css}</style>\n</head>\n<body>\n<main>\n{chr(10).join(filter(None, parts))}\n"
+        f"<footer>Made by autorl; the study ran with autorl {version}.</footer>\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _header(found: Findings) -> str:
+    spec = found.spec
+    goal = "higher is better" if spec.objective.direction == "maximize" else "lower is better"
+    finished = found.study.finished_at
+    when = f"finished {_day(finished)}" if finished else f"started {_day(found.study.created_at)}, not finished"
+    about = f"{spec.algorithm.name} on {spec.task.env} · {found.objective}, {goal} · {when}"
+    return f'<header>\n<h1>{escape(found.study.name)}</h1>\n<p class="subtitle">{escape(about)}</p>\n</header>'
+
+
+def _headline(found: Findings) -> str:
+    headline = found.headline
+    if headline is None:
+        return f'<section class="card headline" aria-label="State"><p>{_text(_state(found))}</p></section>'
+    boxes, cautions = list(headline_lines(found)), list(headline.cautions)
+    if found.winner is not None and found.winner.number == 0:
+        # The default against itself: its score is all there is to say, and to compare the two would be nonsense.
+        boxes = [("default, the winner", *_value(headline.default))]
+        cautions = [text for text in cautions if "probability" not in text and "tuned" not in text]
+    shown = "".join(
+        f'<div class="{_kind(what)}"><dt>{escape(what)}</dt>'
+        f'<dd class="value">{escape(value)}</dd><dd>{escape(between)}</dd></div>\n'
+        for what, value, between in boxes
+    )
+    seeds = len(found.spec.seeds.test)
+    about = f"{found.objective} on {seeds} test {'seed' if seeds == 1 else 'seeds'}, never used in tuning"
+    warned = "".join(f'<p class="caution"><strong>Caution:</strong> {_text(text)}.</p>\n' for text in cautions)
+    return (
+        f'<section class="card headline" aria-label="Headline">\n<p>{escape(about)}</p>\n'
+        f'<dl class="numbers">\n{shown}</dl>\n{warned}</section>'
+    )
+
+
+def _kind(what: str) -> str:
+    """Return the class that gives a number of the headline the colour that it has in the figures."""
+    first = what.split(",")[0]
+    return first if first in ("tuned", "default") else "probability"
+
+
+def _value(value: Estimate) -> tuple[str, str]:
+    return number(value.value), interval(value)
+
+
+def _state(found: Findings) -> str:
+    """Say why there is no headline."""
+    trials = f"{len(found.ranked)} of {found.spec.budget.trials} trials have a tuning score"
+    if found.study.state == "finished":
+        return f"No headline: {trials}, and no comparison on the test seeds is complete."
+    runs, planned = (int(sum(phase[key] for phase in found.spent.values())) for key in ("runs", "planned"))
+    return (
+        f"Not finished: the study is in its {found.study.state} phase; {trials}, {runs:,} of at most {planned:,} runs "
+        "have ended. The headline appears once winner and default are trained on every test seed."
+    )
+
+
+def _findings(found: Findings) -> str:
+    said = sentences(found)
+    if not said and found.winner is not None:
+        said = [f"Trial {found.winner.number} was chosen; its runs and the default's on the test seeds are under way."]
+    return f'<ul class="findings">\n{"".join(f"<li>{_text(sentence)}</li>{chr(10)}" for sentence in said)}</ul>'
+
+
+def _figure(drawing: Drawing) -> str:
+    shown = [f"<h3>{escape(drawing.title)}</h3>", drawing.svg or ""]
+    shown.append(f"<figcaption>{escape(drawing.caption)}</figcaption>")
+    if drawing.rows:
+        table = _table(drawing.columns, [[escape(cell) for cell in row] for row in drawing.rows])
+        shown.append(f"<details><summary>Data of this figure</summary>{table}</details>")
+    return f'<figure class="card">{"".join(shown)}</figure>\n'
+
+
+def _configuration(found: Findings) -> str:
+    best = found.winner or found.incumbent
+    if best is None:
+        return ""
+    chosen, default = best.config.values, found.trials[0].config.values
+    title = f"{'Winner' if found.winner else 'Incumbent'}: trial {best.number}"
+    if best.number == 0:
+        return _section(f"{title}, the default", _table(("hyperparameter", "value"), _settings(default)))
+    rows = []
+    for name in dict.fromkeys([*chosen, *default]):
+        changed = name not in chosen or name not in default or chosen[name] != default[name]
+        rows.append([escape(name), *(_setting(values, name) for values in (chosen, default))])
+        rows[-1][1] = f"<strong>{rows[-1][1]}</strong>" if changed else rows[-1][1]
+    column = "tuned" if found.winner else f"trial {best.number}"
+    note = '<p class="note">Bold: differs from the default. A dash: not set.</p>'
+    return _section(title, _table(("hyperparameter", column, "default"), rows) + note)
+
+
+def _settings(values: Mapping[str, Any]) -> list[list[str]]:
+    return [[escape(name), _setting(values, name)] for name in values]
+
+
+def _setting(values: Mapping[str, Any], name: str) -> str:
+    """Return a value as it is shown, with all its digits where it is shown rounded."""
+    if name not in values:
+        return "–"
+    shown, exact = setting(values[name]), str(values[name])
+    return f'<span title="{escape(exact)}">{escape(shown)}</span>' if shown != exact else escape(shown)
+
+
+def _trials(found: Findings) -> str:
+    shown = found.ranked[:TOP]
+    if not shown:
+        return ""
+    if found.trials[0] not in shown:
+        shown.append(found.trials[0])
+    phases = [phase for phase in PHASES if getattr(found.spec.seeds, phase)]
+    rows, marked = [], None
+    for index, trial in enumerate(shown):
+        name = f"{trial.number}{' (default)' if trial.number == 0 else ''}"
+        if found.winner is not None and trial.number == found.winner.number:
+            name, marked = f"{name} (winner)", index
+        seeds = [number(score, 3) for score in found.scores(trial.number, "tuning")]
+        rows.append([name, *(number(found.value(trial.number, phase)) for phase in phases), "&ensp;".join(seeds)])
+    title = "Best trials by tuning data" if len(found.trials) > 1 else "The only trial so far"
+    note = f'<p class="note">{escape(found.objective.capitalize())} over the seeds of each phase.</p>'
+    return _section(title, _table(("trial", *phases, "tuning seeds"), rows, marked) + note)
+
+
+def _failures(found: Findings) -> str:
+    if not found.failed:
+        return ""
+    shown = "".join(
+        f"<details><summary>Trial {run.trial}, {escape(run.phase)} seed {run.seed}: "
+        f"{escape(run.error_class or 'failed')}, after {run.env_steps:,} steps</summary>"
+        f"<pre>{escape((run.error or 'No message was recorded.').strip())}</pre></details>\n"
+        for run in found.failed[:ERRORS]
+    )
+    more = len(found.failed) - ERRORS
+    note = f'<p class="note">{more:,} more: <code>autorl trials --failed</code></p>' if more > 0 else ""
+    return _section("Failed runs", shown + note)
+
+
+def _spent(found: Findings) -> str:
+    columns = ("phase", "runs", "environment steps", "training time", "processor time")
+    spent = {phase: numbers for phase, numbers in found.spent.items() if numbers["planned"]}
+    total = {key: sum(numbers[key] for numbers in spent.values()) for key in next(iter(spent.values()))}
+    rows = []
+    for name, numbers in {**spent, "total": total}.items():
+        runs = f"{numbers['runs']:,.0f}"
+        if found.study.state != "finished":
+            runs += f" of {numbers['planned']:,.0f}"
+        times = (duration(numbers["wall_seconds"]), duration(numbers["cpu_seconds"]))
+        rows.append([name, runs, f"{numbers['env_steps']:,.0f}", *times])
+    note = '<p class="note">Times are summed over runs; those that trained side by side took less.</p>'
+    return _table(columns, rows, len(rows) - 1) + note
+
+
+def _reproduce(found: Findings, url: str) -> str:
+    study, data = found.study, resolved(found)
+    seeds = found.spec.model_dump(mode="json")["seeds"]
+    facts = {f"{phase} seeds": f"{seeds[phase]}" for phase in PHASES if seeds[phase]}
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in study.versions.items())
+    facts["hardware"] = _hardware(study.hardware)
+    facts["fingerprint"] = f"{study.spec_hash} (SHA-256 of what decides the results)"
+    notes = Counter(note for runs in found.runs.values() for run in runs for note in run.notes)
+    if notes:
+        facts["notes of runs"] = "; ".join(f"{note} ({count}×)" for note, count in sorted(notes.items()))
+    listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>\n" for key, value in facts.items())
+    best = found.winner or found.incumbent
+    exact = "" if best is None else _folded(f"Trial {best.number}, all digits", _yaml(dict(best.config.values)))
+    file = f"{study.name}.yaml"
+    return (
+        f'<dl class="facts">\n{listed}</dl>\n{exact}{_folded(f"The study, resolved: {file}", _yaml(data))}'
+        f"<h3>Commands</h3>\n<pre><code>{escape(_commands(found, url, file))}</code></pre>"
+    )
+
+
+def _commands(found: Findings, url: str, file: str) -> str:
+    name, file = shlex.quote(found.study.name), shlex.quote(file)
+    where = "" if url == _DEFAULT_STORAGE else f" --storage {shlex.quote(_without_password(url))}"
+    lines = [
+        f"# run it again, from the study above saved as {file}, into a new database",
+        f"autorl run {file} storage=sqlite:///again.db",
+        "# look at what this report was made from",
+        f"autorl trials {name}{where}",
+    ]
+    if found.incumbent is not None and found.incumbent.recipe.backend == "sb3":
+        lines += [
+            "# take the best configuration into your own training code",
+            f"autorl export {name} --format sb3{where}",
+        ]
+    return "\n".join(lines)
+
+
+def resolved(found: Findings) -> dict[str, Any]:
+    """Return the study as a file would say it, every default included; a password in its storage is left out."""
+    data: dict[str, Any] = found.spec.model_dump(mode="json")
+    # Of a parameter's keys only those that were given say anything: a range has no values, and choices have no range.
+    data["search_space"] = found.spec.model_dump(mode="json", exclude_defaults=True)["search_space"]
+    data["storage"] = _without_password(found.spec.storage)
+    return data
+
+
+def _without_password(url: str) -> str:
+    url = re.sub(r"(://[^:@/]*):[^@/]*@", r"\1@", url)
+    return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1…", url)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML that `autorl.spec.yaml12` reads back: no aliases, and quotes where YAML 1.2 sees something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Repeat what occurs twice."""
+        return True
+
+
+def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = None if isinstance(scalar(value), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _string)
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
+    plain = json.loads(json.dumps(data))
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+
+
+def _hardware(hardware: Mapping[str, Any]) -> str:
+    memory = hardware.get("memory_bytes")
+    parts = [hardware.get("system"), hardware.get("processor")]
+    parts.append(f"{hardware['cores']} cores" if hardware.get("cores") else None)
+    parts.append(f"{memory / 2**30:.0f} GiB of memory" if isinstance(memory, int | float) else None)
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _folded(title: str, text: str) -> str:
+    return f'<details class="printed"><summary>{escape(title)}</summary><pre>{escape(text.rstrip())}</pre></details>\n'
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], marked: int | None = None) -> str:
+    """Return a table; its cells are HTML already, its columns are not."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = "".join(
+        f"<tr{' class=marked' if index == marked else ''}>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n"
+        for index, row in enumerate(rows)
+    )
+    # Reached by the keyboard, since what scrolls must be.
+    return f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>'
+
+
+def _text(sentence: str) -> str:
+    """Escape a sentence, and set what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))

@@ -1,0 +1,73 @@
+"""Learning curves of some trials, seed by seed, with the band over the seeds."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from autorl.report.findings import PHASES, Findings
+from autorl.trial import Phase
+from board import curves, data, show
+from board.tables import listed, named
+
+
+def main() -> None:
+    """Show the page."""
+    found = data.selected()
+    st.title("Learning curves", anchor=False)
+    if not found.trials:
+        st.info("No trial has been proposed yet.")
+        return
+    left, right = st.columns([2, 1])
+    with left:
+        trials = _trials(found)
+    with right:
+        phase = _phase(found)
+    if not trials:
+        st.info("Choose a trial above.")
+        return
+    records = data.curves(data.storage(), found.study.name, tuple(trials), phase)
+    measured = dict.fromkeys(name for record in records for point in record.points for name in point.metrics)
+    metric = found.spec.objective.metric
+    if len(measured) > 1:
+        names = sorted(measured, key=lambda name: (name != metric, name))
+        metric = st.selectbox("Metric", names, key=f"metric-{found.study.name}", width=260)
+    shown = curves.picture(found, trials, phase, metric, records)
+    if shown is not None:
+        missing = [named(found, trial) for trial in trials if not any(r.run.trial == trial for r in records)]
+        show.picture(shown, "curves")
+        if missing:
+            st.caption(f"Without a curve on the {phase} seeds: {', '.join(missing)}.")
+    else:
+        st.info(_nothing(found, phase))
+
+
+def _trials(found: Findings) -> list[int]:
+    """Let the user choose trials; at first the best one and the default configuration."""
+    best = found.winner or found.incumbent
+    usual = list(dict.fromkeys([best.number if best else 0, 0]))
+    return st.multiselect(
+        "Trials",
+        [trial.number for trial in listed(found)],
+        default=usual,
+        format_func=lambda number: named(found, number),
+        max_selections=curves.MOST_TRIALS,
+        # One key a study: numbers chosen for one study mean nothing in another.
+        key=f"trials-of-{found.study.name}",
+    )
+
+
+def _phase(found: Findings) -> Phase:
+    """Let the user choose among the phases that have runs."""
+    present = {run.phase for runs in found.runs.values() for run in runs}
+    phases = [phase for phase in PHASES if phase in present]
+    return st.segmented_control("Seeds", phases, default="tuning", required=True, key=f"phase-{found.study.name}")
+
+
+def _nothing(found: Findings, phase: Phase) -> str:
+    """Say why there is no curve."""
+    if phase == "tuning" or found.winner is None:
+        return f"None of these trials has a curve on the {phase} seeds yet: a run leaves one when it has finished."
+    return f"None of these trials was trained on the {phase} seeds. Only winner, default and retested trials are."
+
+
+main()

@@ -1,0 +1,81 @@
+"""The trials of a study as a table, and the configuration and runs of those that are selected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from autorl.ledger.records import TrialRecord
+from autorl.report.findings import Findings
+from board import data, show, tables
+
+
+def main() -> None:
+    """Show the page."""
+    found = data.selected()
+    st.title("Trials", anchor=False)
+    if not found.trials:
+        st.info("No trial has been proposed yet.")
+        return
+    which = tables.listed(found)
+    broken = {run.trial for run in found.failed}
+    st.markdown(_summary(found, broken))
+    if broken and st.toggle(f"Only the {len(broken)} with a failed run", key="broken"):
+        which = [trial for trial in which if trial.number in broken]
+    chosen = _table(found, which)
+    st.subheader("Configuration", anchor=False)
+    st.dataframe(tables.configurations(found, chosen), hide_index=True)
+    if found.spec.space.parents:
+        st.caption(f"{tables.NONE}: the hyperparameter is not active in this configuration.")
+    for trial in chosen:
+        _runs(found, trial)
+
+
+def _summary(found: Findings, broken: set[int]) -> str:
+    """Say how many trials there are and what became of them."""
+    running = sum(trial.state == "running" for trial in found.trials)
+    said = f"{len(found.ranked)} of {len(found.trials)} trials have a score"
+    said += f", {running} {'are' if running != 1 else 'is'} not finished" if running else ""
+    said += f", {len(broken)} {'have' if len(broken) != 1 else 'has'} a failed run" if broken else ""
+    return f"{said}. The best by tuning data comes first."
+
+
+def _table(found: Findings, which: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Show the trials and return those selected, or the first while none is."""
+    frame = tables.trials(found, which)
+    seeds = len(found.spec.seeds.tuning)
+    config: dict[str, Any] = {
+        "tuning": st.column_config.NumberColumn(help=f"{found.objective} over {seeds} tuning seeds"),
+        "by seed": st.column_config.TextColumn(help=f"{found.spec.objective.metric} on each tuning seed"),
+        "validation": st.column_config.NumberColumn(help=f"{found.objective} over the validation seeds"),
+        "test": st.column_config.NumberColumn(help=f"{found.objective} over the test seeds"),
+        "trial": st.column_config.NumberColumn(pinned=True),
+    }
+    event: Any = st.dataframe(
+        show.rounded(frame),
+        hide_index=True,
+        column_config=config,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"trials-{found.study.name}-{len(which)}",  # a selection is of rows: it must not outlive the rows
+    )
+    show.download(frame, "trials")
+    rows = [row for row in event.selection.rows if row < len(which)]
+    if not rows:
+        st.caption("Select rows to compare their configurations and see their runs; until then this is the first row.")
+    return [which[row] for row in rows] or list(which[:1])
+
+
+def _runs(found: Findings, trial: TrialRecord) -> None:
+    """Show the runs of a trial, and what those that failed failed with."""
+    st.subheader(f"Runs of {tables.named(found, trial.number)}", anchor=False)
+    st.dataframe(tables.runs(found, trial.number), hide_index=True)
+    for run in found.runs.get(trial.number, ()):
+        if run.state == "failed":
+            st.error(f"{run.phase} seed {run.seed} failed: {run.error_class or 'unknown'}")
+            st.code((run.error or "It left no message.").rstrip(), language=None, wrap_lines=True)
+
+
+main()

@@ -1,0 +1,162 @@
+"""The figures: each a sentence that is true for its data, the plot, a text alternative and the data as a table.
+
+Colours are those of Okabe and Ito (2008) that keep a contrast of 3 to 1 on white and on Streamlit's dark background.
+Markers and dashes differ wherever colours do, so that no figure needs them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from autorl.analysis import Estimate, estimate
+from autorl.ledger.records import TrialRecord
+from autorl.report.findings import Findings
+from autorl.report.words import number
+from autorl.spec.study import StudySpec
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+NEUTRAL = "#808080"
+UNITS = {"return": "return (sum of rewards an episode)", "length": "length (environment steps an episode)"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with all that it is shown with.
+
+    Attributes:
+        title: a sentence, true for the data.
+        alt: what the figure looks like, for those who do not see it.
+        figure: the plot.
+        table: its data.
+        notes: what a reader should know besides.
+    """
+
+    title: str
+    alt: str
+    figure: go.Figure
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def axis(metric: str) -> str:
+    """Name a metric with its unit."""
+    return UNITS.get(metric, metric)
+
+
+def objective_axis(spec: StudySpec, where: str) -> str:
+    """Name the objective over some seeds, with the metric's unit."""
+    return f"{spec.objective.over_seeds} {axis(spec.objective.metric)}, {where}"
+
+
+def tint(colour: str, opacity: float) -> str:
+    """Return a colour, see-through."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def lay_out(figure: go.Figure, x: str, y: str) -> go.Figure:
+    """Give a figure its axis titles, and a legend above it, where narrow screens have room."""
+    # A long title at the side would be cut off on a narrow screen: the y axis is named above it.
+    figure.update_layout(
+        height=430,
+        margin={"l": 0, "r": 12, "t": 78, "b": 0},
+        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        hovermode="closest",
+    )
+    figure.update_xaxes(title_text=x, automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False)
+    figure.add_annotation(
+        text=y, xref="paper", yref="paper", x=0, y=1, yshift=74, xanchor="left", yanchor="top", showarrow=False
+    )
+    return figure
+
+
+def ends(found: Estimate) -> tuple[float | None, float | None]:
+    """Return an interval's ends, None where there are none."""
+    return (None, None) if math.isnan(found.low) else (found.low, found.high)
+
+
+def over_seeds(spec: StudySpec, scores: Sequence[float]) -> Estimate:
+    """Estimate the objective from the scores of seeds, as the headline does."""
+    return estimate(scores, spec.objective.over_seeds)
+
+
+def incumbent(found: Findings) -> Picture | None:
+    """Draw every trial's tuning score and the best so far, by trial number; None while no trial has one."""
+    scored = [trial for trial in found.trials if trial.value is not None]
+    if not scored:
+        return None
+    table = _incumbents(found, scored)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=table["trial"],
+        y=table["tuning score"],
+        mode="markers",
+        name="trial",
+        marker={"color": COLOURS[0], "size": 8, "symbol": "circle"},
+        hovertemplate="trial %{x}: %{y:.4g}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=table["trial"],
+        y=table["best so far"],
+        mode="lines",
+        name="best so far",
+        line={"color": COLOURS[1], "width": 3, "shape": "hv"},
+        hovertemplate="best up to trial %{x}: %{y:.4g}<extra></extra>",
+    )
+    broken = [trial.number for trial in found.trials if trial.state == "failed"]
+    if broken:
+        figure.add_scatter(
+            x=broken,
+            y=[min(table["tuning score"])] * len(broken),
+            mode="markers",
+            name="failed, no score",
+            marker={"color": NEUTRAL, "size": 10, "symbol": "x-thin", "line": {"width": 2, "color": NEUTRAL}},
+            hovertemplate="trial %{x} failed<extra></extra>",
+        )
+    lay_out(figure, "trial", objective_axis(found.spec, "tuning seeds"))
+    figure.update_xaxes(tickformat="d", rangemode="nonnegative", dtick=1 if len(found.trials) < 8 else None)
+    title = _incumbent_title(found, scored)
+    notes = ["The best of many noisy scores is partly luck: only the test seeds say what a trial is worth."]
+    if broken:
+        notes.append("Crosses at the lower edge are failed trials: they have no score, their height means nothing.")
+    alt = (
+        f"{title} Points: the tuning score of each of {len(scored)} trials, from "
+        f"{number(min(table['tuning score']))} to {number(max(table['tuning score']))}. Line: the best so far, by trial number."
+    )
+    return Picture(title, alt, figure, table, tuple(notes))
+
+
+def _incumbents(found: Findings, scored: Sequence[TrialRecord]) -> pd.DataFrame:
+    rows: list[dict[str, float]] = []
+    pick = max if found.spec.objective.direction == "maximize" else min
+    for trial in scored:
+        assert trial.value is not None
+        best = pick(rows[-1]["best so far"], trial.value) if rows else trial.value
+        rows.append({"trial": trial.number, "tuning score": trial.value, "best so far": best})
+    return pd.DataFrame(rows)
+
+
+def _incumbent_title(found: Findings, scored: Sequence[TrialRecord]) -> str:
+    best = found.incumbent
+    assert best is not None
+    what = f"a {found.objective} of {number(best.value)} on the tuning seeds"
+    if len(scored) == 1:
+        return f"Trial {best.number} is the only one with a score so far: {what}."
+    if best.number == 0:
+        return f"No other of {len(scored)} trials scores better than the default configuration, which has {what}."
+    if found.trials[0].value is None:
+        return f"Trial {best.number} leads {len(scored)} scored trials with {what}."
+    went = "rose" if found.spec.objective.direction == "maximize" else "fell"
+    start = number(found.trials[0].value)
+    return (
+        f"Over {len(scored)} trials the best tuning score {went} from {start} (the default) to {number(best.value)} "
+        f"(trial {best.number})."
+    )
