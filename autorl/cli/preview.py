@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
-from autorl.engine.conductor import default_recipe, workers
-from autorl.engine.progress import planned_runs
+from autorl.engine.plan import default_recipe, planned_runs, workers
 from autorl.plugins import find
 from autorl.report.words import duration, setting
 from autorl.spec.space import Choice, Parameter, SearchSpace

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from autorl.analysis import aggregate
 from autorl.engine.dispatch import Dispatcher
-from autorl.engine.progress import Progress, Watch, planned_runs
+from autorl.engine.plan import default_configuration, max_pending, planned_runs, switches, workers
+from autorl.engine.progress import Progress, Watch
 from autorl.engine.selection import choose, rank
 from autorl.errors import StorageError
 from autorl.execution.protocol import Executor
@@ -20,41 +18,11 @@ from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.optimizers.protocol import Optimizer, Question
 from autorl.plugins import find
-from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
-from autorl.trial import Phase, Proposal, Recipe, Run, RunResult, TrialResult, bind
+from autorl.trial import Phase, Proposal, Run, RunResult, TrialResult, bind
 
 POLL_SECONDS = 0.5
-
-
-def workers(spec: StudySpec) -> int:
-    """Return how many runs train at a time."""
-    return len(os.sched_getaffinity(0)) if spec.execution.workers == "auto" else spec.execution.workers
-
-
-def default_pending(spec: StudySpec) -> int:
-    """Return how many unfinished trials a proposal may ignore: as few as keep all workers busy."""
-    count = workers(spec)
-    return 0 if count == 1 else math.ceil(count / len(spec.seeds.tuning))
-
-
-def switches(spec: StudySpec, backend: Backend) -> frozenset[str]:
-    """Return the study's parameters that only the conditions of others use."""
-    space = spec.space
-    names = [str(v) for p in space if p.sets == "algorithm.name" for v in getattr(p.domain, "values", ())]
-    return backend.switches(space, names or [spec.algorithm.name])
-
-
-def default_configuration(spec: StudySpec, backend: Backend) -> Configuration:
-    """Return the study's default configuration: the space's defaults, else the algorithm's own."""
-    space, unused = spec.space, switches(spec, backend)
-    return space.default(lambda key, values: backend.default(bind(spec, space, values, unused), key))
-
-
-def default_recipe(spec: StudySpec, backend: Backend) -> Recipe:
-    """Return the recipe of the default configuration."""
-    return bind(spec, spec.space, default_configuration(spec, backend).values, switches(spec, backend))
 
 
 def conduct(spec: StudySpec, watch: Watch) -> None:
@@ -68,7 +36,7 @@ def conduct(spec: StudySpec, watch: Watch) -> None:
         LeaseHeld: another engine conducts it.
         StorageError: the database holds another study under this name.
     """
-    with _conductor(spec, watch) as conductor:
+    with _conducting(spec, watch) as conductor:
         if conductor.finished:
             return
         conductor.tune()
@@ -83,27 +51,17 @@ def retest(spec: StudySpec, trials: Sequence[int], watch: Watch) -> None:
         LeaseHeld: another engine conducts it.
         StorageError: the study is not finished, or has no such trial.
     """
-    with _conductor(spec, watch) as conductor:
+    with _conducting(spec, watch) as conductor:
         conductor.retest(trials)
 
 
-class _conductor:  # noqa: N801 - a context manager, used as a function
-    """Opens everything that conducting needs and closes it again, in the right order."""
-
-    def __init__(self, spec: StudySpec, watch: Watch) -> None:
-        self._stack, self._spec, self._watch = ExitStack(), spec, watch
-
-    def __enter__(self) -> Conductor:
-        book = self._stack.enter_context(Book(self._spec, default_pending(self._spec)))
-        executor: Executor = find("autorl.executors", book.spec.execution.executor)(
-            workers(book.spec), book.spec.algorithm.backend
-        )
-        self._stack.callback(executor.close)
-        reader = self._stack.enter_context(Reader(book.spec.storage))
-        return Conductor(book, reader, executor, self._watch)
-
-    def __exit__(self, *details: Any) -> bool | None:
-        return self._stack.__exit__(*details)
+@contextmanager
+def _conducting(spec: StudySpec, watch: Watch) -> Iterator[Conductor]:
+    """Open everything that conducting needs, and close it again in the right order: no run outlives the lease."""
+    with Book(spec, max_pending(spec)) as book, Reader(book.spec.storage) as reader:
+        make: Callable[[int, str], Executor] = find("autorl.executors", book.spec.execution.executor)
+        with closing(make(workers(book.spec), book.spec.algorithm.backend)) as executor:
+            yield Conductor(book, reader, executor, watch)
 
 
 class Conductor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from autorl.ledger.tables import files_folder
 from autorl.spec.study import StudySpec
 from autorl.trial import Recipe, Run, RunResult
 
-# A worker that dies without a word (killed, out of memory, a segmentation fault) may start again this often.
-MAX_ATTEMPTS = 3
+# A worker that dies without a word (killed, out of memory, a segmentation fault) starts again, but for the third time.
+MAX_DEATHS = 3
 BEAT_SECONDS = 5.0
 
 
@@ -40,7 +40,7 @@ class Dispatcher:
         self._waiting: deque[tuple[Run, Recipe]] = deque()
         self._training: dict[Run, Order] = {}
         self._live: dict[Run, int] = {}
-        self._attempts: dict[Run, int] = {}
+        self._deaths: Counter[Run] = Counter()
         self._beaten = time.monotonic()
 
     @property
@@ -94,7 +94,7 @@ class Dispatcher:
             self._spec.execution.checkpoint_seconds,
             self._result_file(run),
         )
-        self._attempts[run] = self._book.start_run(run)
+        self._book.start_run(run)
         self._training[run] = order
         self._executor.submit(order)
 
@@ -104,10 +104,12 @@ class Dispatcher:
         result = self._left(run)
         if result is not None:
             self._record(run, result)
-        elif self._attempts[run] < MAX_ATTEMPTS:
+            return
+        self._deaths[run] += 1
+        if self._deaths[run] < MAX_DEATHS:
             self._waiting.appendleft((run, order.recipe))
         else:
-            text = f"the worker {reason} without a result, {MAX_ATTEMPTS} times"
+            text = f"the worker {reason} without a result, {MAX_DEATHS} times"
             self._record(run, RunResult("failed", error_class="crash", error=text))
 
     def _record(self, run: Run, result: RunResult) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autorl.spec.study import StudySpec
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -34,13 +32,3 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
-
-
-def planned_runs(spec: StudySpec) -> dict[str, int]:
-    """Return phase → runs of a whole study: a bound, reached when winner, default and retested trials all differ."""
-    top = min(spec.retest.top, spec.budget.trials) if spec.seeds.validation else 0
-    return {
-        "tuning": spec.budget.trials * len(spec.seeds.tuning),
-        "validation": top * len(spec.seeds.validation),
-        "test": min(2, spec.budget.trials) * len(spec.seeds.test),
-    }

@@ -175,13 +175,11 @@ class Book:
         if rows:
             connection.execute(insert(tables.run), rows)
 
-    def start_run(self, run: Run) -> int:
-        """Record that a run starts; return which attempt this is, from 1."""
+    def start_run(self, run: Run) -> None:
+        """Record that a run starts, for the first time or again."""
         with self._transaction() as connection:
             changed = {"state": "running", "attempts": tables.run.c.attempts + 1, "started_at": time.time()}
             connection.execute(update(tables.run).where(self._is(connection, run)).values(changed))
-            attempts = connection.execute(select(tables.run.c.attempts).where(self._is(connection, run))).scalar()
-            return int(attempts or 0)
 
     def finish_run(self, run: Run, result: RunResult) -> bool:
         """Record a run's result and curve, once: a finished run is never written again.

@@ -9,7 +9,7 @@ import time
 
 import psutil
 
-from autorl.ledger.reader import LEASE_SECONDS
+LEASE_SECONDS = 30.0
 
 
 def me() -> str:
@@ -25,12 +25,15 @@ def me() -> str:
 
 
 def may_take(owner: str | None, heartbeat: float | None) -> bool:
-    """Say whether a lease is free: never held, given back, its heartbeat old, or its process on this machine gone."""
-    if owner is None or heartbeat is None or time.time() - heartbeat > LEASE_SECONDS:
+    """Say whether a lease is free.
+
+    It is if nobody holds it, if its holder on this machine is gone, or if one elsewhere has sent no recent heartbeat.
+    """
+    if owner is None or heartbeat is None:
         return True
     holder = json.loads(owner)
     if holder["host"] != socket.gethostname():
-        return False
+        return time.time() - heartbeat > LEASE_SECONDS
     if abs(holder["boot"] - psutil.boot_time()) > 2:
         return True
     try:

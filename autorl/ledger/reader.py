@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from sqlalchemy import Engine, Select, func, select
 
 from autorl.errors import StorageError, did_you_mean
-from autorl.ledger import tables
+from autorl.ledger import lease, tables
 from autorl.ledger.records import CurveRecord, RunRecord, StudyRecord, TrialRecord
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.trial import Phase, Point, Recipe, Run
-
-LEASE_SECONDS = 30.0
 
 
 class Reader:
@@ -129,7 +126,6 @@ def _of(study: str, query: Select[Any], of_run: bool = False) -> Select[Any]:
 
 
 def _study(row: Any) -> StudyRecord:
-    beat = row.lease_heartbeat
     return StudyRecord(
         name=row.name,
         spec=StudySpec.model_validate_json(row.spec),
@@ -140,7 +136,7 @@ def _study(row: Any) -> StudyRecord:
         hardware=json.loads(row.hardware),
         created_at=row.created_at,
         finished_at=row.finished_at,
-        live=row.lease_owner is not None and beat is not None and time.time() - beat < LEASE_SECONDS,
+        live=not lease.may_take(row.lease_owner, row.lease_heartbeat),
     )
 
 

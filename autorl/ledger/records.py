@@ -18,7 +18,7 @@ class StudyRecord:
     Attributes:
         state: the phase it is in, or `finished`.
         winner: number of the trial chosen by tuning (and validation) data, once chosen.
-        live: whether an engine has shown signs of life within the last half minute.
+        live: whether an engine conducts it.
     """
 
     name: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autorl.analysis import Headline, aggregate, headline
-from autorl.engine.progress import planned_runs
+from autorl.engine.plan import planned_runs
 from autorl.engine.selection import rank
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord

@@ -8,6 +8,7 @@ order of the parameters) travels in `meta`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,11 @@ def to_autorl(document: Document) -> Document:
     Raises:
         SpecError: the file is not ConfigSpace's, or says what a search space cannot.
     """
-    from ConfigSpace import ConfigurationSpace
-
     if isinstance(listed := document.data["hyperparameters"], list) and len(listed) > MAX_PARAMETERS:
         message = f"{len(listed):,} hyperparameters; at most {MAX_PARAMETERS:,} are allowed"
         raise SpecError([Problem(document.place(("hyperparameters",)), "hyperparameters", message)])
+    from ConfigSpace import ConfigurationSpace
+
     try:
         space = ConfigurationSpace.from_serialized_dict(document.data)
         hyperparameters = {h["name"]: ("hyperparameters", i) for i, h in enumerate(document.data["hyperparameters"])}
@@ -45,10 +46,8 @@ def to_autorl(document: Document) -> Document:
         at: Key = ("forbiddens", index)
         message = f"the forbidden clause '{clause}' has no counterpart here; remove it, or use conditions"
         problems.append(Problem(document.place(at), "forbiddens", message))
-    order = _meta(space.meta).get("order")
-    names = [name for name in order if name in space] if isinstance(order, list) else []
     parameters: dict[str, Any] = {}
-    for name in dict.fromkeys([*names, *space]):
+    for name in sorted(space, key=lambda name: _position(space[name])):
         try:
             parameters[name] = _entry(space[name])
         except AutorlError as error:
@@ -69,6 +68,12 @@ def to_autorl(document: Document) -> Document:
 def _meta(meta: Any) -> Mapping[str, Any]:
     found = meta.get(_META) if isinstance(meta, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def _position(hyperparameter: Any) -> float:
+    # ConfigSpace sorts by name; the file's order is carried.
+    at = _meta(hyperparameter.meta).get("position")
+    return at if isinstance(at, int) else math.inf
 
 
 def _entry(hyperparameter: Any) -> dict[str, Any]:
@@ -145,11 +150,10 @@ def to_configspace(space: SearchSpace, name: str) -> ConfigurationSpace:
     """
     import ConfigSpace as cs
 
-    order: dict[Hashable, Any] = {_META: {"order": [parameter.name for parameter in space]}}
-    result = cs.ConfigurationSpace(name=name, meta=order)
-    for parameter in space:
+    result = cs.ConfigurationSpace(name=name)
+    for position, parameter in enumerate(space):
         try:
-            result.add(_hyperparameter(parameter))
+            result.add(_hyperparameter(parameter, position))
         except ValueError as error:
             raise AutorlError(f"{parameter.name}: ConfigSpace cannot hold it: {error}") from None
     for parameter in space:
@@ -167,12 +171,13 @@ def to_configspace(space: SearchSpace, name: str) -> ConfigurationSpace:
     return result
 
 
-def _hyperparameter(parameter: Parameter) -> Any:
+def _hyperparameter(parameter: Parameter, position: int) -> Any:
     import ConfigSpace as cs
 
     domain = parameter.domain
     default = parameter.coordinate(parameter.default) if parameter.default is not None else None
-    carried: dict[str, Any] = {}
+    carried: dict[str, Any] = {"position": position}
+    meta: dict[Hashable, Any] = {_META: carried}
     if parameter.sets != parameter.name:
         carried["sets"] = parameter.sets
     if parameter.transform:
@@ -186,17 +191,11 @@ def _hyperparameter(parameter: Parameter) -> Any:
         if list(domain.labels) != list(domain.values):
             carried["values"] = list(domain.values)
         first = default if default is not None else domain.labels[0]
-        return cs.CategoricalHyperparameter(
-            parameter.name, list(domain.labels), default_value=first, meta=_wrap(carried)
-        )
+        return cs.CategoricalHyperparameter(parameter.name, list(domain.labels), default_value=first, meta=meta)
     assert isinstance(domain, Numeric)
     if domain.step is not None and not (domain.integer and domain.step == 1):
         raise AutorlError(f"{parameter.name}: ConfigSpace has no range with a step; use 'values'")
     if domain.step is not None:
         carried["step"] = domain.step
     kind = cs.UniformIntegerHyperparameter if domain.integer else cs.UniformFloatHyperparameter
-    return kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=_wrap(carried))
-
-
-def _wrap(carried: dict[str, Any]) -> dict[Hashable, Any] | None:
-    return {_META: carried} if carried else None
+    return kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=meta)

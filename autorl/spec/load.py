@@ -222,19 +222,21 @@ def _repaired(draft: Draft, parameter: str) -> bool:
 def _check_targets(draft: Draft, space: SearchSpace) -> None:
     """Report parameters that set the same key and can be active together: one would win in silence."""
     conditions: dict[str, dict[str, set[Any]]] = {}
-    setters: dict[str, list[str]] = {}
     for parameter in space:
         own: dict[str, set[Any]] = {}
         for parent, values in parameter.when:
             for name, allowed in ({parent: set(map(identity, values))} | conditions[parent]).items():
                 own[name] = own[name] & allowed if name in own else allowed
         conditions[parameter.name] = own
-        for other in setters.get(parameter.sets, ()):
-            theirs = conditions[other]
-            if all(own[name] & theirs[name] for name in own.keys() & theirs.keys()):
+    setters: dict[str, list[str]] = {}
+    for name in draft.sections["search_space"].parameters:
+        target = space[name].sets
+        for other in setters.setdefault(target, []):
+            common = conditions[name].keys() & conditions[other].keys()
+            if all(conditions[name][parent] & conditions[other][parent] for parent in common):
                 draft.report(
-                    (*_SPACE, "parameters", parameter.name),
-                    f"sets '{parameter.sets}', as '{other}' does; give them conditions that exclude each other",
+                    (*_SPACE, "parameters", name),
+                    f"sets '{target}', as '{other}' does; give them conditions that exclude each other",
                 )
                 break
-        setters.setdefault(parameter.sets, []).append(parameter.name)
+        setters[target].append(name)

@@ -29,6 +29,8 @@ def json_schema(document: Literal["study", "space"]) -> dict[str, Any]:
     properties["search_space"] = {"description": description, "anyOf": [{"type": "string"}, inline]}
     files = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     properties["include"] = {"description": "Study files to start from, relative to this one; keys here win.", **files}
+    for name, info in StudySpec.model_fields.items():
+        properties[name].setdefault("description", info.description)  # pydantic drops it where it is the section's own
     # A study that includes another may leave out any required key: the other file may have it.
     sections = {name: value["$ref"].rpartition("/")[2] for name, value in properties.items() if "$ref" in value}
     inner = {name: schema["$defs"][section].pop("required", []) for name, section in sections.items()}

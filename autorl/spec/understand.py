@@ -164,6 +164,8 @@ def _message(annotation: Any, key: Key, items: list[dict[str, Any]]) -> str:
         case "string_pattern_mismatch":
             return f"{show(first['input'])} is not allowed; use {_PATTERNS['[key]' if '[key]' in first['loc'] else '']}"
     # The members of a union each complain about the same value: one line says what is allowed.
+    items = [item for item in items if item["type"] != "too_short"] or items  # it is short for want of a right entry
+    first = items[0]
     wanted = list(dict.fromkeys(_wanted(item) for item in items if item["type"] != "none_required"))
     if "a number" in wanted and "a whole number" in wanted:
         wanted.remove("a whole number")

@@ -11,7 +11,8 @@ import pytest
 from small_study import ignore, kwargs, load
 
 from autorl.analysis import aggregate
-from autorl.engine.conductor import conduct, default_pending, retest
+from autorl.engine.conductor import conduct, retest
+from autorl.engine.plan import max_pending
 from autorl.engine.progress import Progress
 from autorl.engine.selection import choose, rank
 from autorl.errors import StorageError
@@ -166,7 +167,7 @@ def test_conditions_and_switches_reach_training(tmp_path: Path) -> None:
 def test_pending_keeps_workers_busy_and_no_more(tmp_path: Path) -> None:
     seeds = ("seeds.tuning=0:2", "seeds.validation=[]")
     for workers, pending in ((1, 0), (2, 1), (3, 2), (4, 2), (16, 8)):
-        assert default_pending(load(tmp_path, *seeds, f"execution.workers={workers}")) == pending
+        assert max_pending(load(tmp_path, *seeds, f"execution.workers={workers}")) == pending
 
 
 def record(number: int, value: float | None) -> TrialRecord:

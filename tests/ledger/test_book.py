@@ -44,7 +44,7 @@ def recipe(spec: StudySpec) -> Recipe:
 def test_what_is_written_is_read_to_the_bit(spec: StudySpec) -> None:
     with Book(spec, max_pending=1) as book, Reader(spec.storage) as reader:
         book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", (0, 1))
-        assert book.start_run(Run(0, "tuning", 1)) == 1
+        book.start_run(Run(0, "tuning", 1))
         assert book.finish_run(Run(0, "tuning", 1), DONE)
         (trial,) = reader.trials("small")
         assert (trial.config, trial.recipe, trial.state) == (CONFIG, recipe(spec), "running")
@@ -98,9 +98,13 @@ def test_a_killed_engine_is_replaced_at_once(tmp_path: Path, spec: StudySpec) ->
     assert holder.stdout is not None
     owner = holder.stdout.readline().strip()
     assert not lease.may_take(owner, time.time())
-    assert lease.may_take(owner, time.time() - 60)
+    assert not lease.may_take(owner, time.time() - 60), (
+        "a live engine on this machine keeps its study, however busy it is"
+    )
     assert lease.may_take(None, None)
-    assert not lease.may_take(json.dumps({**json.loads(owner), "host": "elsewhere"}), time.time())
+    elsewhere = json.dumps({**json.loads(owner), "host": "elsewhere"})
+    assert not lease.may_take(elsewhere, time.time())
+    assert lease.may_take(elsewhere, time.time() - 60)
     holder.kill()
     holder.communicate()
     assert lease.may_take(owner, time.time())

@@ -133,7 +133,10 @@ class Sb3Backend:
                     args = arguments(recipe, env.observation_space, env.action_space)
                     args.algorithm(args.policy, env, policy_kwargs=args.policy_kwargs, device="cpu", **args.kwargs)
             except Exception as error:  # noqa: BLE001 - whatever SB3 says against this combination, the user should read it
-                yield ("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {' '.join(str(error).split())}"
+                yield (
+                    ("algorithm", "name"),
+                    f"{algorithm.name} cannot train on {task.env}: {' '.join(str(error).split())}",
+                )
         env.close()
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
