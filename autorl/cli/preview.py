@@ -21,7 +21,7 @@ from autorl.training.protocol import Backend, Job
 from autorl.trial import Recipe
 
 SAMPLES = 5
-PROBE_STEPS = 2_000
+PROBE_STEPS = 500
 
 
 def show(spec: StudySpec, console: Console) -> None:

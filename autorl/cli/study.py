@@ -65,7 +65,7 @@ def run(file: FileArgument, overrides: Overrides = None) -> None:
             conduct(spec, watch)
     except KeyboardInterrupt:
         again = " ".join(["autorl run", str(file), *(overrides or [])])
-        out.print(f"Stopped. Nothing that finished is lost; go on with:\n  {again}")
+        out.print(f"Stopped. Nothing that finished is lost; go on with:\n  {again}", soft_wrap=True)
         raise
     with Reader(spec.storage) as reader:
         findings = gather(reader, spec.study)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -60,6 +61,8 @@ def main(order: Order, engine: Connection) -> None:
         order: the run.
         engine: connection to the engine; it reads as closed as soon as the engine is gone, however it went.
     """
+    # Ctrl-C reaches every process of the terminal; what becomes of this one is the engine's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with, args=(engine,), daemon=True).start()
     train(order, lambda _seed, point: engine.send(point))
 

@@ -79,10 +79,7 @@ def test_run_reports_and_says_what_next(autorl: Any, tmp_path: Path) -> None:
     second = autorl("run", str(file), "budget.trials=3")
     assert second.code == 0
     assert "trial 0:" not in second.out
-    assert (
-        second.out.partition("Budget spent")[0]
-        == first.out.partition("╭")[1] + first.out.partition("╭")[2].partition("Budget spent")[0]
-    )
+    assert second.out in first.out
 
 
 def test_a_mistake_exits_two_with_one_line_each(autorl: Any, tmp_path: Path) -> None:

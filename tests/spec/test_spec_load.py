@@ -247,6 +247,20 @@ def test_every_mistake_of_every_kind_is_one_line(file):
     assert last.startswith("15 problems")
 
 
+def test_no_mistake_follows_from_another(file):
+    """DQN cannot train on this environment, but a wrapper might have helped: that is not said."""
+    from autorl.engine.check import check
+
+    path = file(
+        space(["gamma: {min: 0.9, max: 0.99}"])
+        .replace("{env: CartPole-v1}", "{env: MountainCarContinuous-v0, wraper: [3]}")
+        .replace("name: ppo", "name: dqn")
+    )
+    with pytest.raises(SpecError) as caught:
+        check(draft_study(path))
+    assert [problem.key for problem in caught.value.problems] == ["task.wraper"]
+
+
 # Includes.
 
 

@@ -40,7 +40,7 @@ def test_the_dashboard_reads_through_the_reader_only() -> None:
         "autorl.trial",
         "autorl.spec",
     )
-    files = [file for file in (ROOT / "dashboard").rglob("*.py")]
+    files = list((ROOT / "dashboard").rglob("*.py"))
     assert files
     for file in files:
         for module in imports(file):
