@@ -81,22 +81,17 @@ def space(
     out: OutOption = None,
 ) -> None:
     """Convert a search space from or to ConfigSpace."""
-    import yaml
-
     from autorl.spec import configspace
     from autorl.spec.load import load_space
     from autorl.spec.schema import space_to_dict
+    from autorl.spec.yaml12 import dump
 
     loaded = load_space(file)
     if to is SpaceFormat.autorl:
-        text = yaml.safe_dump(space_to_dict(loaded), sort_keys=False, width=100)
+        text = dump(space_to_dict(loaded))
     else:
         data = configspace.to_configspace(loaded, file.stem).to_serialized_dict()
-        text = (
-            json.dumps(data, indent=2) + "\n"
-            if to is SpaceFormat.configspace_json
-            else yaml.safe_dump(data, sort_keys=False)
-        )
+        text = json.dumps(data, indent=2) + "\n" if to is SpaceFormat.configspace_json else dump(data)
     _deliver(text, out)
 
 

@@ -85,9 +85,9 @@ def emit(data: Any, how: Format) -> None:
     if how is Format.json:
         print(json.dumps(data, indent=2))
     elif how is Format.yaml:
-        import yaml
+        from autorl.spec.yaml12 import dump
 
-        print(yaml.safe_dump(data, sort_keys=False), end="")
+        print(dump(data), end="")
     else:
         rows: Sequence[Mapping[str, Any]] = data if isinstance(data, list) else [data]
         columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -17,6 +17,7 @@ from autorl.plugins import find
 from autorl.report.words import duration, setting
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.study import StudySpec
+from autorl.spec.yaml12 import dump
 from autorl.training.protocol import Backend, Job
 from autorl.trial import Recipe
 
@@ -26,11 +27,9 @@ PROBE_STEPS = 500
 
 def show(spec: StudySpec, console: Console) -> None:
     """Print the preview of a checked study."""
-    import yaml
-
     data = spec.model_dump(mode="json", exclude_none=True)
     data.pop("search_space")
-    console.print(Syntax(yaml.safe_dump(data, sort_keys=False).rstrip(), "yaml", background_color="default"))
+    console.print(Syntax(dump(data).rstrip(), "yaml", background_color="default"))
     console.print()
     if len(spec.space):
         console.print(_samples(spec.space, spec.optimizer.seed))

@@ -34,7 +34,7 @@ def check(draft: Draft) -> StudySpec:
                 f"'{algorithm.backend}' needs '{error.name}'; run pip install 'autorl[{algorithm.backend}]'",
             )
         else:
-            for place, message in backend.check(draft.sections):
+            for place, message in backend.check(draft.sections, draft.repaired):
                 draft.report(place, message)
     return draft.spec()
 

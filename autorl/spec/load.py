@@ -127,10 +127,6 @@ def draft_study(path: Path, overrides: Sequence[str] = ()) -> Draft:
             draft.sections[name] = info.get_default(call_default_factory=True)
         elif name not in misspelt and ("include",) not in document.unread:  # it may stand in a file that was not read
             draft.report((name,), f"missing key: {info.description}")
-    if "task" in draft.repaired:
-        # Backends try the algorithm on the task when they have both and the policy. What an environment without a part
-        # of its description does is no mistake, so one of the three is kept back, the policy if there is none to check.
-        draft.sections.pop("task" if "policy" in document.data else "policy", None)
     _check_space(draft)
     return draft
 

@@ -217,7 +217,8 @@ class StudySpec(Spec):
         default=ExecutionSpec(), description="Where runs run; may change between launches."
     )
     storage: Annotated[str, BeforeValidator(_database)] = Field(
-        default="sqlite:///autorl.db", description="Database URL, such as sqlite:///autorl.db."
+        default="sqlite:///autorl.db",
+        description="Database URL, such as sqlite:///autorl.db; a file is relative to the current directory.",
     )
 
     @property

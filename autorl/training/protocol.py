@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,11 +47,12 @@ class Backend(Protocol):
     vectorized: bool
     metrics: Mapping[str, str]
 
-    def check(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find the mistakes in a study that only the backend can see, before anything trains.
 
         Args:
-            sections: top-level key of the study file → validated section; those with a mistake of their own are absent.
+            sections: top-level key of the study file → validated section, without the parts that had a mistake.
+            repaired: the sections that had one: what follows from such a section as a whole cannot be told.
 
         Yields:
             Path of the key and what is wrong with it.

@@ -62,7 +62,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_loading_a_study_imports_no_backend(tmp_path: Path) -> None:
-    code = f"import sys; from pathlib import Path; from autorl.spec.load import load_study; load_study(Path({str(write(tmp_path))!r}))"
+    code = "import sys; from pathlib import Path; from autorl.spec.load import load_study; "
+    code += f"load_study(Path({str(write(tmp_path))!r}))"
     code += "; print(sorted({'torch', 'ray', 'smac', 'jax', 'optuna', 'gymnasium'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

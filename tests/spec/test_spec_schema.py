@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from autorl.spec.schema import json_schema
 from autorl.spec.yaml12 import parse, read
 
-jsonschema = pytest.importorskip("jsonschema")
 ROOT = Path(__file__).parents[2]
 STUDY = """
 study: s

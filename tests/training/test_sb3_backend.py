@@ -41,7 +41,8 @@ def recipe(algorithm: str, env: str, hyperparameters: dict[str, Any], steps: int
 
 
 # Every algorithm with what makes its state hard to keep: half-full and overflowing buffers, schedules, noise that
-# walks, state-dependent exploration, normalization, stacked frames, recurrent state, several environments, episodic updates.
+# walks, state-dependent exploration, normalization, stacked frames, recurrent state, several environments, updates by
+# the episode.
 SMALL = {"net_arch": [16]}
 RECIPES = {
     "ppo": recipe(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import resource
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import gymnasium as gym
@@ -52,7 +55,7 @@ class Sb3Backend:
         "length": "steps of an episode, mean over the evaluation episodes",
     }
 
-    def check(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
         algorithm, space_spec = sections.get("algorithm"), sections.get("search_space")
         space: SearchSpace = space_spec.space() if space_spec is not None else SearchSpace()
@@ -70,7 +73,8 @@ class Sb3Backend:
                     )
                 )
         if sections.get("task") is not None:
-            mistakes += self._check_task(sections, usable=not mistakes)
+            usable = not mistakes and not {"algorithm", "policy"} & set(repaired)
+            mistakes += self._check_task(sections, repaired, usable)
         yield from mistakes
 
     def _check_algorithm(self, algorithm: Any, space: SearchSpace) -> Iterator[tuple[Key, str]]:
@@ -114,30 +118,37 @@ class Sb3Backend:
                 continue
             yield from _mistakes(("policy", key), [algorithm], f"policy.{key}", [value])
 
-    def _check_task(self, sections: Mapping[str, Any], usable: bool) -> Iterator[tuple[Key, str]]:
-        task = sections["task"]
+    def _check_task(
+        self, sections: Mapping[str, Any], repaired: Collection[str], usable: bool
+    ) -> list[tuple[Key, str]]:
+        task, algorithm, policy = sections["task"], sections.get("algorithm"), sections.get("policy")
+        module, _, name = task.env.rpartition(":")
+        try:
+            if module:
+                importlib.import_module(module)
+            gym.spec(name)
+        except (gym.error.Error, ImportError) as error:
+            near = difflib.get_close_matches(task.env, gym.registry, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else "; module:Env-v0 imports the module that registers it"
+            return [(("task", "env"), f"no environment '{task.env}' ({' '.join(str(error).split())}){hint}")]
+        if "task" in repaired:
+            return []
         try:
             env = make_vec_env(task.env, task.env_kwargs, task.wrappers, 1, None)
-        except gym.error.NameNotFound:
-            yield ("task", "env"), f"Gymnasium knows no environment '{task.env}'{did_you_mean(task.env, gym.registry)}"
-            return
         except Exception as error:  # noqa: BLE001 - an environment's constructor may raise anything
-            yield ("task", "env"), f"'{task.env}' cannot be made: {type(error).__name__}: {error}"
-            return
-        algorithm, policy = sections.get("algorithm"), sections.get("policy")
-        if usable and algorithm is not None and policy is not None:
-            recipe = _probe(task, algorithm, policy)
+            return [(("task", "env"), f"'{task.env}' cannot be made: {type(error).__name__}: {error}")]
+        with closing(env):
+            if not usable or algorithm is None or policy is None:
+                return []
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a run keeps SB3's warnings as its notes
-                    args = arguments(recipe, env.observation_space, env.action_space)
+                    args = arguments(_probe(task, algorithm, policy), env.observation_space, env.action_space)
                     args.algorithm(args.policy, env, policy_kwargs=args.policy_kwargs, device="cpu", **args.kwargs)
-            except Exception as error:  # noqa: BLE001 - whatever SB3 says against this combination, the user should read it
-                yield (
-                    ("algorithm", "name"),
-                    f"{algorithm.name} cannot train on {task.env}: {' '.join(str(error).split())}",
-                )
-        env.close()
+            except Exception as error:  # noqa: BLE001 - whatever SB3 says against the combination, the user should read it
+                said = " ".join(str(error).split())
+                return [(("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {said}")]
+        return []
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return the parameters named in conditions that no algorithm takes; see `Backend.switches`."""
