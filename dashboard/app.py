@@ -6,10 +6,10 @@ Started by `autorl dashboard`, which binds it to 127.0.0.1 and names the databas
 from __future__ import annotations
 
 import streamlit as st
+from board import data, tables
 
 from autorl.errors import StorageError
 from autorl.ledger.records import StudyRecord
-from board import data, tables
 
 PAGES = (
     ("overview", "Overview", ":material/monitoring:"),
@@ -54,6 +54,8 @@ def _select(studies: list[StudyRecord], url: str) -> None:
     if asked not in names and st.session_state.get("study") not in names:
         # Streamlit keeps a widget's default out of the URL. With no default, the URL always names the study, and a link
         # still shows the same one when a newer has been started.
+        if "study" not in st.session_state:
+            st.query_params["study"] = names[0]  # Streamlit writes only later changes by itself
         st.session_state["study"] = names[0]
     with st.sidebar:
         st.selectbox("Study", names, index=None, key="study", bind="query-params", required=True)

@@ -272,9 +272,9 @@ def _promises(findings: Findings) -> Drawing:
     def draw(axes: Axes) -> None:
         for phase, marker, colour in phases:
             if pairs[phase]:
-                x, y = [p[1] for p in pairs[phase]], [p[2] for p in pairs[phase]]
-                dots(axes, x, y, marker, colour, 7, f"{phase} seeds")
-        both = [value for found in pairs.values() for _, *pair in found for value in pair]
+                xs, ys = [p[1] for p in pairs[phase]], [p[2] for p in pairs[phase]]
+                dots(axes, xs, ys, marker, colour, 7, f"{phase} seeds")
+        both = [value for found in pairs.values() for _, x, y in found for value in (x, y)]
         pad = 0.1 * (max(both) - min(both)) or 1.0
         ends = (min(both) - pad, max(both) + pad)
         axes.plot(ends, ends, ":", color=MUTED, linewidth=1.2, label="as promised", zorder=1)

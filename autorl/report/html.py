@@ -6,7 +6,6 @@ passes through `html.escape` before it becomes part of the page.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections import Counter
@@ -16,14 +15,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from autorl.analysis import Estimate
 from autorl.ledger.reader import Reader
 from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
 from autorl.report.words import duration, headline_lines, interval, number, sentences, setting
-from autorl.spec.yaml12 import scalar
+from autorl.spec.yaml12 import dump
 
 TOP = 10
 ERRORS = 20
@@ -199,7 +196,8 @@ def _spent(found: Findings) -> str:
     spent = {phase: numbers for phase, numbers in found.spent.items() if numbers["planned"]}
     total = {key: sum(numbers[key] for numbers in spent.values()) for key in next(iter(spent.values()))}
     rows = []
-    for name, numbers in {**spent, "total": total}.items():
+    listed: list[tuple[str, Mapping[str, float]]] = [*spent.items(), ("total", total)]
+    for name, numbers in listed:
         runs = f"{numbers['runs']:,.0f}"
         if found.study.state != "finished":
             runs += f" of {numbers['planned']:,.0f}"
@@ -221,10 +219,10 @@ def _reproduce(found: Findings, url: str) -> str:
         facts["notes of runs"] = "; ".join(f"{note} ({count}×)" for note, count in sorted(notes.items()))
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>\n" for key, value in facts.items())
     best = found.winner or found.incumbent
-    exact = "" if best is None else _folded(f"Trial {best.number}, all digits", _yaml(dict(best.config.values)))
+    exact = "" if best is None else _folded(f"Trial {best.number}, all digits", dump(dict(best.config.values)))
     file = f"{study.name}.yaml"
     return (
-        f'<dl class="facts">\n{listed}</dl>\n{exact}{_folded(f"The study, resolved: {file}", _yaml(data))}'
+        f'<dl class="facts">\n{listed}</dl>\n{exact}{_folded(f"The study, resolved: {file}", dump(data))}'
         f"<h3>Commands</h3>\n<pre><code>{escape(_commands(found, url, file))}</code></pre>"
     )
 
@@ -260,27 +258,6 @@ def _without_password(url: str) -> str:
     return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1…", url)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes YAML that `autorl.spec.yaml12` reads back: no aliases, and quotes where YAML 1.2 sees something else."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """Repeat what occurs twice."""
-        return True
-
-
-def _string(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = None if isinstance(scalar(value), str) else "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _string)
-
-
-def _yaml(data: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(data))
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
-
-
 def _hardware(hardware: Mapping[str, Any]) -> str:
     memory = hardware.get("memory_bytes")
     parts = [hardware.get("system"), hardware.get("processor")]
@@ -309,7 +286,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], marked: int | 
         for index, row in enumerate(rows)
     )
     # Reached by the keyboard, since what scrolls must be.
-    return f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>'
+    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
+    return f'<div class="scroll" tabindex="0">{table}</div>'
 
 
 def _text(sentence: str) -> str:

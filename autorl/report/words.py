@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from autorl.analysis import Estimate
@@ -20,11 +21,16 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{float(text):,.0f}" if "e" in text else text
 
 
-def interval(estimate: Estimate) -> str:
-    """Format an estimate's interval."""
+def probability(value: float) -> str:
+    """Format a probability."""
+    return f"{value:.2f}"
+
+
+def interval(estimate: Estimate, show: Callable[[float], str] = number) -> str:
+    """Format an estimate's interval; `show` formats its ends."""
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return "no interval: too few seeds"
-    return f"{estimate.level:.0%} interval {number(estimate.low)} to {number(estimate.high)}"
+    return f"{estimate.level:.0%} interval {show(estimate.low)} to {show(estimate.high)}"
 
 
 def setting(value: Any) -> str:
@@ -52,7 +58,11 @@ def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
     return [
         ("tuned", number(found.tuned.value), interval(found.tuned)),
         ("default", number(found.default.value), interval(found.default)),
-        ("probability that tuned is better", number(found.probability.value, 3), interval(found.probability)),
+        (
+            "probability that tuned is better",
+            probability(found.probability.value),
+            interval(found.probability, probability),
+        ),
     ]
 
 
@@ -96,7 +106,7 @@ def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
         f"On {len(spec.seeds.test)} test seeds that tuning never used, the tuned configuration "
         f"(trial {winner.number}, chosen on the {chosen}) has a {findings.objective} of {number(found.tuned.value)}, "
         f"the default {number(found.default.value)}; on a fresh seed tuned is better with probability "
-        f"{number(found.probability.value, 3)} ({interval(found.probability)})."
+        f"{probability(found.probability.value)} ({interval(found.probability, probability)})."
     ]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import streamlit as st
+from board import curves, data, show
+from board.tables import listed, named
 
 from autorl.report.findings import PHASES, Findings
 from autorl.trial import Phase
-from board import curves, data, show
-from board.tables import listed, named
 
 
 def main() -> None:

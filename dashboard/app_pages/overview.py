@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import streamlit as st
+from board import data, figures, show, tables
 
 from autorl.report.findings import Findings
 from autorl.report.words import headline_lines, sentences
-from board import data, figures, show, tables
 
 SECONDS = 3.0
 Line = tuple[str, str, str]

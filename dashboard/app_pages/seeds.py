@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import streamlit as st
+from board import data, seeds, show
 
 from autorl.report.findings import Findings
-from board import data, seeds, show
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
         show.picture(promised, "promised")
     if tested is not None:
         show.picture(tested, "tested")
-    if promised is None or tested is None:
+    if promised is None or found.headline is None:
         st.info(_missing(found, promised is None))
 
 
@@ -28,7 +28,7 @@ def _plan(found: Findings) -> str:
     said = [f"tuning seeds {_range(spec.tuning)} rank the trials"]
     if spec.validation:
         said.append(f"validation seeds {_range(spec.validation)} choose the winner")
-    said.append(f"test seeds {_range(spec.test)} choose nothing and say what it is worth")
+    said.append(f"test seeds {_range(spec.test)} choose nothing and say what the winner is worth")
     return "; ".join(said).capitalize() + "."
 
 

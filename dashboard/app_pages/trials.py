@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
+from board import data, show, tables
 
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
-from board import data, show, tables
 
 
 def main() -> None:
@@ -47,6 +47,7 @@ def _table(found: Findings, which: Sequence[TrialRecord]) -> list[TrialRecord]:
     frame = tables.trials(found, which)
     seeds = len(found.spec.seeds.tuning)
     config: dict[str, Any] = {
+        "role": st.column_config.TextColumn(width=110),
         "tuning": st.column_config.NumberColumn(help=f"{found.objective} over {seeds} tuning seeds"),
         "by seed": st.column_config.TextColumn(help=f"{found.spec.objective.metric} on each tuning seed"),
         "validation": st.column_config.NumberColumn(help=f"{found.objective} over the validation seeds"),
@@ -56,6 +57,7 @@ def _table(found: Findings, which: Sequence[TrialRecord]) -> list[TrialRecord]:
     event: Any = st.dataframe(
         show.rounded(frame),
         hide_index=True,
+        placeholder=tables.NONE,
         column_config=config,
         on_select="rerun",
         selection_mode="multi-row",
@@ -63,9 +65,13 @@ def _table(found: Findings, which: Sequence[TrialRecord]) -> list[TrialRecord]:
     )
     show.download(frame, "trials")
     rows = [row for row in event.selection.rows if row < len(which)]
-    if not rows:
-        st.caption("Select rows to compare their configurations and see their runs; until then this is the first row.")
-    return [which[row] for row in rows] or list(which[:1])
+    if rows:
+        return [which[row] for row in rows]
+    best = found.winner or found.incumbent
+    first = next((trial for trial in which if best is not None and trial.number == best.number), which[0])
+    name = tables.named(found, first.number)
+    st.caption(f"Select rows to compare their configurations and see their runs. Until then below: {name}.")
+    return [first]
 
 
 def _runs(found: Findings, trial: TrialRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -177,10 +178,8 @@ def _notes(found: Findings, shown: Mapping[int, Curves], phase: Phase) -> tuple[
     for trial, curves in shown.items():
         failed = [r.seed for r in found.runs.get(trial, ()) if r.phase == phase and r.state == "failed"]
         if failed:
-            notes.append(
-                f"Trial {trial} failed on seed{'s' if len(failed) > 1 else ''} {_and([str(s) for s in failed])}: it has "
-                "no score, and an average of its curves would leave out what went wrong where they end."
-            )
+            where = f"seed{'s' if len(failed) > 1 else ''} {_and([str(seed) for seed in failed])}"
+            notes.append(f"Trial {trial} failed on {where}: it has no score, and where a curve ends, its average does.")
         elif len(curves.seeds) < planned:
             notes.append(f"Trial {trial} has curves of {len(curves.seeds)} of {planned} seeds so far.")
     return tuple(notes)
@@ -193,7 +192,7 @@ def _table(shown: Mapping[int, Curves], phase: Phase, metric: str) -> pd.DataFra
         found = dict(zip(curves.steps, band, strict=True))
         for step in sorted({step for values in curves.seeds.values() for step in values}):
             middle, low, high = found.get(step, (None, None, None))
-            row = {"trial": trial, "phase": phase, "environment steps": step}
+            row: dict[str, Any] = {"trial": trial, "phase": phase, "environment steps": step}
             row |= {"average": middle, "low": low, "high": high}
             rows.append(row | {f"{metric}, seed {seed}": values.get(step) for seed, values in curves.seeds.items()})
     frame = pd.DataFrame(rows)

@@ -62,18 +62,18 @@ def tint(colour: str, opacity: float) -> str:
 
 
 def lay_out(figure: go.Figure, x: str, y: str) -> go.Figure:
-    """Give a figure its axis titles, and a legend above it, where narrow screens have room."""
-    # A long title at the side would be cut off on a narrow screen: the y axis is named above it.
+    """Give a figure its axis titles, and a legend below it, where it may wrap on narrow screens."""
     figure.update_layout(
-        height=430,
-        margin={"l": 0, "r": 12, "t": 78, "b": 0},
-        legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        height=460,
+        margin={"l": 0, "r": 12, "t": 62, "b": 0},
+        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "title_text": ""},
         hovermode="closest",
     )
     figure.update_xaxes(title_text=x, automargin=True, zeroline=False)
     figure.update_yaxes(automargin=True, zeroline=False)
+    # At the side a narrow screen would cut the y axis's title off; above the plot, and below Plotly's buttons, it fits.
     figure.add_annotation(
-        text=y, xref="paper", yref="paper", x=0, y=1, yshift=74, xanchor="left", yanchor="top", showarrow=False
+        text=y, xref="paper", yref="paper", x=0, y=1, yshift=24, xanchor="left", yanchor="top", showarrow=False
     )
     return figure
 
@@ -96,20 +96,21 @@ def incumbent(found: Findings) -> Picture | None:
     table = _incumbents(found, scored)
     figure = go.Figure()
     figure.add_scatter(
+        # The last step is drawn to the newest trial.
+        x=[*table["trial"], found.trials[-1].number],
+        y=[*table["best so far"], list(table["best so far"])[-1]],
+        mode="lines",
+        name="best so far",
+        line={"color": COLOURS[1], "width": 3, "shape": "hv"},
+        hovertemplate="best up to trial %{x}: %{y:.4g}<extra></extra>",
+    )
+    figure.add_scatter(
         x=table["trial"],
         y=table["tuning score"],
         mode="markers",
         name="trial",
         marker={"color": COLOURS[0], "size": 8, "symbol": "circle"},
         hovertemplate="trial %{x}: %{y:.4g}<extra></extra>",
-    )
-    figure.add_scatter(
-        x=table["trial"],
-        y=table["best so far"],
-        mode="lines",
-        name="best so far",
-        line={"color": COLOURS[1], "width": 3, "shape": "hv"},
-        hovertemplate="best up to trial %{x}: %{y:.4g}<extra></extra>",
     )
     broken = [trial.number for trial in found.trials if trial.state == "failed"]
     if broken:
@@ -122,14 +123,16 @@ def incumbent(found: Findings) -> Picture | None:
             hovertemplate="trial %{x} failed<extra></extra>",
         )
     lay_out(figure, "trial", objective_axis(found.spec, "tuning seeds"))
-    figure.update_xaxes(tickformat="d", rangemode="nonnegative", dtick=1 if len(found.trials) < 8 else None)
+    figure.update_xaxes(
+        range=[-0.5, len(found.trials) - 0.5], tickformat="d", dtick=1 if len(found.trials) < 8 else None
+    )
     title = _incumbent_title(found, scored)
     notes = ["The best of many noisy scores is partly luck: only the test seeds say what a trial is worth."]
     if broken:
         notes.append("Crosses at the lower edge are failed trials: they have no score, their height means nothing.")
     alt = (
-        f"{title} Points: the tuning score of each of {len(scored)} trials, from "
-        f"{number(min(table['tuning score']))} to {number(max(table['tuning score']))}. Line: the best so far, by trial number."
+        f"{title} Points: the tuning score of each of {len(scored)} trials, "
+        f"from {number(min(table['tuning score']))} to {number(max(table['tuning score']))}. Line: the best so far."
     )
     return Picture(title, alt, figure, table, tuple(notes))
 

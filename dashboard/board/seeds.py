@@ -30,7 +30,7 @@ def promised(found: Findings) -> figures.Picture | None:
         x=[low, high],
         y=[low, high],
         mode="lines",
-        name="same as in tuning",
+        name="equal scores",
         line={"color": figures.NEUTRAL, "width": 1.5, "dash": "dash"},
         hoverinfo="skip",
     )
@@ -89,14 +89,16 @@ def _points(figure: go.Figure, part: pd.DataFrame, phase: str, index: int) -> No
         x=part["tuning"],
         y=part["score"],
         mode="markers+text",
-        text=[name.removeprefix("trial ") for name in part["trial"]],
-        # Neighbours share a tuning score, so the two phases are labelled on opposite sides.
-        textposition="top right" if index == 0 else "bottom left",
+        text=[name.removeprefix("trial ").split(" ")[0] for name in part["trial"]],
+        customdata=part["trial"],
+        # A trial has the same tuning score in both phases: labels on opposite sides do not meet.
+        textposition="bottom left" if index == 0 else "top right",
+        textfont={"size": 12, "color": colour},
         name=f"{phase} seeds",
         marker={"color": colour, "size": 11, "symbol": figures.SYMBOLS[index * 2]},
         error_x=_whiskers(part, "tuning", "tuning low", "tuning high", colour),
         error_y=_whiskers(part, "score", "low", "high", colour),
-        hovertemplate="%{text}<br>tuning %{x:.4g}, " + phase + " %{y:.4g}<extra></extra>",
+        hovertemplate="%{customdata}<br>tuning %{x:.4g}, " + phase + " %{y:.4g}<extra></extra>",
     )
 
 
@@ -134,14 +136,14 @@ def _promised_title(found: Findings, table: pd.DataFrame) -> str:
     if loss == 0:
         return f"{told}; the winner keeps what it promised."
     change = f"{number(abs(loss))} {'worse' if loss > 0 else 'better'}"
-    return f"{told}; the winner is {change} than it promised."
+    return f"{told}; the winner (trial {winner.number}) is {change} than it promised."
 
 
 def _promised_notes(found: Findings) -> tuple[str, ...]:
     below = "below" if found.spec.objective.direction == "maximize" else "above"
     notes = [
         f"A point {below} the dashed line did worse on new seeds than in tuning. Whiskers: 95 % intervals over the "
-        "seeds of each phase, where there are enough of them; they cover chance between seeds, not that tuning picked the best."
+        "seeds, where there are enough of them. They cover chance between seeds, not that tuning picked the best."
     ]
     tested = [n for n in found.runs if n != 0 and found.value(n, "test") is not None]
     extra = [n for n in tested if found.winner is None or n != found.winner.number]
@@ -163,6 +165,7 @@ def tested(found: Findings) -> figures.Picture | None:
         rows += _strip(figure, found, trial, place)
     names = [_side(found, trial) for trial in numbers]
     figures.lay_out(figure, "configuration", f"{figures.axis(found.spec.objective.metric)}, test seeds")
+    figure.update_layout(showlegend=False)  # the axis names them
     figure.update_xaxes(
         tickvals=list(range(len(names))), ticktext=names, range=[-0.6, len(names) - 0.4], showgrid=False
     )
@@ -186,7 +189,7 @@ def _strip(figure: go.Figure, found: Findings, trial: int, place: int) -> list[d
     scores = [r.score for r in runs if r.score is not None]
     figure.add_scatter(
         # Seeds with the same score would hide one another: they are spread to the side, always in the same way.
-        x=[place - 0.12 + 0.06 * (i % 5 - 2) for i in range(len(runs))],
+        x=[place - 0.1 + 0.4 * ((i + 0.5) / len(runs) - 0.5) for i in range(len(runs))],
         y=scores,
         mode="markers",
         name=name,

@@ -28,7 +28,7 @@ def picture(shown: Picture, key: str) -> None:
 def data(frame: pd.DataFrame, key: str) -> None:
     """Show the data of a figure behind an expander, to be downloaded as CSV."""
     with st.expander("Data of this figure"):
-        st.dataframe(rounded(frame), hide_index=True)
+        st.dataframe(rounded(frame), hide_index=True, placeholder=tables.NONE)
         download(frame, key)
 
 

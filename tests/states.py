@@ -1,0 +1,134 @@
+"""Ledgers in every state that a study can be in, written through the real writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from small_study import load
+
+from autorl.ledger.book import Book
+from autorl.spec.space import Configuration
+from autorl.spec.study import StudySpec
+from autorl.trial import Phase, Point, Run, RunResult, bind
+
+SWITCHES = frozenset({"vf_clip"})
+HOSTILE = "<script>alert('hostile')</script>"
+
+
+def config(number: int) -> Configuration:
+    """Return a configuration; odd ones have a conditional parameter."""
+    values = {"learning_rate": 10.0**-number, "gamma": 0.99, "batch_size": 16, "vf_clip": number % 2 == 1}
+    return Configuration(values | ({"clip_range_vf": 0.5} if number % 2 else {}), {})
+
+
+def result(score: float) -> RunResult:
+    """Return a run that ended with a score, and had half of it at half time."""
+    points = [Point(64, 0.5, {"return": score / 2, "return_std": 0.1, "length": 1.0})]
+    points.append(Point(128, 1.0, {"return": score, "return_std": 0.1, "length": 1.0}))
+    return RunResult("completed", tuple(points), 128, 1.0, 0.9, score)
+
+
+FAILED = RunResult(
+    "failed", env_steps=40, wall_seconds=0.5, error_class="exception", error=f"Traceback\nValueError: {HOSTILE}"
+)
+
+
+class Writer:
+    """Writes a study's ledger, trial by trial."""
+
+    def __init__(self, book: Book) -> None:
+        self.book, self.spec = book, book.spec
+
+    def propose(self, number: int) -> None:
+        """Write a proposal."""
+        recipe = bind(self.spec, self.spec.space, config(number).values, SWITCHES)
+        self.book.add_trial(
+            number, "optimizer" if number else "default", config(number), recipe, "0:0", self.spec.seeds.tuning
+        )
+
+    def trial(self, number: int, scores: list[float] | None) -> None:
+        """Write a trial with a score for each tuning seed, or one that failed."""
+        self.propose(number)
+        for index, seed in enumerate(self.spec.seeds.tuning):
+            self.book.finish_run(Run(number, "tuning", seed), result(scores[index]) if scores else FAILED)
+        self.book.finish_trial(number, sum(scores) / len(scores) if scores else None)
+
+    def retest(self, number: int, phase: Phase, scores: list[float | None]) -> None:
+        """Write runs of a later phase; None is a failed run."""
+        seeds = getattr(self.spec.seeds, phase)
+        self.book.add_runs(number, phase, seeds)
+        for seed, score in zip(seeds, scores, strict=True):
+            self.book.finish_run(Run(number, phase, seed), FAILED if score is None else result(score))
+
+
+def no_trial(write: Writer) -> None:
+    """Nothing has been proposed."""
+
+
+def proposed(write: Writer) -> None:
+    """One trial is training."""
+    write.propose(0)
+    write.book.start_run(Run(0, "tuning", 0))
+    write.book.beat({Run(0, "tuning", 0): 64})
+
+
+def one_trial(write: Writer) -> None:
+    """The default has finished, nothing else."""
+    write.trial(0, [0.25, 0.5])
+
+
+def tuning(write: Writer) -> None:
+    """Half of the trials have finished, one failed, one trains."""
+    one_trial(write)
+    write.trial(1, [0.75, 0.5])
+    write.trial(2, None)
+    write.propose(3)
+
+
+def all_failed(write: Writer) -> None:
+    """No trial has a score."""
+    write.trial(0, None)
+    write.trial(1, None)
+    write.book.enter("finished", None)
+
+
+def finished(write: Writer) -> None:
+    """Trial 1 won."""
+    tuning(write)
+    write.trial(4, [0.5, 0.5])
+    for number, score in ((1, 0.625), (4, 0.5)):
+        write.retest(number, "validation", [score, score + 0.125])
+    for number, scores in ((0, [0.25, 0.3, 0.35]), (1, [0.5, 0.55, 0.75])):
+        write.retest(number, "test", [*scores])
+    write.book.enter("finished", 1)
+
+
+def default_won(write: Writer) -> None:
+    """Tuning found nothing better than the default."""
+    write.trial(0, [0.9, 0.9])
+    write.trial(1, [0.5, 0.5])
+    write.retest(0, "test", [0.9, 0.8, 0.85])
+    write.book.enter("finished", 0)
+
+
+def test_failed(write: Writer) -> None:
+    """A test run of the winner failed."""
+    one_trial(write)
+    write.trial(1, [0.75, 0.5])
+    write.retest(0, "test", [0.1, 0.2, 0.3])
+    write.retest(1, "test", [0.5, None, 0.5])
+    write.book.enter("finished", 1)
+
+
+STATES: dict[str, Callable[[Writer], None]] = {
+    f.__name__: f for f in (no_trial, proposed, one_trial, tuning, all_failed, finished, default_won, test_failed)
+}
+
+
+def make(state: str, folder: Path, *overrides: str) -> StudySpec:
+    """Write the ledger of a study in a state, and return the study."""
+    spec = load(folder, *overrides)
+    with Book(spec, max_pending=1) as book:
+        STATES[state](Writer(book))
+    return book.spec
