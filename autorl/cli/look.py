@@ -14,7 +14,6 @@ from autorl.cli.output import (
     StorageOption,
     StudyArgument,
     console,
-    default_storage,
     emit,
     find_study,
 )
@@ -25,11 +24,11 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
     """Say how far studies have got: all of them, or one."""
     from rich.table import Table
 
-    from autorl.ledger.reader import Reader
+    from autorl.ledger.reader import Reader, default_url
     from autorl.report.findings import gather
     from autorl.report.words import number
 
-    name, url = find_study(study, storage) if study else (None, default_storage(storage))
+    name, url = find_study(study, storage) if study else (None, default_url(storage))
     rows: list[dict[str, Any]] = []
     with Reader(url) as reader:
         for record in [reader.study(name)] if name else reader.studies():
@@ -189,6 +188,7 @@ def dashboard(
     import subprocess
     from importlib.util import find_spec
 
+    from autorl.ledger.reader import default_url
     from autorl.shipped import folder
 
     if find_spec("streamlit") is None:
@@ -200,6 +200,8 @@ def dashboard(
         "server.headless": str(headless).lower(),
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
+        "client.toolbarMode": "viewer",
+        "theme.primaryColor": "#0072B2",
     }
     command = [
         sys.executable,
@@ -209,7 +211,7 @@ def dashboard(
         str(app),
         *(f"--{key}={value}" for key, value in flags.items()),
     ]
-    environment = {**os.environ, "AUTORL_STORAGE": default_storage(storage)}
+    environment = {**os.environ, "AUTORL_STORAGE": default_url(storage)}
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import enum
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,6 @@ from autorl.errors import AutorlError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-DEFAULT_STORAGE = "sqlite:///autorl.db"
 
 
 class Format(enum.StrEnum):
@@ -34,7 +31,7 @@ StudyArgument = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="Name of a study, or its file; not needed if there is only one.")
 ]
 StorageOption = Annotated[
-    str | None, typer.Option(help=f"Database URL [default: $AUTORL_STORAGE, or {DEFAULT_STORAGE}].")
+    str | None, typer.Option(help="Database URL [default: $AUTORL_STORAGE, or sqlite:///autorl.db].")
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -61,10 +58,11 @@ def find_study(study: str | None, storage: str | None) -> tuple[str, str]:
 
         spec = load_study(Path(study))
         return spec.study, storage or spec.storage
-    url = default_storage(storage)
+    from autorl.ledger.reader import Reader, default_url
+
+    url = default_url(storage)
     if study is not None:
         return study, url
-    from autorl.ledger.reader import Reader
 
     with Reader(url) as reader:
         names = [record.name for record in reader.studies()]
@@ -73,11 +71,6 @@ def find_study(study: str | None, storage: str | None) -> tuple[str, str]:
     if len(names) > 1:
         raise AutorlError(f"{url} holds {len(names)} studies; name one: {', '.join(names)}")
     return names[0], url
-
-
-def default_storage(storage: str | None) -> str:
-    """Return the database that is meant when no study file says so."""
-    return storage or os.environ.get("AUTORL_STORAGE") or DEFAULT_STORAGE
 
 
 def emit(data: Any, how: Format) -> None:

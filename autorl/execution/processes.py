@@ -10,10 +10,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from types import ModuleType
 
 from autorl.execution import worker
 from autorl.execution.protocol import Ended, Event, Order, Progressed
@@ -50,7 +54,8 @@ class ProcessExecutor:
         """Start a process for the run."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=worker.main, args=(order, theirs), name=f"autorl {order.run}")
-        process.start()
+        with _no_main_module():
+            process.start()
         theirs.close()
         self._running[order.run] = _Worker(process, ours)
 
@@ -81,6 +86,17 @@ class ProcessExecutor:
                 running.process.join()
             running.connection.close()
         self._running.clear()
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep a new process from importing the engine's main module again: it needs nothing of it, and it may be slow."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _reports(run: Run, running: _Worker) -> list[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -14,6 +15,11 @@ from autorl.ledger.records import CurveRecord, RunRecord, StudyRecord, TrialReco
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.trial import Phase, Point, Recipe, Run
+
+
+def default_url(asked: str | None = None) -> str:
+    """Return the database that is meant: the one asked for, `$AUTORL_STORAGE`, or the one studies use by default."""
+    return asked or os.environ.get("AUTORL_STORAGE") or str(StudySpec.model_fields["storage"].default)
 
 
 class Reader:

@@ -11,8 +11,7 @@ from collections.abc import Hashable
 
 import streamlit as st
 
-from autorl.cli.output import default_storage
-from autorl.ledger.reader import Reader
+from autorl.ledger.reader import Reader, default_url
 from autorl.ledger.records import CurveRecord, StudyRecord
 from autorl.report.findings import Findings, gather
 from autorl.trial import Phase
@@ -22,7 +21,7 @@ LIVE_SECONDS = 2
 
 def storage() -> str:
     """Return the URL of the database that the dashboard shows."""
-    return default_storage(None)
+    return default_url()
 
 
 def records(url: str) -> list[StudyRecord]:

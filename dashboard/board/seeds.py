@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autorl.report.findings import Findings
-from autorl.report.words import interval, number
+from autorl.report.words import interval, number, probability
 from autorl.trial import Phase
 from board import figures
 from board.tables import named
@@ -223,7 +223,7 @@ def _tested_title(found: Findings, numbers: Sequence[int]) -> str:
         who = "The default configuration won" if won else f"Only {_side(found, trial)} has a score on every test seed"
         return f"{who}: {len(scores)} test seed{'s score' if len(scores) > 1 else ' scores'} {spread}."
     better = headline.probability
-    chance = f"{number(better.value, 3)} ({interval(better)})"
+    chance = f"{probability(better.value)} ({interval(better, probability)})"  # as the headline shows it
     if math.isnan(better.low) or better.low <= 0.5 <= better.high:
         return f"The test seeds do not tell tuned and default apart: tuned is better with probability {chance}."
     if better.value > 0.5:
