@@ -185,7 +185,6 @@ def dashboard(
 ) -> None:
     """Look at studies in a browser. Only this machine can reach it (127.0.0.1)."""
     import os
-    import subprocess
     from importlib.util import find_spec
 
     from autorl.ledger.reader import default_url
@@ -201,7 +200,6 @@ def dashboard(
         "browser.gatherUsageStats": "false",
         "client.showErrorDetails": "none",
         "client.toolbarMode": "viewer",
-        "theme.primaryColor": "#0072B2",
     }
     command = [
         sys.executable,
@@ -212,7 +210,8 @@ def dashboard(
         *(f"--{key}={value}" for key, value in flags.items()),
     ]
     environment = {**os.environ, "AUTORL_STORAGE": default_url(storage)}
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+    # The command becomes the server, so that whoever stops the one has stopped the other.
+    os.execve(sys.executable, command, environment)  # noqa: S606 - a fixed program with its arguments as a list
 
 
 def write_atomically(path: Path, content: str) -> None:

@@ -101,7 +101,7 @@ def _test_scores(findings: Findings) -> Drawing:
             # Side by side, so that equal scores do not hide each other.
             shift = 0.0 if len(shown) == 1 else (-0.12 if side.name == "tuned" else 0.12)
             places = [seeds.index(seed) + shift for seed in by_seed]
-            dots(axes, places, list(by_seed.values()), side.marker, side.colour, 5.5, side.label)
+            dots(axes, places, list(by_seed.values()), side.marker, side.colour, 6.5, side.label)
             if side in whole:
                 _interval(axes, len(seeds) + 0.6 + 2 * shift, whole[side], side)
         longest = max(len(str(seed)) for seed in seeds)
@@ -150,7 +150,7 @@ def _learning_curves(findings: Findings, reader: Reader) -> Drawing:
             mean = middle[side]
             steps = list(mean)
             for line in found[:MANY]:
-                axes.plot(list(line), list(line.values()), side.dashes, color=side.colour, linewidth=0.7, alpha=0.4)
+                axes.plot(list(line), list(line.values()), "-", color=side.colour, linewidth=0.8, alpha=0.3)
             low, high = [e.low for e in mean.values()], [e.high for e in mean.values()]
             axes.fill_between(steps, low, high, color=side.colour, alpha=0.15, linewidth=0)
             dot = side.marker if len(steps) <= MANY else ""
@@ -231,7 +231,7 @@ def _tuning_scores(findings: Findings) -> Drawing:
         )
         chosen = {side.trial: side for side in sides(findings)}
         plain = [t for t in scored if t.number not in chosen]
-        dots(axes, [t.number for t in plain], [t.value or 0.0 for t in plain], "o", MUTED, 5, "_trials")
+        dots(axes, [t.number for t in plain], [t.value or 0.0 for t in plain], "o", MUTED, 6, "_trials")
         for side in reversed(chosen.values()):
             value = trials[side.trial].value
             if value is not None:

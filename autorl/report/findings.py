@@ -69,6 +69,14 @@ class Findings:
         )
 
     @property
+    def cautions(self) -> tuple[str, ...]:
+        """What to know before believing the headline; where the default won, nothing of a comparison with itself."""
+        if self.headline is None or self.winner is None:
+            return ()
+        about = ("tuned", "probability") if self.winner.number == 0 else ()
+        return tuple(text for text in self.headline.cautions if not any(word in text for word in about))
+
+    @property
     def failed(self) -> list[RunRecord]:
         """Runs that failed."""
         return [run for runs in self.runs.values() for run in runs if run.state == "failed"]
@@ -105,7 +113,7 @@ class Findings:
             "winner": self.winner.number if self.winner else None,
             "params": dict(self.winner.config.values) if self.winner else None,
             "tuning_value": self.winner.value if self.winner else None,
-            "headline": None if found is None else _headline(found),
+            "headline": None if found is None else {**_headline(found), "cautions": list(self.cautions)},
             "spent": self.spent,
             "failed_runs": len(self.failed),
         }
@@ -113,8 +121,7 @@ class Findings:
 
 def _headline(found: Headline) -> dict[str, Any]:
     numbers = {"tuned": found.tuned, "default": found.default, "probability_better": found.probability}
-    shown = {name: {"value": e.value, "low": e.low, "high": e.high, "level": e.level} for name, e in numbers.items()}
-    return {**shown, "cautions": list(found.cautions)}
+    return {name: {"value": e.value, "low": e.low, "high": e.high, "level": e.level} for name, e in numbers.items()}
 
 
 def gather(reader: Reader, name: str) -> Findings:

@@ -71,11 +71,10 @@ def _headline(found: Findings) -> str:
     headline = found.headline
     if headline is None:
         return f'<section class="card headline" aria-label="State"><p>{_text(_state(found))}</p></section>'
-    boxes, cautions = list(headline_lines(found)), list(headline.cautions)
+    boxes = list(headline_lines(found))
     if found.winner is not None and found.winner.number == 0:
         # The default against itself: its score is all there is to say, and to compare the two would be nonsense.
         boxes = [("default, the winner", *_value(headline.default))]
-        cautions = [text for text in cautions if "probability" not in text and "tuned" not in text]
     shown = "".join(
         f'<div class="{_kind(what)}"><dt>{escape(what)}</dt>'
         f'<dd class="value">{escape(value)}</dd><dd>{escape(between)}</dd></div>\n'
@@ -83,7 +82,7 @@ def _headline(found: Findings) -> str:
     )
     seeds = len(found.spec.seeds.test)
     about = f"{found.objective} on {seeds} test {'seed' if seeds == 1 else 'seeds'}, never used in tuning"
-    warned = "".join(f'<p class="caution"><strong>Caution:</strong> {_text(text)}.</p>\n' for text in cautions)
+    warned = "".join(f'<p class="caution"><strong>Caution:</strong> {_text(text)}.</p>\n' for text in found.cautions)
     return (
         f'<section class="card headline" aria-label="Headline">\n<p>{escape(about)}</p>\n'
         f'<dl class="numbers">\n{shown}</dl>\n{warned}</section>'

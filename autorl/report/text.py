@@ -18,9 +18,8 @@ def show(findings: Findings, console: Console) -> None:
     console.print(_headline(findings))
     for sentence in sentences(findings):
         console.print(f"• {sentence}")
-    if findings.headline is not None:
-        for caution in findings.headline.cautions:
-            console.print(f"[yellow]• Caution: {caution}.[/yellow]")
+    for caution in findings.cautions:
+        console.print(f"[yellow]• Caution: {caution}.[/yellow]")
     if findings.winner is not None or findings.incumbent is not None:
         console.print()
         console.print(_configuration(findings))

@@ -85,9 +85,7 @@ def _apart(found: Findings, lines: list[Line]) -> list[Line]:
 
 
 def _cautions(found: Findings) -> None:
-    if found.headline is None:
-        return
-    for caution in found.headline.cautions:
+    for caution in found.cautions:
         st.warning(f"Caution: {caution}.", icon=":material/warning:")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -230,38 +229,14 @@ def test_space_converts_there_and_back(autorl: Any, tmp_path: Path) -> None:
     }
 
 
-def test_the_dashboard_binds_this_machine_only(finished: Path) -> None:
-    import socket
-    import time
-    import urllib.request
-
+def test_the_dashboard_binds_this_machine_only_and_ends_with_its_command(finished: Path) -> None:
     import psutil
+    from served import served
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "autorl", "dashboard", "--headless", "--port", str(port), *storage(finished)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
-                    assert answer.status == 200
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-        everyone = [server.pid, *(child.pid for child in psutil.Process(server.pid).children(recursive=True))]
-        listening = {
-            c.laddr.ip
-            for pid in everyone
-            for c in psutil.Process(pid).net_connections()
-            if c.status == psutil.CONN_LISTEN
-        }
+    with served(["autorl", "dashboard", "--headless", *storage(finished)], "--port=") as (server, _):
+        everyone = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        listening = {c.laddr.ip for p in everyone for c in p.net_connections() if c.status == psutil.CONN_LISTEN}
         assert listening == {"127.0.0.1"}
-    finally:
-        for child in psutil.Process(server.pid).children(recursive=True):
-            child.terminate()
         server.terminate()
         server.wait(timeout=20)
+        assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in everyone)
