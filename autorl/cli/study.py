@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +109,7 @@ def _load(file: Path, overrides: list[str] | None) -> StudySpec:
 
 
 def _next_steps(spec: StudySpec) -> None:
-    where = "" if spec.storage == "sqlite:///autorl.db" else f" --storage {spec.storage}"
+    where = "" if spec.storage == "sqlite:///autorl.db" else f" --storage {shlex.quote(spec.storage)}"
     out = console()
     out.print("\n[bold]What next[/bold]")
     for command, why in (

@@ -11,12 +11,13 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from autorl.analysis import Estimate, Statistic, estimate
 from autorl.ledger.reader import Reader
-from autorl.ledger.records import CurveRecord
+from autorl.ledger.records import CurveRecord, RunRecord
 from autorl.report.findings import Findings
 from autorl.report.svg import CARD, DEFAULT, INK, MUTED, TUNED, VALIDATION, dots, embed, render
 from autorl.report.words import number
 from autorl.trial import Phase
 
+_NOTHING = Estimate(math.nan, math.nan, math.nan)
 MANY = 40  # more thin lines than this hide one another
 
 
@@ -55,6 +56,9 @@ class Side:
         return f"{self.name} (trial {self.trial})"
 
 
+_DEFAULT = Side("default", 0, DEFAULT, "D", "--")
+
+
 def figures(findings: Findings, reader: Reader) -> list[Drawing]:
     """Draw the report's figures.
 
@@ -76,12 +80,11 @@ def figures(findings: Findings, reader: Reader) -> list[Drawing]:
 
 def sides(findings: Findings) -> list[Side]:
     """Return the configurations that the test seeds compare: the winner, and the default unless it is the winner."""
-    default = Side("default", 0, DEFAULT, "D", "--")
     if findings.winner is None:
         return []
     if findings.winner.number == 0:
-        return [default]
-    return [Side("tuned", findings.winner.number, TUNED, "o", "-"), default]
+        return [_DEFAULT]
+    return [Side("tuned", findings.winner.number, TUNED, "o", "-"), _DEFAULT]
 
 
 def _test_scores(findings: Findings) -> Drawing:
@@ -102,6 +105,9 @@ def _test_scores(findings: Findings) -> Drawing:
             shift = 0.0 if len(shown) == 1 else (-0.12 if side.name == "tuned" else 0.12)
             places = [seeds.index(seed) + shift for seed in by_seed]
             dots(axes, places, list(by_seed.values()), side.marker, side.colour, 6.5, side.label)
+            failed = [seeds.index(run.seed) + shift for run in _failed(findings, side)]
+            # At the bottom, whatever the scale: a failed run has no score.
+            axes.plot(failed, [0.03] * len(failed), "x", color=side.colour, transform=axes.get_xaxis_transform())
             if side in whole:
                 _interval(axes, len(seeds) + 0.6 + 2 * shift, whole[side], side)
         longest = max(len(str(seed)) for seed in seeds)
@@ -120,9 +126,10 @@ def _test_scores(findings: Findings) -> Drawing:
     if whole:
         between = " with its 95% interval" if intervals else "; so few seeds support no interval"
         caption += f" At the right, the {statistic}{between}."
+    if failures := sum(len(_failed(findings, side)) for side in shown):
+        caption += f" {_count(failures, 'run')} failed, marked × below."
     if len(whole) < len(shown):
-        missing = sum(len(seeds) - len(by_seed) for by_seed in scores.values())
-        caption += f" {missing} run{'s have' if missing > 1 else ' has'} no score (yet, or because it failed)."
+        caption += f" Without a score on every seed there is no {statistic}."
     rows = [(str(seed), *(number(scores[side].get(seed), 6) for side in shown)) for seed in seeds]
     for name, end in ((statistic, "value"), ("95% interval from", "low"), ("95% interval to", "high")):
         rows.append((name, *(number(getattr(whole[s], end), 6) if s in whole else "–" for s in shown)))
@@ -143,11 +150,13 @@ def _learning_curves(findings: Findings, reader: Reader) -> Drawing:
     lines = {side: found for side, found in lines.items() if found}
     if not lines:
         return Drawing(title, _no_test_yet(findings))
-    middle = {side: _middle(found, statistic) for side, found in lines.items()}
+    # As in the headline: over the seeds that did not fail, a mean would flatter.
+    complete = [side for side in lines if findings.value(side.trial, "test") is not None]
+    middle = {side: _middle(lines[side], statistic) for side in complete}
 
     def draw(axes: Axes) -> None:
         for side, found in lines.items():
-            mean = middle[side]
+            mean = middle.get(side, {})
             steps = list(mean)
             for line in found[:MANY]:
                 axes.plot(list(line), list(line.values()), "-", color=side.colour, linewidth=0.8, alpha=0.3)
@@ -168,18 +177,27 @@ def _learning_curves(findings: Findings, reader: Reader) -> Drawing:
         axes.set_xlabel("environment steps")
         axes.set_ylabel(_scale(findings))
 
-    ends = [f"{number(list(mean.values())[-1].value)} for {side.name}" for side, mean in middle.items() if mean]
+    names = {side: "the default" if side.trial == 0 else side.name for side in lines}
+    ends = [f"{number(list(mean.values())[-1].value)} for {names[side]}" for side, mean in middle.items()]
     caption = f"At the end of training the {findings.objective} is {' and '.join(ends)}." if ends else ""
     caption += _overtaken(findings, middle)
     few = f", {MANY} of them drawn" if max(map(len, lines.values())) > MANY else ""
-    caption += f" Thin lines are seeds{few}, thick ones their {statistic}, bands its 95% interval at that step."
+    caption += f" Thin lines are seeds{few}, thick ones their {statistic}"
+    spread = any(math.isfinite(e.low) for mean in middle.values() for e in mean.values())
+    caption += ", bands its 95% interval at that step." if spread else "."
+    if len(complete) < len(shown):
+        caption += f" Without a score on every seed there is no {statistic}."
     rows = tuple(
         (side.name, f"{steps:,}", *(number(v, 6) for v in (e.value, e.low, e.high)), *_across(lines[side], steps))
-        for side, mean in middle.items()
-        for steps, e in mean.items()
+        for side in lines
+        for steps, e in (middle.get(side) or dict.fromkeys(_steps(lines[side]), _NOTHING)).items()
     )
     columns = ("configuration", "steps", statistic, "95% from", "to", "by seed")
     return Drawing(title, caption.strip(), render(draw), columns, rows)
+
+
+def _steps(lines: Sequence[dict[int, float]]) -> list[int]:
+    return sorted(set().union(*lines))
 
 
 def _across(lines: Sequence[dict[int, float]], steps: int) -> tuple[str]:
@@ -202,7 +220,7 @@ def _middle(lines: Sequence[dict[int, float]], statistic: Statistic) -> dict[int
 
 def _overtaken(findings: Findings, middle: dict[Side, dict[int, Estimate]]) -> str:
     """Say when the tuned configuration reached what the default ended with, if it did so before its own end."""
-    if len(middle) < 2 or not all(middle.values()):
+    if len(middle) < 2:
         return ""
     tuned, default = middle.values()
     goal = list(default.values())[-1].value
@@ -217,7 +235,7 @@ def _tuning_scores(findings: Findings) -> Drawing:
     scored = [t for t in trials if t.value is not None]
     failed = [t.number for t in trials if t.state == "failed"]
     if not scored:
-        return Drawing(title, f"No trial has a tuning score yet{f'; {len(failed)} failed' if failed else ''}.")
+        return Drawing(title, f"No trial has a tuning score{f'; {len(failed)} failed' if failed else ' yet'}.")
     leaders: list[tuple[int, float]] = []
     for trial in scored:
         assert trial.value is not None
@@ -229,7 +247,7 @@ def _tuning_scores(findings: Findings) -> Drawing:
         axes.plot(
             [*numbers, trials[-1].number], [*values, values[-1]], drawstyle="steps-post", color=INK, label="incumbent"
         )
-        chosen = {side.trial: side for side in sides(findings)}
+        chosen = {side.trial: side for side in sides(findings) or [_DEFAULT]}
         plain = [t for t in scored if t.number not in chosen]
         dots(axes, [t.number for t in plain], [t.value or 0.0 for t in plain], "o", MUTED, 6, "_trials")
         for side in reversed(chosen.values()):
@@ -249,7 +267,8 @@ def _tuning_scores(findings: Findings) -> Drawing:
 
     best, value = leaders[-1]
     caption = f"Trial {best} leads {_count(len(scored), 'finished trial')} with a tuning score of {number(value)}"
-    caption += f"; the lead changed {_count(len(leaders) - 1, 'time')}." if len(scored) > 1 else "."
+    changes = {0: "never changed", 1: "changed once"}.get(len(leaders) - 1, f"changed {len(leaders) - 1} times")
+    caption += f"; the lead {changes}." if len(scored) > 1 else "."
     caption += f" {_count(len(failed), 'trial')} failed, marked × below." if failed else ""
     rows = tuple((str(t.number), t.origin, t.state, number(t.value, 6)) for t in trials)
     return Drawing(title, caption, render(draw), ("trial", "origin", "state", "tuning score"), rows)
@@ -267,13 +286,13 @@ def _promises(findings: Findings) -> Drawing:
         for phase, _, _ in phases
     }
     if not any(pairs.values()):
-        return Drawing(title, "No trial has been trained on fresh seeds (validation or test) yet.")
+        return Drawing(title, "No trial has a score on fresh seeds, validation or test.")
 
     def draw(axes: Axes) -> None:
         for phase, marker, colour in phases:
             if pairs[phase]:
                 xs, ys = [p[1] for p in pairs[phase]], [p[2] for p in pairs[phase]]
-                dots(axes, xs, ys, marker, colour, 7, f"{phase} seeds")
+                dots(axes, xs, ys, marker, colour, 8, f"{phase} seeds")
         both = [value for found in pairs.values() for _, x, y in found for value in (x, y)]
         pad = 0.1 * (max(both) - min(both)) or 1.0
         ends = (min(both) - pad, max(both) + pad)
@@ -315,10 +334,15 @@ def _by_seed(findings: Findings, trial: int, phase: Phase) -> dict[int, float]:
     return {run.seed: run.score for run in runs if run.phase == phase and run.score is not None}
 
 
+def _failed(findings: Findings, side: Side) -> list[RunRecord]:
+    return [run for run in findings.failed if run.trial == side.trial and run.phase == "test"]
+
+
 def _no_test_yet(findings: Findings) -> str:
-    if findings.winner is None:
-        return "The test seeds wait until tuning has ended and a winner is chosen."
     ended = findings.study.state == "finished"
+    if findings.winner is None:
+        waiting = "The test seeds wait until tuning has ended and a winner is chosen."
+        return "There is no winner, so nothing was trained on the test seeds." if ended else waiting
     return "No run on a test seed has a score." if ended else "No run on a test seed has finished yet."
 
 

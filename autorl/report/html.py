@@ -15,11 +15,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from autorl.analysis import Estimate
 from autorl.ledger.reader import Reader
 from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, headline_lines, interval, number, sentences, setting
+from autorl.report.words import duration, headline_lines, number, sentences, setting
 from autorl.spec.yaml12 import dump
 
 TOP = 10
@@ -71,17 +70,13 @@ def _headline(found: Findings) -> str:
     headline = found.headline
     if headline is None:
         return f'<section class="card headline" aria-label="State"><p>{_text(_state(found))}</p></section>'
-    boxes = list(headline_lines(found))
-    if found.winner is not None and found.winner.number == 0:
-        # The default against itself: its score is all there is to say, and to compare the two would be nonsense.
-        boxes = [("default, the winner", *_value(headline.default))]
     shown = "".join(
         f'<div class="{_kind(what)}"><dt>{escape(what)}</dt>'
         f'<dd class="value">{escape(value)}</dd><dd>{escape(between)}</dd></div>\n'
-        for what, value, between in boxes
+        for what, value, between in headline_lines(found)
     )
     seeds = len(found.spec.seeds.test)
-    about = f"{found.objective} on {seeds} test {'seed' if seeds == 1 else 'seeds'}, never used in tuning"
+    about = f"The {found.objective} on {seeds} test {'seed' if seeds == 1 else 'seeds'}, never used in tuning"
     warned = "".join(f'<p class="caution"><strong>Caution:</strong> {_text(text)}.</p>\n' for text in found.cautions)
     return (
         f'<section class="card headline" aria-label="Headline">\n<p>{escape(about)}</p>\n'
@@ -93,10 +88,6 @@ def _kind(what: str) -> str:
     """Return the class that gives a number of the headline the colour that it has in the figures."""
     first = what.split(",")[0]
     return first if first in ("tuned", "default") else "probability"
-
-
-def _value(value: Estimate) -> tuple[str, str]:
-    return number(value.value), interval(value)
 
 
 def _state(found: Findings) -> str:
@@ -124,7 +115,8 @@ def _figure(drawing: Drawing) -> str:
     if drawing.rows:
         table = _table(drawing.columns, [[escape(cell) for cell in row] for row in drawing.rows])
         shown.append(f"<details><summary>Data of this figure</summary>{table}</details>")
-    return f'<figure class="card">{"".join(shown)}</figure>\n'
+    kind = "card" if drawing.svg else "card empty"
+    return f'<figure class="{kind}">{"".join(shown)}</figure>\n'
 
 
 def _configuration(found: Findings) -> str:
@@ -166,13 +158,14 @@ def _trials(found: Findings) -> str:
     phases = [phase for phase in PHASES if getattr(found.spec.seeds, phase)]
     rows, marked = [], None
     for index, trial in enumerate(shown):
-        name = f"{trial.number}{' (default)' if trial.number == 0 else ''}"
+        roles = ["default"] if trial.number == 0 else []
         if found.winner is not None and trial.number == found.winner.number:
-            name, marked = f"{name} (winner)", index
+            roles, marked = [*roles, "winner"], index
+        name = f"{trial.number} ({', '.join(roles)})" if roles else str(trial.number)
         seeds = [number(score, 3) for score in found.scores(trial.number, "tuning")]
         rows.append([name, *(number(found.value(trial.number, phase)) for phase in phases), "&ensp;".join(seeds)])
     title = "Best trials by tuning data" if len(found.trials) > 1 else "The only trial so far"
-    note = f'<p class="note">{escape(found.objective.capitalize())} over the seeds of each phase.</p>'
+    note = f'<p class="note">The {escape(found.objective)} over the seeds of each phase.</p>'
     return _section(title, _table(("trial", *phases, "tuning seeds"), rows, marked) + note)
 
 
@@ -213,17 +206,27 @@ def _reproduce(found: Findings, url: str) -> str:
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in study.versions.items())
     facts["hardware"] = _hardware(study.hardware)
     facts["fingerprint"] = f"{study.spec_hash} (SHA-256 of what decides the results)"
-    notes = Counter(note for runs in found.runs.values() for run in runs for note in run.notes)
-    if notes:
-        facts["notes of runs"] = "; ".join(f"{note} ({count}×)" for note, count in sorted(notes.items()))
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>\n" for key, value in facts.items())
     best = found.winner or found.incumbent
     exact = "" if best is None else _folded(f"Trial {best.number}, all digits", dump(dict(best.config.values)))
     file = f"{study.name}.yaml"
+    folded = _notes(found) + exact + _folded(f"The study, resolved: {file}", dump(data))
     return (
-        f'<dl class="facts">\n{listed}</dl>\n{exact}{_folded(f"The study, resolved: {file}", dump(data))}'
+        f'<dl class="facts">\n{listed}</dl>\n{folded}'
         f"<h3>Commands</h3>\n<pre><code>{escape(_commands(found, url, file))}</code></pre>"
     )
+
+
+def _notes(found: Findings) -> str:
+    """Return what training said of runs, each thing once, such as a resumption that could not be exact."""
+    notes = Counter(note.strip() for runs in found.runs.values() for run in runs for note in run.notes)
+    if not notes:
+        return ""
+    said = "".join(
+        f"<li>{_text(note)} <span class=note>({count} run{'s' * (count > 1)})</span></li>\n"
+        for note, count in sorted(notes.items())
+    )
+    return f'<details><summary>Notes of runs</summary><ul class="findings">\n{said}</ul></details>\n'
 
 
 def _commands(found: Findings, url: str, file: str) -> str:
@@ -253,7 +256,7 @@ def resolved(found: Findings) -> dict[str, Any]:
 
 
 def _without_password(url: str) -> str:
-    url = re.sub(r"(://[^:@/]*):[^@/]*@", r"\1@", url)
+    url = re.sub(r"(://[^:@/]*):[^@]*@", r"\1@", url)
     return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1…", url)
 
 

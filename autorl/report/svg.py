@@ -24,7 +24,7 @@ _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", CARD: "card"}
 _VARIABLES |= {TUNED: "tuned", DEFAULT: "default", VALIDATION: "validation"}
 
 # In units of 1/72 inch that become the SVG's own: a phone shows them a little smaller, two columns a little larger.
-WIDTH, HEIGHT = 420.0, 300.0
+WIDTH, HEIGHT = 380.0, 285.0
 
 _STYLE = {
     "svg.fonttype": "none",

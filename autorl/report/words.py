@@ -9,6 +9,7 @@ from typing import Any
 from autorl.analysis import Estimate
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
+from autorl.spec.study import StudySpec
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -16,7 +17,8 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None or math.isnan(value):
         return "–"
     if value and (abs(value) >= 1e6 or abs(value) < 1e-3):
-        return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e")
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     text = f"{value:.{digits}g}"
     return f"{float(text):,.0f}" if "e" in text else text
 
@@ -55,6 +57,9 @@ def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
     found = findings.headline
     if found is None:
         return []
+    if findings.winner is not None and findings.winner.number == 0:
+        # The default against itself: its score is all there is to say.
+        return [("default, the winner", number(found.default.value), interval(found.default))]
     return [
         ("tuned", number(found.tuned.value), interval(found.tuned)),
         ("default", number(found.default.value), interval(found.default)),
@@ -75,8 +80,10 @@ def sentences(findings: Findings) -> list[str]:
         said += _tested_for_analysis(findings, findings.winner)
     if findings.failed:
         count = len(findings.failed)
-        runs = "runs failed" if count > 1 else "run failed"
-        said.append(f"{count} {runs}; a trial with a failed run has no score and cannot win.")
+        runs = "runs" if count > 1 else "run"
+        said.append(
+            f"{count} {runs} failed. A trial has no score over seeds on which it failed: see `autorl trials --failed`."
+        )
     return said
 
 
@@ -95,7 +102,10 @@ def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
     spec, found = findings.spec, findings.headline
     chosen = "validation seeds" if spec.seeds.validation else "tuning seeds"
     if winner.number == 0:
-        return [f"No trial beat the default configuration: the {chosen} chose trial 0, the default itself."]
+        said = f"No trial beat the default configuration: the {chosen} chose trial 0, the default itself"
+        if found is None:
+            return [f"{said}."]
+        return [f"{said}. On {_tested(spec)} it has a {findings.objective} of {number(found.default.value)}."]
     if found is None:
         if findings.study.state != "finished":
             return [f"Trial {winner.number} was chosen on the {chosen}; its test is not finished."]
@@ -103,11 +113,16 @@ def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
             "A test run of the winner or of the default failed, so there is no headline: see `autorl trials --failed`."
         ]
     return [
-        f"On {len(spec.seeds.test)} test seeds that tuning never used, the tuned configuration "
+        f"On {_tested(spec)}, the tuned configuration "
         f"(trial {winner.number}, chosen on the {chosen}) has a {findings.objective} of {number(found.tuned.value)}, "
         f"the default {number(found.default.value)}; on a fresh seed tuned is better with probability "
         f"{probability(found.probability.value)} ({interval(found.probability, probability)})."
     ]
+
+
+def _tested(spec: StudySpec) -> str:
+    seeds = len(spec.seeds.test)
+    return f"{seeds} test seed{'s' * (seeds > 1)} that tuning never used"
 
 
 def _overstated(findings: Findings, winner: TrialRecord) -> list[str]:

@@ -72,16 +72,10 @@ def _headline(found: Findings) -> None:
     lines = headline_lines(found)
     if not lines or found.winner is None:
         return
-    lines = _apart(found, lines)
     st.caption(f"{found.objective} on {len(found.spec.seeds.test)} test seeds that tuning never used")
     for column, (what, value, between) in zip(st.columns(3), lines, strict=False):
         name = {"tuned": f"tuned (trial {found.winner.number})", "default": "default (trial 0)"}.get(what, what)
         column.metric(name, value, between, delta_color="off", delta_arrow="off", border=True, height="stretch")
-
-
-def _apart(found: Findings, lines: list[Line]) -> list[Line]:
-    """Leave out the comparison of the default configuration with itself, where it is the winner."""
-    return lines[1:2] if found.winner is not None and found.winner.number == 0 else lines
 
 
 def _cautions(found: Findings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -112,3 +113,31 @@ def test_the_study_in_the_report_can_be_run_again(tmp_path: Path) -> None:
     found, _ = report("finished", tmp_path)
     (tmp_path / "again.yaml").write_text(dump(resolved(found)))
     assert load_study(tmp_path / "again.yaml") == found.spec
+
+
+def test_a_configuration_with_a_failed_test_run_has_no_mean(tmp_path: Path) -> None:
+    from autorl.report.figures import figures
+
+    spec = make("test_failed", tmp_path)
+    with Reader(spec.storage) as reader:
+        scores, curves, *_ = figures(gather(reader, spec.study), reader)
+    mean = next(row for row in scores.rows if row[0] == "mean")
+    assert mean == ("mean", "–", "0.2")
+    assert "1 run failed" in scores.caption
+    assert {row[2] for row in curves.rows if row[0] == "tuned"} == {"–"}
+    assert all(row[2] != "–" for row in curves.rows if row[0] == "default")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://me:hunter2@host/db", "postgresql://me:hunter2/x:y@host/db", "postgresql://host/db?password=hunter2"],
+)
+def test_a_password_is_left_out(url: str, tmp_path: Path) -> None:
+    spec = make("finished", tmp_path)
+    with Reader(spec.storage) as reader:
+        found = gather(reader, spec.study)
+        secret = found.spec.model_copy(update={"storage": url})
+        reader.url = url
+        html = page(replace(found, study=replace(found.study, spec=secret)), reader)
+    assert "hunter2" not in html
+    assert "host/db" in html
