@@ -70,13 +70,15 @@ def test_loading_a_study_imports_no_backend(tmp_path: Path) -> None:
 
 def test_run_reports_and_says_what_next(autorl: Any, tmp_path: Path) -> None:
     file = write(tmp_path)
-    first = autorl("run", str(file), "budget.trials=3")
+    # A default that cannot learn, so that tuning has something to find.
+    overrides = ("budget.trials=5", "search_space.parameters.learning_rate.default=1e-9")
+    first = autorl("run", str(file), *overrides)
     assert first.code == 0
     assert re.search(r"tuned\s+\S+\s+95% interval", first.out)
     assert re.search(r"probability that tuned is better\s+\S+\s+95% interval", first.out)
     assert "3 test seeds, never used in tuning" in first.out
     assert "autorl export small --format sb3" in first.out
-    second = autorl("run", str(file), "budget.trials=3")
+    second = autorl("run", str(file), *overrides)
     assert second.code == 0
     assert "trial 0:" not in second.out
     assert second.out in first.out
