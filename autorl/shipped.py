@@ -10,5 +10,5 @@ _PACKAGE = Path(__file__).parent
 
 def folder(name: Literal["dashboard", "search_spaces", "studies"]) -> Path:
     """Return the path of a shipped folder."""
-    packaged = _PACKAGE / f"_{name}"
+    packaged = _PACKAGE / "_shipped" / name
     return packaged if packaged.is_dir() else _PACKAGE.parent / name
