@@ -1,8 +1,8 @@
 # One image for studies and for the dashboard.
 #
 #   docker build -t autorl .
-#   docker run --rm --user "$(id -u)" -v "$PWD:/work" autorl run studies/cartpole-ppo.yaml
-#   docker run --rm --user "$(id -u)" -v "$PWD:/work" --network host autorl dashboard --headless
+#   docker run --rm --user "$(id -u)" -v "$PWD:/data" autorl run studies/cartpole-ppo.yaml
+#   docker run --rm --user "$(id -u)" -v "$PWD:/data" --network host autorl dashboard --headless
 #
 # The dashboard binds 127.0.0.1 only; on the host's network that is the host's own loopback, and nobody else's.
 # To take torch from an index of CPU builds, which are gigabytes smaller: --build-arg PIP_EXTRA_INDEX_URL=...
@@ -18,13 +18,13 @@ COPY studies studies
 RUN /opt/autorl/bin/pip install --no-cache-dir --constraint constraints.txt '.[sb3,dashboard]'
 
 FROM python:3.11-slim
-RUN useradd --create-home --uid 1000 autorl && mkdir /work && chown autorl /work
+RUN useradd --create-home --uid 1000 autorl && mkdir /data && chown autorl /data
 COPY --from=build /opt/autorl /opt/autorl
 ENV PATH=/opt/autorl/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    AUTORL_STORAGE=sqlite:////work/autorl.db
+    AUTORL_STORAGE=sqlite:////data/autorl.db
 USER autorl
-WORKDIR /work
+WORKDIR /data
 COPY --chown=autorl search_spaces search_spaces
 COPY --chown=autorl studies studies
 # A study is healthy while its process lives; a dashboard when it answers.

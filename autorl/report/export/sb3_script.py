@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from autorl.report.export import header
 from autorl.report.findings import Findings
 from autorl.training.sb3 import plain
 from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own_defaults
+from autorl.trial import Recipe
 
 _COPIED = (plain.random_streams, plain.make_vec_env, plain.evaluate, plain.Evaluations)
 
@@ -113,12 +115,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         ExportError: the environment cannot be made here, so its spaces are unknown.
     """
     recipe = trial.recipe
-    try:
-        env = plain.make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, 1, None)
-    except Exception as error:  # noqa: BLE001 - an environment's constructor may raise anything
-        raise ExportError(f"'{recipe.env}' cannot be made here: {type(error).__name__}: {error}") from None
-    args = arguments(recipe, env.observation_space, env.action_space)
-    env.close()
+    args = resolve(recipe)
     module, name = ALGORITHMS[recipe.algorithm]
     body = _MAIN.format(
         env=recipe.env,
@@ -138,6 +135,20 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     docstring = '"""' + "\n".join(header(findings, trial)) + _PROMISE
     copied = "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(part)).rstrip() + "\n" for part in _COPIED)
     return f"{docstring}\n{_IMPORTS.format(algorithm=f'from {module} import {name}')}\n\n{copied}\n\n{body}"
+
+
+def resolve(recipe: Recipe) -> Arguments:
+    """Return a recipe in SB3's terms.
+
+    Raises:
+        ExportError: the environment cannot be made here, so its spaces are unknown.
+    """
+    try:
+        env = plain.make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, 1, None)
+    except Exception as error:  # noqa: BLE001 - an environment's constructor may raise anything
+        raise ExportError(f"'{recipe.env}' cannot be made here: {type(error).__name__}: {error}") from None
+    with closing(env):
+        return arguments(recipe, env.observation_space, env.action_space)
 
 
 def _normalize(args: Arguments) -> str:

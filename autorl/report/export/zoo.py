@@ -6,12 +6,11 @@ from typing import Any
 
 import yaml
 
-from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header
+from autorl.report.export.sb3_script import code, resolve
 from autorl.report.findings import Findings
-from autorl.training.sb3 import plain
-from autorl.training.sb3.algorithms import ALGORITHMS, arguments, own_defaults
+from autorl.training.sb3.algorithms import own_defaults
 
 # rl-zoo3's names of the algorithms, where they differ.
 _NAMES = {"recurrent_ppo": "ppo_lstm"}
@@ -21,17 +20,10 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     """Return the YAML file.
 
     Raises:
-        ExportError: the environment cannot be made here, or the recipe has what rl-zoo3 cannot say.
+        ExportError: the environment cannot be made here, so its spaces are unknown.
     """
-    from autorl.report.export.sb3_script import code
-
     recipe = trial.recipe
-    try:
-        env = plain.make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, 1, None)
-    except Exception as error:  # noqa: BLE001 - an environment's constructor may raise anything
-        raise ExportError(f"'{recipe.env}' cannot be made here: {type(error).__name__}: {error}") from None
-    args = arguments(recipe, env.observation_space, env.action_space)
-    env.close()
+    args = resolve(recipe)
     defaults = {
         key: value
         for key, value in own_defaults(recipe.algorithm).items()
@@ -61,8 +53,6 @@ def render(findings: Findings, trial: TrialRecord) -> str:
             f"dict({', '.join(f'{key}={code(value)}' for key, value in args.policy_kwargs.items())})"
         )
     algorithm = _NAMES.get(recipe.algorithm, recipe.algorithm)
-    if recipe.algorithm not in ALGORITHMS:
-        raise ExportError(f"rl-zoo3 has no algorithm '{recipe.algorithm}'")
     lines = [
         *header(findings, trial),
         f"Train: python -m rl_zoo3.train --algo {algorithm} --env {recipe.env} -conf THIS_FILE",
