@@ -36,7 +36,8 @@ def test_the_address_names_the_study_on_every_page(port: int, tmp_path: Path) ->
         driver.get(f"http://127.0.0.1:{port}")
         wait = WebDriverWait(driver, 40)
         wait.until(lambda d: d.current_url == f"http://127.0.0.1:{port}/?study=small")
-        link = wait.until(lambda d: d.find_elements("partial link text", "Seeds"))
-        link[0].click()
+        # A click while the page is still being built is lost to the elements that replace those it fell on.
+        wait.until(lambda d: d.find_elements("css selector", ".js-plotly-plot .main-svg"))
+        driver.find_element("partial link text", "Seeds").click()
         wait.until(lambda d: d.current_url == f"http://127.0.0.1:{port}/seeds?study=small")
         wait.until(lambda d: d.find_elements("css selector", ".js-plotly-plot .main-svg"))
