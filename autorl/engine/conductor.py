@@ -79,6 +79,7 @@ class Conductor:
         self._trials = {trial.number: trial for trial in reader.trials(self.spec.study)}
         self._runs: dict[int, dict[Run, RunRecord]] = {}
         self._steps_done = self._runs_done = 0
+        self._runs_planned = sum(planned_runs(self.spec).values())
         for record in reader.runs(self.spec.study):
             self._note(record)
         self._open: dict[int, set[int]] = {}
@@ -115,7 +116,7 @@ class Conductor:
 
     def validate(self) -> None:
         """Train the best trials on the validation seeds and choose the winner; without such seeds tuning data does."""
-        candidates = rank(self._finished_trials(), self.spec.objective.direction)
+        candidates = self._ranked()
         if self.spec.seeds.validation:
             candidates = candidates[: self.spec.retest.top]
             self._enter("validation")
@@ -261,20 +262,18 @@ class Conductor:
     def _scores(self, number: int, phase: Phase) -> list[float]:
         return [r.score for r in sorted(self._of(number, phase), key=lambda r: r.seed) if r.score is not None]
 
-    def _finished_trials(self) -> list[TrialRecord]:
-        return [trial for trial in self._trials.values() if trial.value is not None]
+    def _ranked(self) -> list[TrialRecord]:
+        return rank(list(self._trials.values()), self.spec.objective.direction)
 
     def _tell_watch(self, news: str) -> None:
-        plan = planned_runs(self.spec)
-        best = rank(self._finished_trials(), self.spec.objective.direction)[:1]
+        best = self._ranked()[:1]
         self._watch(
             Progress(
                 phase=self._phase,
                 env_steps=self._steps_done + sum(self._dispatcher.live_steps.values()),
-                env_steps_planned=sum(plan.values()) * self.spec.budget.steps_per_run,
+                env_steps_planned=self._runs_planned * self.spec.budget.steps_per_run,
                 runs=self._runs_done,
-                runs_planned=sum(plan.values()),
-                trials=len(self._trials) - len(self._open),
+                runs_planned=self._runs_planned,
                 incumbent=(best[0].number, best[0].value) if best and best[0].value is not None else None,
                 news=news,
             )

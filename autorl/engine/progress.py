@@ -16,7 +16,6 @@ class Progress:
         env_steps_planned: what the whole study will have trained; an upper bound, since the winner may be the default.
         runs: runs finished so far.
         runs_planned: the same bound for runs.
-        trials: trials finished so far.
         incumbent: the trial that tuning data says is best, and its value; None until one has finished.
         news: what has just happened, in a sentence, or empty.
     """
@@ -26,7 +25,6 @@ class Progress:
     env_steps_planned: int
     runs: int
     runs_planned: int
-    trials: int
     incumbent: tuple[int, float] | None
     news: str = ""
 

@@ -113,17 +113,6 @@ class Reader:
         rows = self._rows(query.group_by(tables.run.c.phase, tables.run.c.state))
         return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
 
-    def events(self, study: str, newest: int = 100) -> list[dict[str, Any]]:
-        """Return the newest events of a study, the newest first."""
-        query = (
-            select(tables.log.c.at, tables.log.c.kind, tables.log.c.detail)
-            .join(tables.study, tables.study.c.id == tables.log.c.study_id)
-            .where(tables.study.c.name == study)
-            .order_by(tables.log.c.id.desc())
-            .limit(newest)
-        )
-        return [{"at": row.at, "kind": row.kind, **json.loads(row.detail)} for row in self._rows(query)]
-
 
 def _of(study: str, query: Select[Any], of_run: bool = False) -> Select[Any]:
     if of_run:
