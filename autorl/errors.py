@@ -7,6 +7,7 @@ AutorlError              a user can act on it: the command line prints it and ex
 ├── StorageError         the database cannot be used as asked (no such study, another spec under that name, …)
 │   ├── LeaseHeld        another engine conducts this study
 │   └── Fenced           this engine has lost its lease: it must stop writing
+├── StudyPaused          a study cannot go on without a person, who is told why
 ├── CheckpointError      a checkpoint is missing, damaged, or belongs to another configuration
 └── ExportError          a trial cannot be written in the format asked for
 ```
@@ -66,6 +67,18 @@ class LeaseHeld(StorageError):
 
 class Fenced(StorageError):
     """Another engine has taken this study over; nothing more may be written."""
+
+
+class StudyPaused(AutorlError):
+    """A study cannot go on without a person.
+
+    Attributes:
+        fingerprint: what the failures have in common; once somebody has gone on, it does not pause the study again.
+    """
+
+    def __init__(self, reason: str, fingerprint: str) -> None:
+        super().__init__(reason)
+        self.fingerprint = fingerprint
 
 
 class CheckpointError(AutorlError):

@@ -12,6 +12,7 @@ from autorl.spec.study import StudySpec
 
 Phase = Literal["tuning", "validation", "test"]
 Status = Literal["completed", "failed"]
+FailureClass = Literal["diverged", "exception", "out_of_memory", "crash", "hang"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class TrialResult:
     """What an optimizer is told of a finished trial.
 
     Attributes:
-        value: the objective over the tuning seeds, or None if a run failed.
+        value: the objective over the tuning seeds; of a trial that diverged, the worst value told so far; None of one
+            that failed in another way, which says nothing about the configuration.
     """
 
     value: float | None
@@ -133,6 +135,21 @@ class Run:
     trial: int
     phase: Phase
     seed: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file from which a run can go on, as the ledger knows it.
+
+    Attributes:
+        file: its name in the run's folder.
+        sha256: hash of its content; a file with another is never loaded.
+        env_steps: environment steps that the run had trained.
+    """
+
+    file: str
+    sha256: str
+    env_steps: int
 
 
 @dataclass(frozen=True)
@@ -161,7 +178,7 @@ class RunResult:
         wall_seconds: seconds of its whole life, evaluations included.
         cpu_seconds: processor seconds of its whole life.
         score: the objective's metric at the last point, or None if it failed.
-        error_class: `diverged`, `exception` or `crash` when it failed.
+        error_class: what kind of failure it was.
         error: what it failed with, traceback included.
         notes: what the user should know, such as a resumption that could not be exact.
     """
@@ -172,7 +189,7 @@ class RunResult:
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     score: float | None = None
-    error_class: str | None = None
+    error_class: FailureClass | None = None
     error: str | None = None
     notes: tuple[str, ...] = field(default=())
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -66,20 +70,76 @@ class Walk(gym.Env[np.ndarray, int]):
 
 
 class Broken(Bandit):
-    """Raises, gives NaN, or dies, at a given step."""
+    """Fails at a given step, in any of the ways in which environments fail.
 
-    def __init__(self, how: str, at: int = 40) -> None:
-        self._how, self._at, self._steps = how, at, 0
+    Args:
+        how: `raise`, `nan`, `inf`, `die` (by SIGKILL), `segv`, `exit`, `oom` (allocates without end), `hang`, `linger`
+            (starts a child process that does not end, and goes on).
+        at: the step of its life.
+        log: file to which each failing process writes its id.
+        times: how many processes fail; those after them do not.
+    """
+
+    def __init__(self, how: str, at: int = 40, log: str | None = None, times: int = 1_000_000) -> None:
+        self._how, self._at, self._log, self._times, self._steps = how, at, log, times, 0
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         self._steps += 1
-        if self._steps == self._at:
-            if self._how == "raise":
-                raise RuntimeError("the simulator broke")
-            if self._how == "die":
-                os.kill(os.getpid(), signal.SIGKILL)
         observation, reward, *rest = super().step(action)
-        return observation, float("nan") if self._how == "nan" and self._steps >= self._at else reward, *rest  # type: ignore[return-value]
+        if self._steps == self._at and self._its_turn():
+            reward = FAILURES[self._how](self._log)
+        return observation, reward, *rest  # type: ignore[return-value]
+
+    def _its_turn(self) -> bool:
+        if self._log is None:
+            return True
+        with Path(self._log).open("a+") as file:
+            file.seek(0)
+            before = len(file.read().split())
+            file.write(f"{os.getpid()}\n")
+        return before < self._times
+
+
+def _raise(_log: str | None) -> float:
+    raise RuntimeError("the simulator broke")
+
+
+def _segfault(_log: str | None) -> float:
+    return float(ctypes.string_at(0)[0])
+
+
+def _allocate(_log: str | None) -> float:
+    held = []
+    while True:
+        held.append(np.empty(2**24))
+
+
+def _sleep(_log: str | None) -> float:
+    while True:
+        time.sleep(60)
+
+
+def _leave_a_child(log: str | None) -> float:
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _sleep(log)
+    with Path(f"{log}.children").open("a") as file:
+        file.write(f"{child}\n")
+    return 0.0
+
+
+FAILURES: dict[str, Callable[[str | None], float]] = {
+    "raise": _raise,
+    "nan": lambda _log: float("nan"),
+    "inf": lambda _log: float("inf"),
+    "die": lambda _log: os.kill(os.getpid(), signal.SIGKILL) or 0.0,
+    "segv": _segfault,
+    "exit": lambda _log: os._exit(3),
+    "oom": _allocate,
+    "hang": _sleep,
+    "linger": _leave_a_child,
+}
 
 
 class Doubled(gym.RewardWrapper[np.ndarray, int]):

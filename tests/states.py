@@ -44,7 +44,7 @@ class Writer:
         """Write a proposal."""
         recipe = bind(self.spec, self.spec.space, config(number).values, SWITCHES)
         self.book.add_trial(
-            number, "optimizer" if number else "default", config(number), recipe, "0:0", self.spec.seeds.tuning
+            number, "optimizer" if number else "default", config(number), recipe, "0:0", {}, self.spec.seeds.tuning
         )
 
     def trial(self, number: int, scores: list[float] | None) -> None:
@@ -69,7 +69,7 @@ def no_trial(write: Writer) -> None:
 def proposed(write: Writer) -> None:
     """One trial is training."""
     write.propose(0)
-    write.book.start_run(Run(0, "tuning", 0))
+    write.book.start_run(Run(0, "tuning", 0), 1)
     write.book.beat({Run(0, "tuning", 0): 64})
 
 
@@ -129,6 +129,6 @@ STATES: dict[str, Callable[[Writer], None]] = {
 def make(state: str, folder: Path, *overrides: str) -> StudySpec:
     """Write the ledger of a study in a state, and return the study."""
     spec = load(folder, *overrides)
-    with Book(spec, max_pending=1) as book:
+    with Book(spec, max_pending=1, waiting=print) as book:
         STATES[state](Writer(book))
     return book.spec

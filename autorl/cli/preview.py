@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
+import math
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
-from autorl.engine.plan import default_recipe, planned_runs, workers
+from autorl.engine.plan import default_recipe, planned_runs
 from autorl.plugins import find
 from autorl.report.words import duration, setting
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.study import StudySpec
 from autorl.spec.yaml12 import dump
 from autorl.training.protocol import Backend, Job
-from autorl.trial import Recipe
+from autorl.trial import Point, Recipe
 
 SAMPLES = 5
 PROBE_STEPS = 500
@@ -71,7 +70,7 @@ def _cost(spec: StudySpec) -> str:
     plan = planned_runs(spec)
     runs, steps = sum(plan.values()), sum(plan.values()) * spec.budget.steps_per_run
     phases = ", ".join(f"{count} {phase}" for phase, count in plan.items() if count)
-    at_a_time = workers(spec)
+    at_a_time = spec.execution.parallel
     seconds = _seconds_per_run(spec) * runs / at_a_time
     return (
         f"{runs} runs ({phases}) of {spec.budget.steps_per_run:,} steps: {steps:,} environment steps.\n"
@@ -93,11 +92,23 @@ def _seconds_per_run(spec: StudySpec) -> float:
 
 
 def _probe(backend: Backend, recipe: Recipe, spec: StudySpec) -> tuple[float, int]:
-    with tempfile.TemporaryDirectory() as folder:
-        seed = spec.seeds.tuning[0]
-        job = Job(
-            recipe, (seed,), recipe.env_steps, {seed: Path(folder) / "checkpoint.pt"}, 3600.0, spec.objective.metric
-        )
-        started = time.monotonic()
-        (result,) = backend.train(job, lambda _seed, _point: None)
-        return time.monotonic() - started, result.env_steps
+    job = Job(recipe, spec.seeds.tuning[:1], recipe.env_steps, {}, math.inf, spec.objective.metric)
+    started = time.monotonic()
+    (result,) = backend.train(job, _Nobody())
+    return time.monotonic() - started, result.env_steps
+
+
+class _Nobody:
+    """Hosts a run of which only the time matters."""
+
+    def evaluated(self, seed: int, point: Point) -> None:
+        del seed, point
+
+    def alive(self, seed: int, env_steps: int) -> None:
+        del seed, env_steps
+
+    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
+        del seed, env_steps, content
+
+    def stopping(self) -> bool:
+        return False

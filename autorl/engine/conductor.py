@@ -4,124 +4,181 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from autorl.analysis import aggregate
-from autorl.engine.dispatch import Dispatcher
-from autorl.engine.plan import default_configuration, max_pending, planned_runs, switches, workers
+from autorl.engine import policy
+from autorl.engine.dispatch import Dispatcher, last_line
+from autorl.engine.plan import default_configuration, max_pending, planned_runs, switches
 from autorl.engine.progress import Progress, Watch
-from autorl.engine.selection import choose, rank
-from autorl.errors import StorageError
+from autorl.engine.proposals import Proposer
+from autorl.engine.selection import better, choose, rank
+from autorl.errors import StorageError, StudyPaused
 from autorl.execution.protocol import Executor
 from autorl.ledger.book import Book
 from autorl.ledger.mirror import Mirror
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, TrialRecord
-from autorl.optimizers.protocol import Optimizer, Question
 from autorl.plugins import find
 from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
-from autorl.trial import Phase, Proposal, Run, RunResult, TrialResult, bind
+from autorl.trial import FailureClass, Phase, Run, RunResult, bind
 
 POLL_SECONDS = 0.5
 
+Stopping = Callable[[], bool]
 
-def conduct(spec: StudySpec, watch: Watch) -> None:
-    """Create a study or go on with it, until it is finished.
+
+def never() -> bool:
+    """Never ask to stop."""
+    return False
+
+
+def conduct(spec: StudySpec, watch: Watch, stopping: Stopping = never) -> bool:
+    """Create a study or go on with it, until it is finished or asked to stop.
 
     Args:
         spec: the study, checked.
         watch: is called whenever something has happened.
+        stopping: whether to save what is in training and stop; asked twice a second.
+
+    Returns:
+        Whether the study is finished.
 
     Raises:
         LeaseHeld: another engine conducts it.
         StorageError: the database holds another study under this name.
+        StudyPaused: it cannot go on without a person.
     """
-    with _conducting(spec, watch) as conductor:
-        if conductor.finished:
-            return
-        conductor.tune()
-        conductor.validate()
-        conductor.test()
+    with _conducting(spec, watch, stopping) as conductor:
+        return conductor.finished or conductor.run(conductor.whole)
 
 
-def retest(spec: StudySpec, trials: Sequence[int], watch: Watch) -> None:
+def retest(spec: StudySpec, trials: Sequence[int], watch: Watch, stopping: Stopping = never) -> bool:
     """Train trials of a finished study on its test seeds, for analysis; those that were are not trained again.
+
+    Returns:
+        Whether all were trained; otherwise it was asked to stop.
 
     Raises:
         LeaseHeld: another engine conducts it.
         StorageError: the study is not finished, or has no such trial.
+        StudyPaused: it cannot go on without a person.
     """
-    with _conducting(spec, watch) as conductor:
-        conductor.retest(trials)
+    with _conducting(spec, watch, stopping) as conductor:
+        return conductor.run(lambda: conductor.retest(trials))
 
 
 @contextmanager
-def _conducting(spec: StudySpec, watch: Watch) -> Iterator[Conductor]:
+def _conducting(spec: StudySpec, watch: Watch, stopping: Stopping) -> Iterator[Conductor]:
     """Open everything that conducting needs, and close it again in the right order: no run outlives the lease."""
-    with Book(spec, max_pending(spec)) as book, Reader(book.spec.storage) as reader:
-        make: Callable[[int, str], Executor] = find("autorl.executors", book.spec.execution.executor)
-        with closing(make(workers(book.spec), book.spec.algorithm.backend)) as executor:
-            yield Conductor(book, reader, executor, watch)
+
+    def waiting(reason: str) -> None:
+        watch(Progress("opening", news=reason))
+
+    with Book(spec, max_pending(spec), waiting) as book, Reader(spec.storage) as reader:
+        make: Callable[[StudySpec], Executor] = find("autorl.executors", book.spec.execution.executor)
+        with closing(make(book.spec)) as executor, closing(Mirror(book)) as mirror:
+            yield Conductor(book, reader, executor, mirror, watch, stopping)
+
+
+class _Stop(Exception):
+    """Raised to leave the loop: somebody asked for it."""
 
 
 class Conductor:
     """The loop of one study. Its state is the ledger's; what it holds in memory is read from there when it starts."""
 
-    def __init__(self, book: Book, reader: Reader, executor: Executor, watch: Watch) -> None:
-        self._book, self._reader, self._watch = book, reader, watch
+    def __init__(
+        self, book: Book, reader: Reader, executor: Executor, mirror: Mirror, watch: Watch, stopping: Stopping
+    ) -> None:
+        self._book, self._reader, self._mirror = book, reader, mirror
+        self._watch, self._stopping = watch, stopping
         self.spec = book.spec
-        self._space = self.spec.space
         self._backend: Backend = find("autorl.backends", self.spec.algorithm.backend)()
         self._switches = switches(self.spec, self._backend)
-        self._dispatcher = Dispatcher(book, executor, self._run_finished)
-        self._mirror = Mirror(book)
+        self._default = default_configuration(self.spec, self._backend)
+        self._proposer = Proposer(self.spec, self._default)
         self._phase = "tuning"
-        self._trials = {trial.number: trial for trial in reader.trials(self.spec.study)}
-        self._runs: dict[int, dict[Run, RunRecord]] = {}
+        self._winner: int | None = None
+        self._incumbent: TrialRecord | None = None
         self._steps_done = self._runs_done = 0
         self._runs_planned = sum(planned_runs(self.spec).values())
+        self._trials: dict[int, TrialRecord] = {}
+        self._missing: dict[int, set[int]] = {}
+        self._scores: dict[Run, float | None] = {}
+        self._failures: dict[int, set[FailureClass]] = {}
+        self._tracebacks: dict[str, set[int]] = {}
+        # A traceback for which the study has paused once, and which somebody has seen, does not stop it again.
+        self._accepted = {event.detail.get("fingerprint") for event in reader.events(self.spec.study, "paused")}
+        unfinished: dict[Run, RunRecord] = {}
         for record in reader.runs(self.spec.study):
-            self._note(record)
-        self._open: dict[int, set[int]] = {}
-        self._known = 0
-        self._exhausted = False
-        self._winner: int | None = None
-        question = Question(
-            self._space,
-            self.spec.seeds.tuning,
-            self.spec.budget.steps_per_run,
-            self.spec.objective.direction,
-            self.spec.optimizer.seed,
-        )
-        self._optimizer: Optimizer = find("autorl.optimizers", self.spec.optimizer.name)(question)
+            if record.state in ("completed", "failed"):
+                self._note(record.run, record.score, record.error_class, record.error, record.env_steps)
+            else:
+                unfinished[record.run] = record
+        for trial in reader.trials(self.spec.study):
+            self._keep(trial)
+        self._dispatcher = Dispatcher(book, executor, unfinished, self._run_finished, self._tell_watch)
+        book.waiting = self._tell_watch
 
     @property
     def finished(self) -> bool:
         """Whether the study was finished before, with no trials added to its budget since."""
         return self._reader.study(self.spec.study).state == "finished" and len(self._trials) >= self.spec.budget.trials
 
+    def run(self, work: Callable[[], None]) -> bool:
+        """Do the work; when it is stopped or paused, save what is in training.
+
+        Returns:
+            Whether it was done to its end.
+
+        Raises:
+            StudyPaused: it cannot go on without a person.
+        """
+        try:
+            work()
+        except _Stop:
+            self._tell_watch("stopping: the runs in training save their state")
+            self._dispatcher.drain()
+            self._book.note("stopped")
+            return False
+        except StudyPaused as paused:
+            self._tell_watch("pausing: the runs in training save their state")
+            self._dispatcher.drain()
+            self._book.pause(str(paused), fingerprint=paused.fingerprint)
+            raise
+        return True
+
+    def whole(self) -> None:
+        """Tune, choose the winner, test it."""
+        self.tune()
+        self.validate()
+        self.test()
+
     def tune(self) -> None:
         """Propose and train trials until the budget is spent."""
         self._enter("tuning")
-        for number, trial in sorted(self._trials.items()):
-            self._tell_until(number)
-            proposal = Proposal(trial.config, self.spec.seeds.tuning, trial.recipe.env_steps)
-            self._optimizer.restore(number, proposal)
-            self._begin(trial)
-        self._settle()
-        while self._dispatcher.busy or self._may_propose():
-            while self._may_propose() and self._dispatcher.room:
+        for _, trial in sorted(self._trials.items()):
+            self._proposer.restore(trial)
+            if trial.state == "running":
+                self._begin(trial)
+            else:
+                self._proposer.finish(trial.number, trial.value, self._diverged(trial.number))
+        self._mirror_finished()
+        while self._dispatcher.busy or self._proposer.ready:
+            while self._proposer.ready and self._dispatcher.room:
                 self._propose()
             self._step()
 
     def validate(self) -> None:
         """Train the best trials on the validation seeds and choose the winner; without such seeds tuning data does."""
-        candidates = self._ranked()
+        candidates = rank(list(self._trials.values()), self.spec.objective.direction)
         if self.spec.seeds.validation:
             candidates = candidates[: self.spec.retest.top]
             self._enter("validation")
             self._train(candidates, "validation", self.spec.seeds.validation)
-        scores = {trial.number: self._scores(trial.number, "validation") for trial in candidates}
+        scores = {trial.number: self._of(trial.number, "validation") for trial in candidates}
         self._winner = choose(candidates, scores, self.spec.seeds.validation, self.spec.objective)
 
     def test(self) -> None:
@@ -150,123 +207,134 @@ class Conductor:
         self._book.enter(phase, self._winner)
         self._tell_watch("")
 
-    # Proposals
-
-    def _may_propose(self) -> bool:
-        number = len(self._trials)
-        if self._exhausted or number >= self.spec.budget.trials:
-            return False
-        return self._optimizer.independent or number <= self._known_through() + (self.spec.optimizer.max_pending or 0)
-
-    def _known_through(self) -> int:
-        """Return how many trials, counted from 0 without a gap, have finished."""
-        known = self._known
-        while known in self._trials and self._trials[known].state != "running":
-            known += 1
-        return known
-
-    def _tell_until(self, number: int) -> None:
-        """Tell the optimizer exactly what the proposal of this number may know, so that timing cannot change it."""
-        pending = 0 if self._optimizer.independent else (self.spec.optimizer.max_pending or 0)
-        through = min(self._known_through(), max(0, number - pending))
-        for finished in range(self._known, through):
-            self._optimizer.tell(finished, TrialResult(self._trials[finished].value))
-        self._known = max(self._known, through)
-
     def _propose(self) -> None:
-        number = len(self._trials)
-        self._tell_until(number)
-        origin = "optimizer"
-        if number == 0:
-            origin = "default"
-            config = default_configuration(self.spec, self._backend)
-            first = Proposal(config, self.spec.seeds.tuning, self.spec.budget.steps_per_run)
-            self._optimizer.restore(0, first)
-            proposal: Proposal | None = first
-        else:
-            proposal = self._optimizer.ask(number)
-        if proposal is None:
-            self._exhausted = True
+        proposed = self._proposer.propose()
+        if proposed is None:
             return
-        recipe = bind(self.spec, self._space, proposal.config.values, self._switches)
-        seen = f"0:{self._known}" if not self._optimizer.independent else "0:0"
-        self._book.add_trial(number, origin, proposal.config, recipe, seen, proposal.seeds)
-        (self._trials[number],) = self._reader.trials(self.spec.study, [number])
-        self._begin(self._trials[number])
+        config, seeds = proposed.proposal.config, proposed.proposal.seeds
+        recipe = bind(self.spec, self.spec.space, config.values, self._switches)
+        now = self._book.add_trial(
+            proposed.number, proposed.origin, config, recipe, proposed.seen, proposed.told, seeds
+        )
+        trial = TrialRecord(
+            number=proposed.number,
+            origin=proposed.origin,
+            config=config,
+            recipe=recipe,
+            seen=proposed.seen,
+            told=proposed.told,
+            state="running",
+            value=None,
+            created_at=now,
+            finished_at=None,
+        )
+        self._keep(trial)
+        self._begin(trial)
 
     # Runs
 
     def _begin(self, trial: TrialRecord) -> None:
         """Take up a trial's tuning runs: those not finished are enqueued."""
-        if trial.state != "running":
-            return
-        missing = [seed for seed in self.spec.seeds.tuning if not self._is_finished(Run(trial.number, "tuning", seed))]
-        self._open[trial.number] = set(missing)
-        self._dispatcher.enqueue([(Run(trial.number, "tuning", seed), trial.recipe) for seed in missing])
+        runs = [Run(trial.number, "tuning", seed) for seed in self.spec.seeds.tuning]
+        missing = [run for run in runs if run not in self._scores]
+        self._missing[trial.number] = {run.seed for run in missing}
+        for run in missing:
+            self._dispatcher.enqueue(run, trial.recipe)
+        if not missing:
+            value = self._value(trial.number)
+            self._book.finish_trial(trial.number, value)
+            self._trial_finished(trial.number, value, trial.created_at)
 
     def _train(self, trials: Sequence[TrialRecord], phase: Phase, seeds: Sequence[int]) -> None:
         for trial in trials:
             self._book.add_runs(trial.number, phase, seeds)
-        runs = [(Run(trial.number, phase, seed), trial.recipe) for trial in trials for seed in seeds]
-        self._dispatcher.enqueue([(run, recipe) for run, recipe in runs if not self._is_finished(run)])
+            for run in (Run(trial.number, phase, seed) for seed in seeds):
+                if run not in self._scores:
+                    self._dispatcher.enqueue(run, trial.recipe)
         while self._dispatcher.busy:
             self._step()
 
     def _step(self) -> None:
+        if self._stopping() or self._book.stop_asked:
+            raise _Stop
         self._dispatcher.step(POLL_SECONDS)
-        self._settle()
+        self._check_tracebacks()
         self._tell_watch("")
 
-    def _is_finished(self, run: Run) -> bool:
-        return run in self._runs.get(run.trial, {})
-
-    def _note(self, record: RunRecord) -> None:
+    def _note(
+        self, run: Run, score: float | None, error_class: FailureClass | None, error: str | None, env_steps: int
+    ) -> None:
         """Keep a finished run in memory, and count it."""
-        if record.state in ("completed", "failed"):
-            self._runs.setdefault(record.trial, {})[record.run] = record
-            self._steps_done += record.env_steps
-            self._runs_done += 1
+        self._scores[run] = score
+        self._steps_done += env_steps
+        self._runs_done += 1
+        if error_class is not None:
+            self._failures.setdefault(run.trial, set()).add(error_class)
+        if error_class == "exception":
+            self._tracebacks.setdefault(policy.fingerprint(error or ""), set()).add(run.trial)
 
     def _run_finished(self, run: Run, result: RunResult) -> None:
-        (record,) = [r for r in self._reader.runs(self.spec.study, run.phase, [run.trial]) if r.seed == run.seed]
-        self._note(record)
-        self._open.get(run.trial, set()).discard(run.seed)
-        what = f"trial {run.trial}, {run.phase} seed {run.seed}"
+        """Record a run that has finished, and with the last of a trial's tuning runs the trial."""
+        self._note(run, result.score, result.error_class, result.error, result.env_steps)
+        missing = self._missing.get(run.trial, set()) if run.phase == "tuning" else set()
+        missing.discard(run.seed)
+        last = run.phase == "tuning" and not missing
+        value = self._value(run.trial) if last else None
+        now = self._book.finish_run(run, result, value, last)
         if result.status == "failed":
-            last = (result.error or "").strip().splitlines()[-1:] or [""]
-            self._tell_watch(f"{what} failed ({result.error_class}): {last[0]}")
+            what = f"trial {run.trial}, {run.phase} seed {run.seed} failed ({result.error_class})"
+            self._tell_watch(f"{what}: {last_line(result.error)}")
+        if last:
+            self._trial_finished(run.trial, value, now)
 
-    def _settle(self) -> None:
-        """Complete the trials whose tuning runs have all finished."""
-        for number in [n for n, missing in self._open.items() if not missing]:
-            del self._open[number]
-            scores = self._scores(number, "tuning")
-            value = (
-                aggregate(scores, self.spec.objective.over_seeds)
-                if len(scores) == len(self.spec.seeds.tuning)
-                else None
-            )
-            self._book.finish_trial(number, value)
-            (self._trials[number],) = self._reader.trials(self.spec.study, [number])
-            shown = f"{value:.6g}" if value is not None else "failed"
-            self._tell_watch(f"trial {number}: {self.spec.objective.over_seeds} {self.spec.objective.metric} {shown}")
+    def _trial_finished(self, number: int, value: float | None, at: float) -> None:
+        del self._missing[number]
+        trial = self._trials[number]
+        state = "completed" if value is not None else "failed"
+        self._keep(replace(trial, state=state, value=value, finished_at=at))
+        self._proposer.finish(number, value, self._diverged(number))
+        self._mirror_finished()
+        shown = f"{value:.6g}" if value is not None else "failed"
+        self._tell_watch(f"trial {number}: {self.spec.objective.over_seeds} {self.spec.objective.metric} {shown}")
+
+    def _keep(self, trial: TrialRecord) -> None:
+        self._trials[trial.number] = trial
+        if trial.value is not None and better(trial, self._incumbent, self.spec.objective.direction):
+            self._incumbent = trial
+
+    def _mirror_finished(self) -> None:
+        """Write as Optuna trials those that have finished, in the order of their numbers."""
         while (trial := self._trials.get(self._mirror.next)) is not None and trial.state != "running":
-            default = self._trials[0].config
-            self._mirror.write(
-                trial, default, {record.seed: record.score for record in self._of(trial.number, "tuning")}
-            )
+            seeds = self.spec.seeds.tuning
+            scores = {seed: self._scores.get(Run(trial.number, "tuning", seed)) for seed in seeds}
+            self._mirror.write(trial, self._trials[0].config, scores)
 
-    def _of(self, number: int, phase: Phase) -> list[RunRecord]:
-        return [record for run, record in self._runs.get(number, {}).items() if run.phase == phase]
+    def _check_tracebacks(self) -> None:
+        """Pause when trials fail in the same place: more of them would."""
+        for fingerprint, trials in self._tracebacks.items():
+            if len(trials) >= policy.SAME_TRACEBACK and fingerprint not in self._accepted:
+                runs = self._reader.runs(self.spec.study, trials=sorted(trials))
+                error = next(r.error or "" for r in runs if policy.fingerprint(r.error or "") == fingerprint)
+                shown = ", ".join(map(str, sorted(trials)))
+                raise StudyPaused(f"trials {shown} failed with the same traceback:\n{error.rstrip()}", fingerprint)
 
-    def _scores(self, number: int, phase: Phase) -> list[float]:
-        return [r.score for r in sorted(self._of(number, phase), key=lambda r: r.seed) if r.score is not None]
+    def _of(self, number: int, phase: Phase) -> list[float]:
+        """Return a trial's scores in a phase, without those of failed runs."""
+        seeds = getattr(self.spec.seeds, phase)
+        scores = [self._scores.get(Run(number, phase, seed)) for seed in seeds]
+        return [score for score in scores if score is not None]
 
-    def _ranked(self) -> list[TrialRecord]:
-        return rank(list(self._trials.values()), self.spec.objective.direction)
+    def _value(self, number: int) -> float | None:
+        """Return a trial's objective; never over the seeds that happened to survive."""
+        scores = self._of(number, "tuning")
+        whole = len(scores) == len(self.spec.seeds.tuning)
+        return aggregate(scores, self.spec.objective.over_seeds) if whole else None
+
+    def _diverged(self, number: int) -> bool:
+        return "diverged" in self._failures.get(number, ())
 
     def _tell_watch(self, news: str) -> None:
-        best = self._ranked()[:1]
+        best = self._incumbent
         self._watch(
             Progress(
                 phase=self._phase,
@@ -274,7 +342,7 @@ class Conductor:
                 env_steps_planned=self._runs_planned * self.spec.budget.steps_per_run,
                 runs=self._runs_done,
                 runs_planned=self._runs_planned,
-                incumbent=(best[0].number, best[0].value) if best and best[0].value is not None else None,
+                incumbent=(best.number, best.value) if best is not None and best.value is not None else None,
                 news=news,
             )
         )

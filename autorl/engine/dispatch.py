@@ -1,24 +1,33 @@
-"""Bring planned runs to the executor and their results to the ledger."""
+"""Bring planned runs to the executor and their results to the ledger, and try again what failed."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from autorl.engine import policy
 from autorl.errors import AutorlError
-from autorl.execution.protocol import Ended, Executor, Order, Progressed
-from autorl.execution.worker import read_result
+from autorl.execution.protocol import Alive, Cause, Ended, Executor, Order, Progressed, Saved, Stalled
+from autorl.execution.worker import read_result, result_file
 from autorl.ledger.book import Book
-from autorl.ledger.tables import files_folder
-from autorl.spec.study import StudySpec
-from autorl.trial import Recipe, Run, RunResult
+from autorl.ledger.database import files_folder
+from autorl.ledger.records import RunRecord
+from autorl.trial import Checkpoint, FailureClass, Recipe, Run, RunResult
 
-# A worker that dies without a word (killed, out of memory, a segmentation fault) starts again, but for the third time.
-MAX_DEATHS = 3
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 2.0
+
+
+@dataclass
+class _Task:
+    run: Run
+    recipe: Recipe
+    attempt: int = 0
+    checkpoint: Checkpoint | None = None
+    alone: bool = False
 
 
 class Dispatcher:
@@ -30,18 +39,31 @@ class Dispatcher:
     Args:
         book: where results are recorded.
         executor: what trains.
-        finished: called with each run and its result, after it was recorded.
+        unfinished: the runs that the ledger knows and that have not finished. Files of all others are removed: no run
+            can need them.
+        finished: called with each run and its result, to be recorded.
+        news: called with what a person may want to know.
     """
 
-    def __init__(self, book: Book, executor: Executor, finished: Callable[[Run, RunResult], None]) -> None:
-        self._book, self._executor, self._finished = book, executor, finished
-        self._spec: StudySpec = book.spec
-        self._folder = files_folder(self._spec.storage) / self._spec.study
-        self._waiting: deque[tuple[Run, Recipe]] = deque()
-        self._training: dict[Run, Order] = {}
+    def __init__(
+        self,
+        book: Book,
+        executor: Executor,
+        unfinished: Mapping[Run, RunRecord],
+        finished: Callable[[Run, RunResult], None],
+        news: Callable[[str], None],
+    ) -> None:
+        self._book, self._executor, self._finished, self._news = book, executor, finished, news
+        self._spec = book.spec
+        self._folder = files_folder(self._spec.storage, self._spec.execution.folder) / self._spec.study
+        self._before = unfinished
+        self._waiting: deque[_Task] = deque()
+        self._training: dict[Run, _Task] = {}
         self._live: dict[Run, int] = {}
-        self._deaths: Counter[Run] = Counter()
+        self._stalled: dict[Run, str] = {}
+        self._draining = False
         self._beaten = time.monotonic()
+        self._left_over = self._tidy()
 
     @property
     def busy(self) -> bool:
@@ -51,85 +73,183 @@ class Dispatcher:
     @property
     def room(self) -> bool:
         """Whether the executor could start a run for which none is waiting."""
-        return self._executor.free > len(self._waiting)
+        return self._executor.free > len(self._waiting) and not any(task.alone for task in self._training.values())
 
     @property
     def live_steps(self) -> Mapping[Run, int]:
-        """Environment steps of the runs that train, as of their last evaluation."""
+        """Environment steps of the runs that train, as of their last sign of life."""
         return self._live
 
-    def enqueue(self, runs: Iterable[tuple[Run, Recipe]]) -> None:
-        """Add runs to be trained; a result that a worker has left for one is recorded instead."""
-        for run, recipe in runs:
-            result = self._left(run)
+    def enqueue(self, run: Run, recipe: Recipe) -> None:
+        """Add a run to be trained; a result that a worker has left for it is recorded instead."""
+        task = _Task(run, recipe)
+        if run in self._before:
+            record = self._before[run]
+            task.attempt, task.checkpoint = record.attempts, record.checkpoint
+            task.alone = bool(record.tries) and record.tries[-1].error_class == "out_of_memory"
+        for path in self._left_over.pop(run, []):
+            result = self._read(path)
             if result is not None:
-                self._record(run, result)
-            else:
-                self._waiting.append((run, recipe))
+                task.attempt = int(path.suffixes[-2].removeprefix("."))
+                self._take(task, result)
+                return
+        self._waiting.append(task)
 
     def step(self, seconds: float) -> None:
-        """Start what can start, wait up to so long, and record what has finished."""
-        while self._waiting and self._executor.free > 0:
-            run, recipe = self._waiting.popleft()
-            self._start(run, recipe)
+        """Start what can start, wait up to so long, and record what has happened."""
+        while self._can_start():
+            self._start(self._waiting.popleft())
         for event in self._executor.poll(seconds):
             match event:
                 case Progressed(run, point):
-                    self._live[run] = point.env_steps
-                case Ended(run, reason):
-                    self._ended(run, reason)
+                    self._moves(run, point.env_steps)
+                case Alive(run, env_steps):
+                    self._moves(run, env_steps)
+                case Saved(run, checkpoint):
+                    self._saved(run, checkpoint)
+                case Stalled(run, reason):
+                    self._stall(run, reason)
+                case Ended(run, cause, detail):
+                    self._ended(run, cause, detail)
         if time.monotonic() - self._beaten > BEAT_SECONDS:
-            self._beaten = time.monotonic()
             self._book.beat(self._live)
+            self._beaten = time.monotonic()
 
-    def _start(self, run: Run, recipe: Recipe) -> None:
-        folder = self._run_folder(run)
-        folder.mkdir(parents=True, exist_ok=True)
+    def drain(self) -> None:
+        """Have all runs in training save their state and end; they go on when the study does."""
+        self._draining = True
+        self._executor.drain()
+        while self._training:
+            self.step(0.5)
+
+    def _can_start(self) -> bool:
+        if self._draining or not self._waiting or self._executor.free < 1:
+            return False
+        if any(task.alone for task in self._training.values()):
+            return False
+        return not (self._waiting[0].alone and self._training)
+
+    def _start(self, task: _Task) -> None:
+        task.attempt += 1
         order = Order(
-            run,
-            recipe,
-            recipe.env_steps,
+            task.run,
+            task.attempt,
+            task.recipe,
+            task.recipe.env_steps,
             self._spec.objective.metric,
-            folder / "checkpoint.pt",
+            self._run_folder(task.run),
+            task.checkpoint,
             self._spec.execution.checkpoint_seconds,
-            self._result_file(run),
+            result_file(self._results, task.run, task.attempt),
         )
-        self._book.start_run(run)
-        self._training[run] = order
+        self._book.start_run(task.run, task.attempt)
+        self._training[task.run] = task
         self._executor.submit(order)
 
-    def _ended(self, run: Run, reason: str) -> None:
-        order = self._training.pop(run)
+    def _moves(self, run: Run, env_steps: int) -> None:
+        self._live[run] = env_steps
+        self._stalled.pop(run, None)
+
+    def _saved(self, run: Run, checkpoint: Checkpoint) -> None:
+        self._book.save_checkpoint(run, checkpoint)
+        self._training[run].checkpoint = checkpoint
+        self._stalled.pop(run, None)
+        for path in self._run_folder(run).glob("*.checkpoint"):
+            if path.name != checkpoint.file:
+                path.unlink(missing_ok=True)
+
+    def _stall(self, run: Run, reason: str) -> None:
+        if self._stalled.get(run) != reason:
+            self._stalled[run] = reason
+            self._news(f"{_name(run)} waits: {reason}")
+
+    def _ended(self, run: Run, cause: Cause, detail: str) -> None:
+        task = self._training.pop(run)
         self._live.pop(run, None)
-        result = self._left(run)
+        self._stalled.pop(run, None)
+        path = result_file(self._results, run, task.attempt)
+        result = self._read(path) if path.exists() else None
         if result is not None:
-            self._record(run, result)
-            return
-        self._deaths[run] += 1
-        if self._deaths[run] < MAX_DEATHS:
-            self._waiting.appendleft((run, order.recipe))
+            self._take(task, result)
+        elif cause == "preempted":
+            self._book.release_run(run)
+            if not self._draining:
+                self._waiting.appendleft(task)
+        elif cause == "returned":
+            self._failed(task, RunResult("failed", error_class="crash", error="the worker left no result"))
         else:
-            text = f"the worker {reason} without a result, {MAX_DEATHS} times"
-            self._record(run, RunResult("failed", error_class="crash", error=text))
+            self._failed(task, RunResult("failed", error_class=cause, error=detail))
 
-    def _record(self, run: Run, result: RunResult) -> None:
-        self._book.finish_run(run, result)
-        self._result_file(run).unlink(missing_ok=True)
-        shutil.rmtree(self._run_folder(run), ignore_errors=True)
-        self._finished(run, result)
+    def _take(self, task: _Task, result: RunResult) -> None:
+        if result.status == "completed":
+            self._finish(task, result)
+        else:
+            self._failed(task, result)
 
-    def _left(self, run: Run) -> RunResult | None:
-        path = self._result_file(run)
-        if not path.exists():
-            return None
+    def _failed(self, task: _Task, result: RunResult) -> None:
+        error_class: FailureClass = result.error_class or "exception"
+        tries = self._book.fail_attempt(task.run, task.attempt, error_class, result.error or "")
+        if not policy.again(error_class, tries):
+            self._finish(task, result)
+            return
+        result_file(self._results, task.run, task.attempt).unlink(missing_ok=True)
+        task.alone = error_class == "out_of_memory"
+        self._waiting.appendleft(task)
+        how = "alone" if task.alone else "again"
+        self._news(f"{_name(task.run)} failed ({error_class}): {last_line(result.error)}; it is tried {how}")
+
+    def _finish(self, task: _Task, result: RunResult) -> None:
+        self._finished(task.run, result)
+        result_file(self._results, task.run, task.attempt).unlink(missing_ok=True)
+        shutil.rmtree(self._run_folder(task.run), ignore_errors=True)
+
+    def _read(self, path: Path) -> RunResult | None:
         try:
             return read_result(path)
-        except AutorlError:
-            path.replace(path.with_suffix(".damaged"))
+        except AutorlError as error:
+            quarantine = self._folder / "quarantine"
+            quarantine.mkdir(exist_ok=True)
+            path.replace(quarantine / path.name)
+            self._news(f"{error}; it was moved to {quarantine}, and the run is trained again")
             return None
 
-    def _run_folder(self, run: Run) -> Path:
-        return self._folder / f"{run.trial}-{run.phase}-{run.seed}"
+    def _tidy(self) -> dict[Run, list[Path]]:
+        """Remove the files that no run can need, and return the results that workers have left, by run."""
+        left: dict[Run, list[Path]] = {}
+        names = {f"{run.trial}-{run.phase}-{run.seed}": run for run in self._before}
+        for path in self._results.glob("*"):
+            run = names.get(path.name.partition(".")[0])
+            if run is not None and path.suffix == ".json":
+                left.setdefault(run, []).append(path)
+            else:
+                path.unlink(missing_ok=True)
+        for folder in self._checkpoints.glob("*"):
+            run = names.get(folder.name)
+            known = self._before[run].checkpoint if run is not None else None
+            for path in folder.glob("*"):
+                if known is None or path.name != known.file:
+                    path.unlink(missing_ok=True)
+            if known is None:
+                shutil.rmtree(folder, ignore_errors=True)
+        return left
 
-    def _result_file(self, run: Run) -> Path:
-        return self._folder / "results" / f"{run.trial}-{run.phase}-{run.seed}.json"
+    @property
+    def _results(self) -> Path:
+        return self._folder / "results"
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self._folder / "checkpoints"
+
+    def _run_folder(self, run: Run) -> Path:
+        return self._checkpoints / f"{run.trial}-{run.phase}-{run.seed}"
+
+
+def last_line(error: str | None) -> str:
+    """Return what an error says in one line: the last of a traceback."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _name(run: Run) -> str:
+    return f"trial {run.trial}, {run.phase} seed {run.seed}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
@@ -11,14 +10,9 @@ from autorl.training.protocol import Backend
 from autorl.trial import Recipe, bind
 
 
-def workers(spec: StudySpec) -> int:
-    """Return how many runs train at a time."""
-    return len(os.sched_getaffinity(0)) if spec.execution.workers == "auto" else spec.execution.workers
-
-
 def max_pending(spec: StudySpec) -> int:
     """Return how many unfinished trials a proposal may ignore: as few as keep all workers busy."""
-    count = workers(spec)
+    count = spec.execution.parallel
     return 0 if count == 1 else math.ceil(count / len(spec.seeds.tuning))
 
 

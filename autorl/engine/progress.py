@@ -21,11 +21,11 @@ class Progress:
     """
 
     phase: str
-    env_steps: int
-    env_steps_planned: int
-    runs: int
-    runs_planned: int
-    incumbent: tuple[int, float] | None
+    env_steps: int = 0
+    env_steps_planned: int = 0
+    runs: int = 0
+    runs_planned: int = 0
+    incumbent: tuple[int, float] | None = None
     news: str = ""
 
 

@@ -18,6 +18,11 @@ def rank(trials: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
     return sorted((t for t in trials if t.value is not None), key=lambda t: (sign * (t.value or 0.0), t.number))
 
 
+def better(trial: TrialRecord, incumbent: TrialRecord | None, direction: str) -> bool:
+    """Say whether a trial with a value takes the incumbent's place: it would come before it in `rank`."""
+    return incumbent is None or rank([incumbent, trial], direction)[0] is trial
+
+
 def choose(
     candidates: Sequence[TrialRecord],
     scores: Mapping[int, Sequence[float]],

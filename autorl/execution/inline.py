@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from autorl.execution import worker
-from autorl.execution.protocol import Ended, Event, Order, Progressed
+from autorl.execution.protocol import Ended, Event, Order
+from autorl.spec.study import StudySpec
 
 
 class InlineExecutor:
-    """Trains while `submit` is called. A crash of the environment is a crash of the engine."""
+    """Trains while `submit` is called. A crash of the environment is a crash of the engine, and no limit holds."""
 
-    def __init__(self, workers: int, backend: str) -> None:
-        del workers, backend
+    def __init__(self, spec: StudySpec) -> None:
+        del spec
         self._events: list[Event] = []
 
     @property
@@ -20,7 +21,7 @@ class InlineExecutor:
 
     def submit(self, order: Order) -> None:
         """Train the run to its end."""
-        worker.train(order, lambda _seed, point: self._events.append(Progressed(order.run, point)))
+        worker.train(order, self._events.append, lambda: False)
         self._events.append(Ended(order.run, "returned"))
 
     def poll(self, seconds: float) -> list[Event]:
@@ -28,6 +29,9 @@ class InlineExecutor:
         del seconds
         events, self._events = self._events, []
         return events
+
+    def drain(self) -> None:
+        """Do nothing: no run outlives `submit`."""
 
     def close(self) -> None:
         """Do nothing: no run outlives `submit`."""

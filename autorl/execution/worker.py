@@ -1,45 +1,113 @@
-"""What a worker does: train one run and leave its result in a file."""
+"""What a worker does: train one run and leave its result and its checkpoints in files."""
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import hashlib
 import json
 import os
-import signal
-import threading
-from multiprocessing.connection import Connection
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from autorl.errors import AutorlError
-from autorl.execution.protocol import Order
+from autorl.execution.protocol import Alive, Event, Order, Progressed, Saved, Stalled
 from autorl.plugins import find
-from autorl.training.protocol import Backend, Job, Report
-from autorl.trial import RunResult
+from autorl.training.protocol import Backend, Job
+from autorl.trial import Checkpoint, Point, Run, RunResult
+
+ALIVE_SECONDS = 0.5
+_RETRY_SECONDS = 0.5
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
-def train(order: Order, report: Report) -> None:
-    """Train an order's run, write its result, and return when it is safely on disk."""
+class WorkerHost:
+    """What a backend has around it in a worker: events for the engine, files for its state; see `training.Host`."""
+
+    def __init__(self, order: Order, tell: Callable[[Event], None], stopping: Callable[[], bool]) -> None:
+        self._order, self._tell, self._stopping = order, tell, stopping
+        self._told = 0.0
+
+    def evaluated(self, seed: int, point: Point) -> None:
+        """Report an evaluation."""
+        del seed
+        self._tell(Progressed(self._order.run, point))
+
+    def alive(self, seed: int, env_steps: int) -> None:
+        """Report that training moves on, twice a second at most."""
+        del seed
+        now = time.monotonic()
+        if now - self._told > ALIVE_SECONDS:
+            self._told = now
+            self._tell(Alive(self._order.run, env_steps))
+
+    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
+        """Write a checkpoint under a name that no other has, and report it with its hash."""
+        del seed
+        name = f"{self._order.attempt}-{env_steps}.checkpoint"
+        write_atomically(self._order.folder / name, content, self._stalled)
+        checkpoint = Checkpoint(name, hashlib.sha256(content).hexdigest(), env_steps)
+        self._tell(Saved(self._order.run, checkpoint))
+
+    def stopping(self) -> bool:
+        """Say whether this worker was asked to end."""
+        return self._stopping()
+
+    def _stalled(self, reason: str) -> None:
+        self._tell(Stalled(self._order.run, reason))
+
+
+def train(order: Order, tell: Callable[[Event], None], stopping: Callable[[], bool]) -> None:
+    """Train an order's run, write its result, and return when it is safely on disk.
+
+    Args:
+        order: the run.
+        tell: takes what happens meanwhile.
+        stopping: whether the run should save its state and end.
+
+    Raises:
+        Interrupted: it did.
+    """
     backend: Backend = find("autorl.backends", order.recipe.backend)()
-    job = Job(
-        order.recipe,
-        (order.run.seed,),
-        order.until,
-        {order.run.seed: order.checkpoint},
-        order.checkpoint_seconds,
-        order.metric,
-    )
-    (result,) = backend.train(job, report)
-    write_result(order.result, result)
+    host = WorkerHost(order, tell, stopping)
+    seed = order.run.seed
+    resume, notes = _verified(order)
+    files = {seed: resume} if resume is not None else {}
+    job = Job(order.recipe, (seed,), order.until, files, order.checkpoint_seconds, order.metric)
+    try:
+        (result,) = backend.train(job, host)
+    except MemoryError:
+        result = RunResult("failed", error_class="out_of_memory", error=traceback.format_exc())
+    result = dataclasses.replace(result, notes=(*notes, *result.notes))
+    write_result(order, result, lambda reason: tell(Stalled(order.run, reason)))
 
 
-def write_result(path: Path, result: RunResult) -> None:
-    """Write a result so that a reader sees all of it or nothing: to a temporary file, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(result.to_dict(), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _verified(order: Order) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the checkpoint's file if its content is what the ledger recorded; move it out of the way if it is not."""
+    if order.resume is None:
+        return None, ()
+    path = order.folder / order.resume.file
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return None, (f"started anew: {path.name} cannot be read ({error.strerror})",)
+    if found == order.resume.sha256:
+        return path, ()
+    path.replace(path.with_suffix(".damaged"))
+    return None, (f"started anew: {path.name} is not the file that was recorded",)
+
+
+def result_file(folder: Path, run: Run, attempt: int) -> Path:
+    """Return the file for the result of an attempt at a run."""
+    return folder / f"{run.trial}-{run.phase}-{run.seed}.{attempt}.json"
+
+
+def write_result(order: Order, result: RunResult, stalled: Callable[[str], None]) -> None:
+    """Write a result so that a reader sees all of it or nothing."""
+    write_atomically(order.result, memoryview(json.dumps(result.to_dict()).encode()), stalled)
 
 
 def read_result(path: Path) -> RunResult:
@@ -54,21 +122,28 @@ def read_result(path: Path) -> RunResult:
         raise AutorlError(f"{path}: damaged result file ({type(error).__name__}: {error})") from error
 
 
-def main(order: Order, engine: Connection) -> None:
-    """Be the worker process of one order: report through the connection, and die with the engine.
+def write_atomically(path: Path, content: memoryview, stalled: Callable[[str], None]) -> None:
+    """Write a file to a temporary one, flush it to disk, and rename it; wait for as long as the disk is full.
 
     Args:
-        order: the run.
-        engine: connection to the engine; it reads as closed as soon as the engine is gone, however it went.
+        path: the file.
+        content: what it will hold.
+        stalled: called with what is wrong whenever there is no room.
     """
-    # Ctrl-C reaches every process of the terminal; what becomes of this one is the engine's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with, args=(engine,), daemon=True).start()
-    train(order, lambda _seed, point: engine.send(point))
-
-
-def _die_with(engine: Connection) -> None:
-    try:
-        engine.recv()
-    except (EOFError, OSError):
-        os._exit(1)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            temporary.unlink(missing_ok=True)
+            stalled(f"{path.parent}: {error.strerror}")
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return

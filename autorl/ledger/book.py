@@ -1,26 +1,37 @@
 """The only writer of the ledger, held by the engine that conducts a study.
 
 Every change is one transaction, and every transaction first checks that this engine still holds the study's lease
-(its fencing epoch), so that an engine that was replaced cannot write.
+(its fencing epoch), so that an engine that was replaced cannot write. A transaction that the database does not take,
+because it is locked, full or away, is tried again until it does. It may have been taken all the same, when the answer
+was lost; so every write does nothing the second time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, and_, insert, select, update
 
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease, tables
+from autorl.ledger.database import open_for_writing, patiently, shown
 from autorl.ledger.environment import hardware, versions
+from autorl.ledger.records import Attempt
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
-from autorl.trial import Phase, Recipe, Run, RunResult
+from autorl.trial import Checkpoint, FailureClass, Phase, Recipe, Run, RunResult
+
+T = TypeVar("T")
+# How long a start waits for a database that is locked; once a study runs, it waits for as long as it takes.
+_OPENING_SECONDS = 60.0
+_CLOSING_SECONDS = 5.0
 
 # What may differ when a study goes on: how it is executed, where it is kept, and how long it may run.
 _MAY_CHANGE = ("execution", "storage", "budget.trials")
@@ -49,48 +60,66 @@ class Book:
         spec: the study; its storage is opened and created as needed.
         max_pending: what `optimizer.max_pending` becomes if the study is new and leaves it open. It is fixed then,
             since proposals depend on it.
+        waiting: called with what is wrong, again and again, while the database does not answer.
+
+    Attributes:
+        spec: the study as the ledger holds it.
+        stop_asked: whether somebody asked the engine to stop, as of the last transaction.
 
     Raises:
         LeaseHeld: another live engine conducts the study.
-        StorageError: the database holds another study under this name.
+        StorageError: the database cannot be opened, or holds another study under this name.
     """
 
-    def __init__(self, spec: StudySpec, max_pending: int) -> None:
-        self._engine = tables.open_for_writing(spec.storage)
+    def __init__(self, spec: StudySpec, max_pending: int, waiting: Callable[[str], None]) -> None:
+        self._engine = open_for_writing(spec.storage)
+        self.waiting = waiting
         self._owner = lease.me()
+        self._trial_ids: dict[int, int] = {}
+        self._run_ids: dict[Run, int] = {}
+        self.stop_asked = False
+        try:
+            patiently(lambda: self._take(spec, max_pending), waiting, _OPENING_SECONDS)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def _take(self, spec: StudySpec, max_pending: int) -> None:
         with self._engine.begin() as connection:
-            row = connection.execute(select(tables.study).where(tables.study.c.name == spec.study)).one_or_none()
-            now = time.time()
+            query = select(tables.study).where(tables.study.c.name == spec.study).with_for_update()
+            row = connection.execute(query).one_or_none()
             if row is None:
-                if spec.optimizer.max_pending is None:
-                    spec = spec.model_copy(
-                        update={"optimizer": spec.optimizer.model_copy(update={"max_pending": max_pending})}
-                    )
+                spec = _with_max_pending(spec, max_pending)
                 values = {
                     "name": spec.study,
                     "state": "tuning",
                     "versions": json.dumps(versions()),
                     "hardware": json.dumps(hardware()),
-                    "created_at": now,
+                    "created_at": time.time(),
                     "lease_epoch": 0,
                 }
                 key = connection.execute(
                     insert(tables.study).values(**values, **_spec_columns(spec))
                 ).inserted_primary_key
                 assert key is not None
-                self._id: int = key[0]
-                self.epoch, self.created = 1, True
+                self._id, self.epoch, self.created = int(key[0]), 1, True
             else:
-                if not lease.may_take(row.lease_owner, row.lease_heartbeat):
+                # After a commit whose answer was lost, the lease is this engine's already.
+                if row.lease_owner != self._owner and not lease.may_take(row.lease_owner, row.lease_heartbeat):
                     holder = lease.describe(row.lease_owner)
-                    raise LeaseHeld(f"study '{spec.study}' is being conducted by {holder}; wait for it or stop it")
+                    raise LeaseHeld(
+                        f"study '{spec.study}' is being conducted by {holder}; "
+                        f"wait for it, or stop it: autorl stop {spec.study}"
+                    )
                 spec = _going_on(spec, StudySpec.model_validate_json(row.spec))
                 self._id, self.epoch, self.created = row.id, row.lease_epoch + 1, False
             self.spec = spec
             taken = {
                 "lease_owner": self._owner,
                 "lease_epoch": self.epoch,
-                "lease_heartbeat": now,
+                "lease_heartbeat": time.time(),
+                "stop_asked": None,
+                "paused": None,
                 **_spec_columns(spec),
             }
             connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(taken))
@@ -100,20 +129,31 @@ class Book:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            with self._transaction() as connection:
-                connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(lease_owner=None))
-        except Fenced:
-            pass  # the study is another engine's now; there is no lease to give back
+        # Where the lease cannot be given back, it is another engine's, or ends when this process is seen to be gone.
+        with contextlib.suppress(StorageError):
+            given_back = {"lease_owner": None, "stop_asked": None}
+            self._commit(lambda connection: self._set_study(connection, **given_back), _CLOSING_SECONDS)
         self._engine.dispose()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            epoch = connection.execute(select(tables.study.c.lease_epoch).where(tables.study.c.id == self._id)).scalar()
-            if epoch != self.epoch:
-                raise Fenced(f"study '{self.spec.study}' was taken over by another engine")
-            yield connection
+    def _commit(self, write: Callable[[Connection], T], seconds: float = math.inf) -> T:
+        """Run one transaction, in which this engine holds the lease, until the database has taken it."""
+
+        def attempt() -> T:
+            with self._engine.begin() as connection:
+                lease_of = select(tables.study.c.lease_epoch, tables.study.c.stop_asked)
+                row = connection.execute(lease_of.where(tables.study.c.id == self._id).with_for_update()).one_or_none()
+                if row is None or row.lease_epoch != self.epoch:
+                    raise Fenced(f"study '{self.spec.study}' was taken over by another engine")
+                self.stop_asked = row.stop_asked is not None
+                return write(connection)
+
+        return patiently(attempt, self.waiting, seconds)
+
+    def _set_study(self, connection: Connection, **values: Any) -> None:
+        connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(values))
+
+    def _set_run(self, connection: Connection, run: Run, **values: Any) -> None:
+        connection.execute(update(tables.run).where(tables.run.c.id == self._run_id(connection, run)).values(values))
 
     def _event(self, connection: Connection, kind: str, **detail: Any) -> None:
         connection.execute(
@@ -121,26 +161,54 @@ class Book:
         )
 
     def beat(self, live_steps: Mapping[Run, int]) -> None:
-        """Show a sign of life, and how far the runs in training have got."""
-        with self._transaction() as connection:
-            connection.execute(
-                update(tables.study).where(tables.study.c.id == self._id).values(lease_heartbeat=time.time())
-            )
+        """Show a sign of life, and how far the runs in training have got; learn whether to stop."""
+
+        def write(connection: Connection) -> None:
+            self._set_study(connection, lease_heartbeat=time.time())
             for run, steps in live_steps.items():
-                connection.execute(update(tables.run).where(self._is(connection, run)).values(env_steps=steps))
+                self._set_run(connection, run, env_steps=steps)
+
+        self._commit(write)
 
     def enter(self, state: str, winner: int | None = None) -> None:
         """Enter a phase of the study."""
-        finished = time.time() if state == "finished" else None
-        with self._transaction() as connection:
-            values = {"state": state, "winner": winner, "finished_at": finished}
-            connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(values))
+
+        def write(connection: Connection) -> None:
+            finished = time.time() if state == "finished" else None
+            self._set_study(connection, state=state, winner=winner, finished_at=finished)
             self._event(connection, state, winner=winner)
 
+        self._commit(write)
+
+    def pause(self, reason: str, **detail: Any) -> None:
+        """Record that the engine stops before the end, since a person has to look."""
+
+        def write(connection: Connection) -> None:
+            self._set_study(connection, paused=_text(reason))
+            self._event(connection, "paused", **detail)
+
+        self._commit(write)
+
+    def note(self, kind: str, **detail: Any) -> None:
+        """Record something that happened."""
+        self._commit(lambda connection: self._event(connection, kind, **detail))
+
     def add_trial(
-        self, number: int, origin: str, config: Configuration, recipe: Recipe, seen: str, seeds: Sequence[int]
-    ) -> None:
-        """Record a proposal and its tuning runs, in one transaction."""
+        self,
+        number: int,
+        origin: str,
+        config: Configuration,
+        recipe: Recipe,
+        seen: str,
+        told: Mapping[int, float | None],
+        seeds: Sequence[int],
+    ) -> float:
+        """Record a proposal and its tuning runs, in one transaction.
+
+        Returns:
+            When, in seconds since the epoch.
+        """
+        now = time.time()
         values = {
             "study_id": self._id,
             "number": number,
@@ -149,114 +217,175 @@ class Book:
             "coordinates": json.dumps(dict(config.coordinates)),
             "recipe": json.dumps(recipe.to_dict()),
             "seen": seen,
+            "told": json.dumps(told),
             "state": "running",
-            "created_at": time.time(),
+            "created_at": now,
         }
-        with self._transaction() as connection:
-            key = connection.execute(insert(tables.trial).values(values)).inserted_primary_key
-            assert key is not None
-            self._insert_runs(connection, key[0], "tuning", seeds)
+
+        def write(connection: Connection) -> None:
+            known = select(tables.trial.c.id).where(
+                tables.trial.c.study_id == self._id, tables.trial.c.number == number
+            )
+            if connection.execute(known).scalar() is None:
+                key = connection.execute(insert(tables.trial).values(values)).inserted_primary_key
+                assert key is not None
+                self._insert_runs(connection, key[0], "tuning", seeds)
+
+        self._commit(write)
+        return now
 
     def add_runs(self, trial: int, phase: Phase, seeds: Iterable[int]) -> None:
         """Plan runs of a trial in a later phase; those that are planned already stay as they are."""
-        with self._transaction() as connection:
+
+        def write(connection: Connection) -> None:
             trial_id = self._trial_id(connection, trial)
-            known = set(
-                connection.execute(
-                    select(tables.run.c.seed).where(tables.run.c.trial_id == trial_id, tables.run.c.phase == phase)
-                ).scalars()
-            )
+            query = select(tables.run.c.seed).where(tables.run.c.trial_id == trial_id, tables.run.c.phase == phase)
+            known = set(connection.execute(query).scalars())
             self._insert_runs(connection, trial_id, phase, [seed for seed in seeds if seed not in known])
 
+        self._commit(write)
+
     def _insert_runs(self, connection: Connection, trial_id: int, phase: Phase, seeds: Sequence[int]) -> None:
-        rows = [
-            {"trial_id": trial_id, "phase": phase, "seed": seed, "state": "waiting", "notes": "[]"} for seed in seeds
-        ]
+        rows = [{"trial_id": trial_id, "phase": phase, "seed": seed, "state": "waiting"} for seed in seeds]
         if rows:
             connection.execute(insert(tables.run), rows)
 
-    def start_run(self, run: Run) -> None:
-        """Record that a run starts, for the first time or again."""
-        with self._transaction() as connection:
-            changed = {"state": "running", "attempts": tables.run.c.attempts + 1, "started_at": time.time()}
-            connection.execute(update(tables.run).where(self._is(connection, run)).values(changed))
+    def start_run(self, run: Run, attempt: int) -> None:
+        """Record that an attempt at a run starts."""
+        self._commit(
+            lambda connection: self._set_run(
+                connection, run, state="running", attempts=attempt, started_at=time.time(), env_steps=0
+            )
+        )
 
-    def finish_run(self, run: Run, result: RunResult) -> bool:
-        """Record a run's result and curve, once: a finished run is never written again.
+    def save_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
+        """Record the file from which a run can go on."""
+        self._commit(lambda connection: self._set_run(connection, run, checkpoint=json.dumps(asdict(checkpoint))))
+
+    def fail_attempt(self, run: Run, attempt: int, error_class: FailureClass, error: str) -> tuple[Attempt, ...]:
+        """Record an attempt that failed, once; the run waits to be tried again or to be finished.
 
         Returns:
-            Whether it was recorded now.
+            All failed attempts of the run.
         """
-        with self._transaction() as connection:
-            row = connection.execute(
-                select(tables.run.c.id, tables.run.c.state).where(self._is(connection, run))
-            ).one_or_none()
-            if row is None or row.state in ("completed", "failed"):
-                return False
-            values = {
-                "state": result.status,
-                "env_steps": result.env_steps,
-                "score": result.score,
-                "error_class": result.error_class,
-                "error": result.error,
-                "notes": json.dumps(result.notes),
-                "wall_seconds": result.wall_seconds,
-                "cpu_seconds": result.cpu_seconds,
-                "finished_at": time.time(),
-            }
-            connection.execute(update(tables.run).where(tables.run.c.id == row.id).values(values))
-            if result.curve:
-                points = json.dumps(result.to_dict()["curve"])
-                connection.execute(insert(tables.curve).values(run_id=row.id, first_point=0, points=points))
-            if result.status == "failed":
-                self._event(
-                    connection,
-                    "run failed",
-                    trial=run.trial,
-                    phase=run.phase,
-                    seed=run.seed,
-                    error_class=result.error_class,
-                )
-            return True
+
+        def write(connection: Connection) -> tuple[Attempt, ...]:
+            run_id = self._run_id(connection, run)
+            text = connection.execute(select(tables.run.c.tries).where(tables.run.c.id == run_id)).scalar_one()
+            tries = [Attempt(**known) for known in json.loads(text)]
+            if all(known.attempt != attempt for known in tries):
+                tries.append(Attempt(attempt, error_class, _text(error), time.time()))
+                shown_as = json.dumps([asdict(known) for known in tries])
+                self._set_run(connection, run, state="waiting", tries=shown_as)
+                place = {"trial": run.trial, "phase": run.phase, "seed": run.seed}
+                self._event(connection, "run failed", **place, attempt=attempt, error_class=error_class)
+            return tuple(tries)
+
+        return self._commit(write)
+
+    def release_run(self, run: Run) -> None:
+        """Record that a run in training was stopped and waits to go on."""
+        self._commit(lambda connection: self._set_run(connection, run, state="waiting"))
+
+    def finish_run(self, run: Run, result: RunResult, completes: float | None = None, last: bool = False) -> float:
+        """Record a run's result and curve, once, and with the last of a trial's tuning runs the trial.
+
+        Args:
+            run: its key.
+            result: what came of it.
+            completes: the trial's objective over its tuning seeds, if this run is the last of them.
+            last: whether it is; without an objective, the trial has failed.
+
+        Returns:
+            When, in seconds since the epoch.
+        """
+        now = time.time()
+        values = {
+            "state": result.status,
+            "checkpoint": None,
+            "env_steps": result.env_steps,
+            "score": result.score,
+            "error_class": result.error_class,
+            "error": _text(result.error) if result.error is not None else None,
+            "notes": json.dumps([_text(note) for note in result.notes]),
+            "wall_seconds": result.wall_seconds,
+            "cpu_seconds": result.cpu_seconds,
+            "finished_at": now,
+        }
+        points = json.dumps(result.to_dict()["curve"])
+
+        def write(connection: Connection) -> None:
+            run_id = self._run_id(connection, run)
+            state = connection.execute(select(tables.run.c.state).where(tables.run.c.id == run_id)).scalar_one()
+            if state not in ("completed", "failed"):
+                connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(values))
+                if result.curve:
+                    connection.execute(insert(tables.curve).values(run_id=run_id, first_point=0, points=points))
+                if last:
+                    self._finish_trial(connection, run.trial, completes)
+
+        self._commit(write)
+        return now
 
     def finish_trial(self, number: int, value: float | None) -> None:
         """Record a trial's objective over its tuning seeds, or that it has none because a run failed."""
-        with self._transaction() as connection:
-            values = {
-                "state": "completed" if value is not None else "failed",
-                "value": value,
-                "finished_at": time.time(),
-            }
-            connection.execute(
-                update(tables.trial).where(tables.trial.c.id == self._trial_id(connection, number)).values(values)
-            )
+        self._commit(lambda connection: self._finish_trial(connection, number, value))
 
-    def mark_mirrored(self, number: int) -> None:
-        """Record that a trial has been written as an Optuna trial."""
-        with self._transaction() as connection:
-            connection.execute(
-                update(tables.trial).where(tables.trial.c.id == self._trial_id(connection, number)).values(mirrored=1)
-            )
+    def _finish_trial(self, connection: Connection, number: int, value: float | None) -> None:
+        values = {"state": "completed" if value is not None else "failed", "value": value, "finished_at": time.time()}
+        trial_id = self._trial_id(connection, number)
+        connection.execute(update(tables.trial).where(tables.trial.c.id == trial_id).values(values))
 
-    def mirrored(self) -> set[int]:
-        """Return the trials that have been written as Optuna trials."""
-        with self._engine.connect() as connection:
-            query = select(tables.trial.c.number).where(
-                tables.trial.c.study_id == self._id, tables.trial.c.mirrored == 1
-            )
-            return set(connection.execute(query).scalars())
+    def retry(self, runs: Sequence[Run]) -> None:
+        """Make failed runs wait to be trained again, their failures forgiven, and reopen their trials and the study."""
+
+        def write(connection: Connection) -> None:
+            for run in runs:
+                run_id = self._run_id(connection, run)
+                connection.execute(tables.curve.delete().where(tables.curve.c.run_id == run_id))
+                emptied = {"error_class": None, "error": None, "score": None, "finished_at": None, "env_steps": 0}
+                self._set_run(connection, run, state="waiting", tries="[]", **emptied)
+                self._event(connection, "retried", trial=run.trial, phase=run.phase, seed=run.seed)
+            for number in {run.trial for run in runs if run.phase == "tuning"}:
+                trial_id = self._trial_id(connection, number)
+                reopened = {"state": "running", "value": None, "finished_at": None}
+                connection.execute(update(tables.trial).where(tables.trial.c.id == trial_id).values(reopened))
+            self._set_study(connection, state="tuning", winner=None, finished_at=None)
+
+        self._commit(write)
 
     def _trial_id(self, connection: Connection, number: int) -> int:
-        query = select(tables.trial.c.id).where(tables.trial.c.study_id == self._id, tables.trial.c.number == number)
-        return int(connection.execute(query).scalar_one())
+        if number not in self._trial_ids:
+            query = select(tables.trial.c.id).where(
+                tables.trial.c.study_id == self._id, tables.trial.c.number == number
+            )
+            self._trial_ids[number] = int(connection.execute(query).scalar_one())
+        return self._trial_ids[number]
 
-    def _is(self, connection: Connection, run: Run) -> Any:
-        trial_id = self._trial_id(connection, run.trial)
-        return and_(tables.run.c.trial_id == trial_id, tables.run.c.phase == run.phase, tables.run.c.seed == run.seed)
+    def _run_id(self, connection: Connection, run: Run) -> int:
+        if run not in self._run_ids:
+            where = and_(
+                tables.run.c.trial_id == self._trial_id(connection, run.trial), tables.run.c.phase == run.phase
+            )
+            for seed, key in connection.execute(select(tables.run.c.seed, tables.run.c.id).where(where)):
+                self._run_ids[Run(run.trial, run.phase, seed)] = key
+        return self._run_ids[run]
+
+
+def _text(text: str) -> str:
+    """Return text as every database takes it: PostgreSQL rejects NUL, and lone surrogates are no UTF-8."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def _spec_columns(spec: StudySpec) -> dict[str, str]:
-    return {"spec": spec.model_dump_json(), "spec_hash": spec_hash(spec)}
+    kept = spec.model_copy(update={"storage": shown(spec.storage)})  # a password is nobody's business
+    return {"spec": kept.model_dump_json(), "spec_hash": spec_hash(spec)}
+
+
+def _with_max_pending(spec: StudySpec, max_pending: int | None) -> StudySpec:
+    if spec.optimizer.max_pending is not None:
+        return spec
+    return spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"max_pending": max_pending})})
 
 
 def _going_on(new: StudySpec, old: StudySpec) -> StudySpec:
@@ -265,15 +394,12 @@ def _going_on(new: StudySpec, old: StudySpec) -> StudySpec:
     Raises:
         StorageError: the file asks for something else than what the database holds.
     """
-    if new.optimizer.max_pending is None:
-        new = new.model_copy(
-            update={"optimizer": new.optimizer.model_copy(update={"max_pending": old.optimizer.max_pending})}
-        )
+    new = _with_max_pending(new, old.optimizer.max_pending)
     a, b = _deciding(new), _deciding(old)
     different = sorted(key for key in a if a[key] != b[key])
     if different:
         raise StorageError(
-            f"study '{new.study}' exists in {new.storage} with another {', '.join(different)}; "
+            f"study '{new.study}' exists in {shown(new.storage)} with another {', '.join(different)}; "
             f"give this one another name (study=NAME) or another database (storage=sqlite:///other.db)"
         )
     return new

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+import uuid
 
 import psutil
 
@@ -13,13 +14,14 @@ LEASE_SECONDS = 30.0
 
 
 def me() -> str:
-    """Return this process's identity: host, process and when it started, as JSON."""
+    """Return a new holder's identity as JSON: host, process, when it started, and a token that no other holder has."""
     return json.dumps(
         {
             "host": socket.gethostname(),
             "boot": psutil.boot_time(),
             "pid": os.getpid(),
             "started": psutil.Process().create_time(),
+            "token": uuid.uuid4().hex,
         }
     )
 

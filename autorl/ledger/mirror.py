@@ -11,10 +11,15 @@ import datetime
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 from autorl.ledger.book import Book
+from autorl.ledger.database import parse_url, patiently
 from autorl.ledger.records import TrialRecord
 from autorl.spec.distributions import readable
 from autorl.spec.space import Configuration, SearchSpace
@@ -30,19 +35,37 @@ class Mirror:
     """
 
     def __init__(self, book: Book) -> None:
-        self._book = book
         self._space: SearchSpace = book.spec.space
+        self._book = book
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        storage = RDBStorage(book.spec.storage, engine_kwargs={"connect_args": {"timeout": 60}})
-        direction = book.spec.objective.direction
-        self._study = optuna.create_study(
-            study_name=book.spec.study, storage=storage, direction=direction, load_if_exists=True
+        self._study: optuna.Study = patiently(self._open, book.waiting)
+        self.next = patiently(self._count, book.waiting)
+
+    def _open(self) -> optuna.Study:
+        spec = self._book.spec
+        url = parse_url(spec.storage)
+        sqlite = url.get_backend_name() == "sqlite"
+        engine_kwargs = {"connect_args": {"timeout": 5}} if sqlite else {"pool_pre_ping": True}
+        self._storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_kwargs)
+        direction = spec.objective.direction
+        return optuna.create_study(
+            study_name=spec.study, storage=self._storage, direction=direction, load_if_exists=True
         )
-        # A kill may fall between Optuna's transaction and ours: what Optuna has is what counts.
-        done = {t.user_attrs[_NUMBER] for t in self._study.get_trials(deepcopy=False) if _NUMBER in t.user_attrs}
-        for number in done - book.mirrored():
-            book.mark_mirrored(number)
-        self.next = len(done)
+
+    def _count(self) -> int:
+        """Return how many of our trials Optuna has: loading them to count them would take seconds."""
+        ours = (
+            select(func.count())
+            .select_from(TrialUserAttributeModel)
+            .join(TrialModel, TrialModel.trial_id == TrialUserAttributeModel.trial_id)
+            .where(TrialModel.study_id == self._study._study_id, TrialUserAttributeModel.key == _NUMBER)
+        )
+        with self._storage.engine.connect() as connection:
+            return int(connection.execute(ours).scalar_one())
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._storage.engine.dispose()
 
     def write(self, trial: TrialRecord, default: Configuration, scores: dict[int, float | None]) -> None:
         """Write a finished trial.
@@ -63,9 +86,17 @@ class Mirror:
         frozen.datetime_start = datetime.datetime.fromtimestamp(trial.created_at)
         if trial.finished_at is not None:
             frozen.datetime_complete = datetime.datetime.fromtimestamp(trial.finished_at)
-        self._study.add_trial(frozen)
-        self._book.mark_mirrored(trial.number)
-        self.next += 1
+        patiently(lambda: self._add(frozen, trial.number), self._book.waiting)
+        self.next = trial.number + 1
+
+    def _add(self, frozen: optuna.trial.FrozenTrial, number: int) -> None:
+        try:
+            self._study.add_trial(frozen)
+        except (StorageInternalError, DBAPIError) as error:
+            # The transaction may have been taken although its answer was lost.
+            if self._count() == number:
+                cause = error if isinstance(error, DBAPIError) else error.__cause__
+                raise cause or error from None
 
 
 def _attributes(trial: TrialRecord, scores: dict[int, float | None]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Any, Self
 from sqlalchemy import Engine, Select, func, select
 
 from autorl.errors import StorageError, did_you_mean
-from autorl.ledger import lease, tables
-from autorl.ledger.records import CurveRecord, RunRecord, StudyRecord, TrialRecord
+from autorl.ledger import database, lease, tables
+from autorl.ledger.records import Attempt, CurveRecord, EventRecord, RunRecord, StudyRecord, TrialRecord
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
-from autorl.trial import Phase, Point, Recipe, Run
+from autorl.trial import Checkpoint, Phase, Point, Recipe, Run
 
 
 def default_url(asked: str | None = None) -> str:
@@ -34,7 +34,7 @@ class Reader:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine: Engine = tables.open_for_reading(url)
+        self._engine: Engine = database.open_for_reading(url)
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +49,7 @@ class Reader:
             with self._engine.connect() as connection:
                 return connection.execute(query).all()
         except DatabaseError as error:
-            raise StorageError(f"{self.url}: not a database of autorl ({error.orig})") from None
+            raise StorageError(f"{database.shown(self.url)}: not a database of autorl ({error.orig})") from None
 
     def studies(self) -> list[StudyRecord]:
         """Return all studies, the newest first."""
@@ -64,7 +64,7 @@ class Reader:
         rows = self._rows(select(tables.study).where(tables.study.c.name == name))
         if not rows:
             known = [row.name for row in self._rows(select(tables.study.c.name))]
-            raise StorageError(f"{self.url} holds no study '{name}'{did_you_mean(name, known)}")
+            raise StorageError(f"{database.shown(self.url)} holds no study '{name}'{did_you_mean(name, known)}")
         return _study(rows[0])
 
     def trials(self, study: str, numbers: Iterable[int] | None = None) -> list[TrialRecord]:
@@ -103,6 +103,14 @@ class Reader:
             )
         return [CurveRecord(run, tuple(points)) for run, points in found.items()]
 
+    def events(self, study: str, kind: str | None = None) -> list[EventRecord]:
+        """Return what has happened to a study, the oldest first; of one kind where asked."""
+        query = select(tables.log).join(tables.study, tables.study.c.id == tables.log.c.study_id)
+        query = query.where(tables.study.c.name == study).order_by(tables.log.c.id)
+        if kind is not None:
+            query = query.where(tables.log.c.kind == kind)
+        return [EventRecord(row.at, row.kind, json.loads(row.detail)) for row in self._rows(query)]
+
     def counts(self, study: str) -> dict[tuple[Phase, str], tuple[int, int]]:
         """Return (phase, state) → (runs, environment steps), counted by the database."""
         query = _of(
@@ -132,6 +140,7 @@ def _study(row: Any) -> StudyRecord:
         created_at=row.created_at,
         finished_at=row.finished_at,
         live=not lease.may_take(row.lease_owner, row.lease_heartbeat),
+        paused=row.paused,
     )
 
 
@@ -142,6 +151,7 @@ def _trial(row: Any) -> TrialRecord:
         config=Configuration(json.loads(row.params), json.loads(row.coordinates)),
         recipe=Recipe.from_dict(json.loads(row.recipe)),
         seen=row.seen,
+        told={int(number): value for number, value in json.loads(row.told).items()},
         state=row.state,
         value=row.value,
         created_at=row.created_at,
@@ -156,6 +166,8 @@ def _run(row: Any) -> RunRecord:
         seed=row.seed,
         state=row.state,
         attempts=row.attempts,
+        tries=tuple(Attempt(**attempt) for attempt in json.loads(row.tries)),
+        checkpoint=Checkpoint(**json.loads(row.checkpoint)) if row.checkpoint else None,
         env_steps=row.env_steps,
         score=row.score,
         error_class=row.error_class,

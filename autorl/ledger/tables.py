@@ -1,4 +1,4 @@
-"""The ledger's tables and how its database is opened.
+"""The ledger's tables.
 
 autorl's tables carry the prefix `autorl_`, so that Optuna's (`studies`, `trials`, …) can live in the same database and
 be upgraded by Optuna's own tools. JSON is stored as text: floats survive the round trip to the bit.
@@ -6,12 +6,9 @@ be upgraded by Optuna's own tools. JSON is stored as text: floats survive the ro
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sqlalchemy import (
-    URL,
+    BigInteger,
     Column,
-    Engine,
     Float,
     ForeignKey,
     Index,
@@ -21,13 +18,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
-    make_url,
 )
-from sqlalchemy.exc import ArgumentError
 
-from autorl.errors import StorageError
+REVISION = "0002"  # of these tables, as `migrations/` leaves them
 
 metadata = MetaData()
 
@@ -44,6 +37,8 @@ study = Table(
     Column("hardware", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+    Column("paused", Text),  # why the engine stopped before the end, if it needs a person
+    Column("stop_asked", Float),  # when somebody asked the engine to stop: the only thing that others write
     Column("lease_epoch", Integer, nullable=False, default=0),
     Column("lease_owner", Text),
     Column("lease_heartbeat", Float),
@@ -59,10 +54,12 @@ trial = Table(
     Column("params", Text, nullable=False),  # values, as training uses them
     Column("coordinates", Text, nullable=False),  # search coordinates, as the optimizer proposed them
     Column("recipe", Text, nullable=False),
-    Column("seen", Text, nullable=False),  # finished trials the proposal knew, as ranges
+    Column("seen", Text, nullable=False),  # finished trials the proposal knew, as a range
+    Column(
+        "told", Text, nullable=False, default="{}"
+    ),  # of those, what the proposal before had not known: number → value
     Column("state", String(20), nullable=False),  # running | completed | failed
     Column("value", Float),
-    Column("mirrored", Integer, nullable=False, default=0),  # written as an Optuna trial
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
     UniqueConstraint("study_id", "number"),
@@ -74,10 +71,12 @@ run = Table(
     Column("id", Integer, primary_key=True),
     Column("trial_id", ForeignKey("autorl_trial.id", ondelete="CASCADE"), nullable=False),
     Column("phase", String(20), nullable=False),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
     Column("state", String(20), nullable=False),  # waiting | running | completed | failed
     Column("attempts", Integer, nullable=False, default=0),
-    Column("env_steps", Integer, nullable=False, default=0),
+    Column("tries", Text, nullable=False, default="[]"),  # JSON list of the attempts that failed
+    Column("checkpoint", Text),  # JSON: the file from which the run can go on, and its hash
+    Column("env_steps", BigInteger, nullable=False, default=0),
     Column("score", Float),
     Column("error_class", String(20)),
     Column("error", Text),
@@ -107,75 +106,3 @@ log = Table(
     Column("detail", Text, nullable=False),
     Index("autorl_event_by_study", "study_id", "id"),
 )
-
-
-def parse_url(url: str) -> URL:
-    """Parse a database URL.
-
-    Raises:
-        StorageError: it is none, or names a database that is not supported.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StorageError(
-            f"'{url}' is no database URL; write sqlite:///file.db or postgresql+psycopg://user@host/name"
-        ) from None
-    if parsed.get_backend_name() != "sqlite":
-        raise StorageError(f"'{parsed.get_backend_name()}' databases are not supported yet; use sqlite:///file.db")
-    if not parsed.database or parsed.database == ":memory:":
-        raise StorageError("an in-memory database would lose the study; use sqlite:///file.db")
-    if set(parsed.database) & set("{}?%"):
-        raise StorageError(f"'{parsed.database}': a database file's name may not contain {{ }} ? %")
-    return parsed
-
-
-def files_folder(url: str) -> Path:
-    """Return the folder for what a database cannot hold (checkpoints, results on their way), beside the database."""
-    database = parse_url(url).database
-    assert database is not None
-    return Path(database).with_suffix(".files")
-
-
-def open_for_writing(url: str) -> Engine:
-    """Open the database, create what is missing, and make every transaction take SQLite's write lock at its start.
-
-    A transaction that reads before it writes would otherwise fail with "database is locked" as soon as another writer
-    comes between.
-
-    Raises:
-        StorageError: the database cannot be opened.
-    """
-    parsed = parse_url(url)
-    assert parsed.database is not None
-    folder = Path(parsed.database).parent
-    if not folder.is_dir():
-        raise StorageError(f"{url}: the folder '{folder}' does not exist")
-    engine = create_engine(parsed, connect_args={"timeout": 60})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection, _record):  # type: ignore[no-untyped-def]
-        connection.isolation_level = None  # SQLAlchemy's `begin` below, not the driver, starts transactions
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _immediate(connection):  # type: ignore[no-untyped-def]
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    metadata.create_all(engine)
-    return engine
-
-
-def open_for_reading(url: str) -> Engine:
-    """Open an existing database read-only.
-
-    Raises:
-        StorageError: there is no such database.
-    """
-    parsed = parse_url(url)
-    assert parsed.database is not None
-    path = Path(parsed.database)
-    if not path.is_file():
-        raise StorageError(f"{url}: no database there yet; `autorl run` creates it, or name another with --storage")
-    return create_engine(f"sqlite:///file:{path.resolve()}?mode=ro&uri=true", connect_args={"timeout": 60})

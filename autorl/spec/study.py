@@ -7,6 +7,7 @@ only a whole number may be written `1e6`.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated, Any, Literal
 
@@ -179,11 +180,33 @@ class OptimizerSpec(Spec):
     )
 
 
+class LimitsSpec(Spec):
+    """When a run is taken to hang or to want too much: it is stopped, and tried once more."""
+
+    progress_seconds: float = Field(
+        default=600.0, gt=0, description="Wall time without a training step or an evaluation after which a run hangs."
+    )
+    run_seconds: float | None = Field(
+        default=None, gt=0, description="Wall time that one attempt at a run may take; by default as long as it moves."
+    )
+    memory_mb: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="Memory (MiB) that one run may allocate; by default nine tenths of the machine's."
+    )
+
+
+class ResourcesSpec(Spec):
+    """What one run takes of a Ray cluster."""
+
+    cpu: float = Field(default=1.0, ge=0, description="CPU cores.")
+    gpu: float = Field(default=0.0, ge=0, description="GPUs; a part of one where runs share it.")
+
+
 class ExecutionSpec(Spec):
     """Where runs run. It may change from one launch of a study to the next."""
 
     executor: str = Field(
-        default="processes", description="processes: one process a run; inline: in the engine itself."
+        default="processes",
+        description="processes: one process a run; ray: tasks on a Ray cluster; inline: in the engine itself.",
     )
     workers: Annotated[int, Field(gt=0, le=100_000)] | Literal["auto"] = Field(
         default="auto", description="Runs at a time; auto: one for each CPU core."
@@ -191,6 +214,30 @@ class ExecutionSpec(Spec):
     checkpoint_seconds: float = Field(
         default=60.0, gt=0, description="Wall time between the checkpoints from which an interrupted run goes on."
     )
+    folder: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder for checkpoints and results on their way, which every machine that trains must see; by "
+        "default beside the database file, or in the user's state folder for a database server.",
+    )
+    limits: LimitsSpec = Field(default=LimitsSpec(), description="When a run is stopped.")
+    address: str | None = Field(
+        default=None, description="Ray cluster to join (auto, or host:port); by default one is started here."
+    )
+    resources: ResourcesSpec = Field(default=ResourcesSpec(), description="What a run takes of a Ray cluster.")
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find what one executor needs, and what another would ignore."""
+        if self.executor == "ray":
+            return [("workers", "say how many runs train at a time on the cluster")] if self.workers == "auto" else []
+        unused = {"address": self.address is not None, "resources": self.resources != ResourcesSpec()}
+        why = f"only 'executor: ray' uses it, this is '{self.executor}'"
+        return [(key, why) for key, given in unused.items() if given]
+
+    @property
+    def parallel(self) -> int:
+        """How many runs train at a time."""
+        return len(os.sched_getaffinity(0)) if self.workers == "auto" else self.workers
 
 
 class StudySpec(Spec):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,29 @@ from autorl.spec.space import SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.trial import Point, Recipe, RunResult
 
-Report = Callable[[int, Point], None]
+
+class Interrupted(Exception):
+    """Raised by `Backend.train` when it stopped because it was asked to, its state saved."""
+
+
+class Host(Protocol):
+    """What a backend has around it while it trains: whom it tells, where its state goes, and who may stop it."""
+
+    def evaluated(self, seed: int, point: Point) -> None:
+        """Take note of an evaluation."""
+        ...
+
+    def alive(self, seed: int, env_steps: int) -> None:
+        """Take note that training moves on; called as often as the backend likes, since silence is taken for a hang."""
+        ...
+
+    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
+        """Keep the run's state; returns when it is safely on disk, however long the disk is full."""
+        ...
+
+    def stopping(self) -> bool:
+        """Say whether training should save its state and raise `Interrupted` as soon as it can."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +44,7 @@ class Job:
         recipe: what to train.
         seeds: the seeds; a backend that is not `vectorized` is given one.
         until: environment steps to reach, at most `recipe.env_steps`; below it the run pauses and leaves a checkpoint.
-        checkpoints: seed → file in which the run keeps its state; where it exists already, training goes on from it.
+        resume: seed → file that `Host.save` was given, from which training goes on; without one it starts anew.
         checkpoint_seconds: wall time between two checkpoints.
         metric: the metric whose last value is the score.
     """
@@ -30,7 +52,7 @@ class Job:
     recipe: Recipe
     seeds: tuple[int, ...]
     until: int
-    checkpoints: Mapping[int, Path]
+    resume: Mapping[int, Path]
     checkpoint_seconds: float
     metric: str
 
@@ -72,6 +94,14 @@ class Backend(Protocol):
         """Return the parameters that only the conditions of others use: they are not passed to the algorithm."""
         ...
 
-    def train(self, job: Job, report: Report) -> list[RunResult]:
-        """Train, calling `report(seed, point)` after each evaluation; one result a seed, in the order of the seeds."""
+    def warm(self) -> None:
+        """Import and initialize what training needs, so that a process forked from this one starts at once."""
+        ...
+
+    def train(self, job: Job, host: Host) -> list[RunResult]:
+        """Train, and return one result a seed, in the order of the seeds.
+
+        Raises:
+            Interrupted: the host asked it to stop.
+        """
         ...

@@ -160,7 +160,7 @@ def test_numbers_agree_everywhere(autorl: Any, finished: Path) -> None:
 
 def test_an_unfinished_study_is_shown_as_such(autorl: Any, tmp_path: Path) -> None:
     spec = load(tmp_path)
-    with Book(spec, max_pending=1):
+    with Book(spec, max_pending=1, waiting=print):
         live = autorl("status", "--storage", spec.storage)
     assert "tuning, running" in live.out
     assert "tuning, stopped" in autorl("status", "--storage", spec.storage).out

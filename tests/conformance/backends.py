@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autorl.training.protocol import Backend, Job
+from autorl.training.protocol import Backend, Interrupted, Job
 from autorl.trial import Point, Recipe, RunResult
+
+
+class RecordingHost:
+    """Keeps what a backend tells it, its state in one file, and asks it to stop after so many saves."""
+
+    def __init__(self, file: Path, stop_after: float = math.inf) -> None:
+        self.file, self.stop_after = file, stop_after
+        self.points: list[Point] = []
+        self.steps: list[int] = []
+
+    def evaluated(self, seed: int, point: Point) -> None:
+        self.points.append(point)
+
+    def alive(self, seed: int, env_steps: int) -> None:
+        self.steps.append(env_steps)
+
+    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
+        self.file.write_bytes(content)
+
+    def stopping(self) -> bool:
+        return bool(self.steps) and self.steps[-1] >= self.stop_after
 
 
 def train(
     backend: Backend, recipe: Recipe, file: Path, *, seed: int = 3, until: int | None = None, every: float = 1e9
 ) -> RunResult:
     """Train one seed, with the checkpoint in `file`."""
-    job = Job(recipe, (seed,), until or recipe.env_steps, {seed: file}, every, "return")
-    (result,) = backend.train(job, lambda _seed, _point: None)
+    return train_for(RecordingHost(file), backend, recipe, seed=seed, until=until, every=every)
+
+
+def train_for(
+    host: RecordingHost,
+    backend: Backend,
+    recipe: Recipe,
+    *,
+    seed: int = 3,
+    until: int | None = None,
+    every: float = 1e9,
+) -> RunResult:
+    """Train one seed, going on from the host's file if there is one."""
+    resume = {seed: host.file} if host.file.exists() else {}
+    job = Job(recipe, (seed,), until or recipe.env_steps, resume, every, "return")
+    (result,) = backend.train(job, host)
     return result
 
 
@@ -40,10 +76,12 @@ class BackendConformance:
         )
 
     def test_evaluates_at_even_points_and_reports_each(self, backend: Backend, recipe: Recipe, tmp_path: Path) -> None:
-        reported: list[Point] = []
-        job = Job(recipe, (3,), recipe.env_steps, {3: tmp_path / "a"}, 1e9, "return")
-        (result,) = backend.train(job, lambda _seed, point: reported.append(point))
-        assert tuple(reported) == result.curve
+        host = RecordingHost(tmp_path / "a")
+        result = train_for(host, backend, recipe)
+        assert tuple(host.points) == result.curve
+        assert host.steps
+        assert host.steps == sorted(host.steps)
+        assert host.steps[-1] <= result.env_steps
         asked = [round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)]
         reached = [point.env_steps for point in result.curve]
         assert len(reached) == len(asked)
@@ -63,6 +101,19 @@ class BackendConformance:
         assert learned(rest) == learned(whole)
         assert learned(part) == learned(whole)[: len(part.curve)]
         assert rest.notes == whole.notes
+
+    def test_asked_to_stop_it_saves_and_goes_on_later(self, backend: Backend, recipe: Recipe, tmp_path: Path) -> None:
+        if not backend.resumable:
+            pytest.skip("the backend does not claim to resume")
+        whole = train(backend, recipe, tmp_path / "whole")
+        with pytest.raises(Interrupted):
+            train_for(RecordingHost(tmp_path / "parts", recipe.env_steps // 3), backend, recipe)
+        assert learned(train(backend, recipe, tmp_path / "parts")) == learned(whole)
+
+    def test_warming_changes_no_curve(self, backend: Backend, recipe: Recipe, tmp_path: Path) -> None:
+        cold = train(backend, recipe, tmp_path / "cold")
+        backend.warm()
+        assert learned(train(backend, recipe, tmp_path / "warm")) == learned(cold)
 
     def test_checkpoints_leave_the_curve_as_it_is(self, backend: Backend, recipe: Recipe, tmp_path: Path) -> None:
         assert learned(train(backend, recipe, tmp_path / "a", every=0.0)) == learned(

@@ -142,7 +142,7 @@ def test_a_side_with_a_failed_test_run_is_not_drawn(tmp_path: Path, visit: Open)
 
 
 def test_a_live_study_is_followed_until_paused(tmp_path: Path, visit: Open) -> None:
-    with Book(load(tmp_path), 1) as book:
+    with Book(load(tmp_path), 1, print) as book:
         STATES["proposed"](Writer(book))
         app = visit(book.spec.storage)
         assert app.toggle(key="follow").value
@@ -154,11 +154,11 @@ def test_a_live_study_is_followed_until_paused(tmp_path: Path, visit: Open) -> N
 
 
 def test_what_has_changed_is_read_again(tmp_path: Path, visit: Open) -> None:
-    with Book(load(tmp_path), 1) as book:
+    with Book(load(tmp_path), 1, print) as book:
         STATES["one_trial"](Writer(book))
     app = visit(book.spec.storage)
     assert "only one with a score so far" in headings(app)[0]
-    with Book(book.spec, 1) as book:
+    with Book(book.spec, 1, print) as book:
         Writer(book).trial(1, [0.75, 0.5])
     app.run()
     assert headings(app)[0] == "Over 2 trials the best tuning score rose from 0.375 (the default) to 0.625 (trial 1)."

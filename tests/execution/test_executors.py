@@ -11,28 +11,28 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conformance.executors import RECIPE, ExecutorConformance, order, until_ended
+from conformance.executors import LONG, RECIPE, ExecutorConformance, order, study, until, until_ended
 
 from autorl.errors import AutorlError
 from autorl.execution.inline import InlineExecutor
 from autorl.execution.processes import ProcessExecutor
-from autorl.execution.protocol import Ended, Executor
+from autorl.execution.protocol import Alive, Ended, Executor
 from autorl.execution.worker import read_result, write_result
 from autorl.trial import Recipe, RunResult
 
-LONG = Recipe.from_dict({**RECIPE.to_dict(), "env_steps": 10_000_000, "evaluation_points": 100_000})
-
 
 class TestInline(ExecutorConformance):
+    drains = False
+
     @pytest.fixture
     def make(self) -> Callable[[int], Executor]:
-        return lambda workers: InlineExecutor(workers, "sb3")
+        return lambda workers: InlineExecutor(study(workers))
 
 
 class TestProcesses(ExecutorConformance):
     @pytest.fixture
     def make(self) -> Callable[[int], Executor]:
-        return lambda workers: ProcessExecutor(workers, "sb3")
+        return lambda workers: ProcessExecutor(study(workers))
 
     def test_runs_train_side_by_side(self, executor: Executor, tmp_path: Path) -> None:
         executor.submit(order(tmp_path, 0, LONG))
@@ -47,10 +47,10 @@ class TestProcesses(ExecutorConformance):
         executor.submit(order(tmp_path, 0, dying))
         executor.submit(order(tmp_path, 1))
         events = until_ended(executor, 2)
-        reasons = {event.run.seed: event.reason for event in events if isinstance(event, Ended)}
-        assert reasons == {0: "killed by SIGKILL", 1: "returned"}
-        assert not (tmp_path / "0.json").exists()
-        assert read_result(tmp_path / "1.json").status == "completed"
+        causes = {event.run.seed: event.cause for event in events if isinstance(event, Ended)}
+        assert causes == {0: "crash", 1: "returned"}
+        assert not (tmp_path / "0.1.json").exists()
+        assert read_result(tmp_path / "1.1.json").status == "completed"
 
     def test_close_leaves_no_process(self, make: Callable[[int], Executor], tmp_path: Path) -> None:
         executor = make(2)
@@ -80,12 +80,10 @@ def test_workers_die_with_a_killed_engine(tmp_path: Path) -> None:
         "    start(Path(sys.argv[2]))\n"
     )
     (tmp_path / "test_support.py").write_text(
-        "from conformance.executors import RECIPE, order\n"
+        "from conformance.executors import LONG, order, study\n"
         "from autorl.execution.processes import ProcessExecutor\n"
-        "from autorl.trial import Recipe\n"
-        "LONG = Recipe.from_dict({**RECIPE.to_dict(), 'env_steps': 10_000_000, 'evaluation_points': 100_000})\n"
         "def start(folder):\n"
-        "    executor = ProcessExecutor(1, 'sb3')\n"
+        "    executor = ProcessExecutor(study(1))\n"
         "    executor.submit(order(folder, 0, LONG))\n"
         "    while True:\n"
         "        if executor.poll(1.0):\n"
@@ -112,9 +110,20 @@ def test_workers_die_with_a_killed_engine(tmp_path: Path) -> None:
 
 
 def test_a_truncated_result_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "1.json"
-    write_result(file, RunResult("completed", score=1.0))
-    assert read_result(file).score == 1.0
-    file.write_text(file.read_text()[:20])
-    with pytest.raises(AutorlError, match=r"1\.json: damaged result file"):
-        read_result(file)
+    asked = order(tmp_path, 1)
+    write_result(asked, RunResult("completed", score=1.0), print)
+    assert read_result(asked.result).score == 1.0
+    asked.result.write_text(asked.result.read_text()[:20])
+    with pytest.raises(AutorlError, match=r"1\.1\.json: damaged result file"):
+        read_result(asked.result)
+
+
+def test_a_run_has_a_core_and_a_thread_and_a_limit(tmp_path: Path) -> None:
+    executor = ProcessExecutor(study(1, limits={"memory_mb": 5000}))
+    executor.submit(order(tmp_path, 0, LONG))
+    until(executor, Alive)
+    (worker,) = _workers()
+    assert len(worker.cpu_affinity()) == 1
+    assert worker.environ()["OMP_NUM_THREADS"] == "1"
+    assert worker.rlimit(psutil.RLIMIT_DATA) == (5000 * 2**20, 5000 * 2**20)
+    executor.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
+import databases
 import optuna
 import pytest
 from small_study import load
@@ -16,9 +17,9 @@ from small_study import load
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease
 from autorl.ledger.book import Book
+from autorl.ledger.database import files_folder, open_for_reading, parse_url
 from autorl.ledger.mirror import Mirror
 from autorl.ledger.reader import Reader
-from autorl.ledger.tables import files_folder, open_for_reading
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.trial import Point, Recipe, Run, RunResult, bind
@@ -32,9 +33,13 @@ DONE = RunResult(
 )
 
 
-@pytest.fixture
-def spec(tmp_path: Path) -> StudySpec:
-    return load(tmp_path)
+@pytest.fixture(params=databases.KINDS)
+def spec(request: pytest.FixtureRequest, tmp_path: Path) -> StudySpec:
+    return load(tmp_path, f"storage={databases.url(request.param, tmp_path)}")
+
+
+def optuna_url(spec: StudySpec) -> str:
+    return parse_url(spec.storage).render_as_string(hide_password=False)
 
 
 def recipe(spec: StudySpec) -> Recipe:
@@ -42,10 +47,10 @@ def recipe(spec: StudySpec) -> Recipe:
 
 
 def test_what_is_written_is_read_to_the_bit(spec: StudySpec) -> None:
-    with Book(spec, max_pending=1) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", (0, 1))
-        book.start_run(Run(0, "tuning", 1))
-        assert book.finish_run(Run(0, "tuning", 1), DONE)
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
+        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0, 1))
+        book.start_run(Run(0, "tuning", 1), 1)
+        book.finish_run(Run(0, "tuning", 1), DONE)
         (trial,) = reader.trials("small")
         assert (trial.config, trial.recipe, trial.state) == (CONFIG, recipe(spec), "running")
         waiting, done = reader.runs("small")
@@ -56,17 +61,17 @@ def test_what_is_written_is_read_to_the_bit(spec: StudySpec) -> None:
 
 
 def test_a_finished_run_is_never_written_again(spec: StudySpec) -> None:
-    with Book(spec, max_pending=1) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", (0,))
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
+        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
         run = Run(0, "tuning", 0)
-        assert book.finish_run(run, DONE)
-        assert not book.finish_run(run, RunResult("failed", error_class="crash", error="late"))
+        book.finish_run(run, DONE)
+        book.finish_run(run, RunResult("failed", error_class="crash", error="late"))
         assert [r.score for r in reader.runs("small")] == [DONE.score]
 
 
 def test_later_phases_are_planned_once(spec: StudySpec) -> None:
-    with Book(spec, max_pending=1) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", (0,))
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
+        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
         book.add_runs(0, "test", (20, 21))
         book.finish_run(Run(0, "test", 20), DONE)
         book.add_runs(0, "test", (20, 21, 22))
@@ -78,9 +83,12 @@ def test_later_phases_are_planned_once(spec: StudySpec) -> None:
 
 
 def test_a_second_engine_is_refused_until_the_first_is_gone(spec: StudySpec) -> None:
-    with Book(spec, max_pending=1), pytest.raises(LeaseHeld, match=r"study 'small' is being conducted by process \d+"):
-        Book(spec, max_pending=1)
-    with Book(spec, max_pending=1) as book:
+    with (
+        Book(spec, max_pending=1, waiting=print),
+        pytest.raises(LeaseHeld, match=r"study 'small' is being conducted by process \d+"),
+    ):
+        Book(spec, max_pending=1, waiting=print)
+    with Book(spec, max_pending=1, waiting=print) as book:
         assert (book.created, book.epoch) == (False, 2)
 
 
@@ -110,76 +118,105 @@ def test_a_killed_engine_is_replaced_at_once(tmp_path: Path, spec: StudySpec) ->
     assert lease.may_take(owner, time.time())
 
 
-def test_a_fenced_engine_cannot_write(spec: StudySpec, tmp_path: Path) -> None:
-    book = Book(spec, max_pending=1)
-    book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", (0,))
-    with sqlite3.connect(tmp_path / "study.db") as connection:
-        connection.execute("UPDATE autorl_study SET lease_epoch = lease_epoch + 1")
+def test_a_fenced_engine_cannot_write(spec: StudySpec) -> None:
+    book = Book(spec, max_pending=1, waiting=print)
+    book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
+    databases.execute(spec.storage, "UPDATE autorl_study SET lease_epoch = lease_epoch + 1")
     for write in (
         lambda: book.finish_run(Run(0, "tuning", 0), DONE),
-        lambda: book.add_trial(1, "optimizer", CONFIG, recipe(spec), "0:0", (0,)),
+        lambda: book.add_trial(1, "optimizer", CONFIG, recipe(spec), "0:0", {}, (0,)),
         lambda: book.beat({}),
         lambda: book.enter("test", 0),
     ):
         with pytest.raises(Fenced):
             write()
+    book.__exit__()
     with Reader(spec.storage) as reader:
         assert len(reader.trials("small")) == 1
         assert [r.state for r in reader.runs("small")] == ["waiting"]
 
 
 def test_another_study_under_the_same_name_is_refused(tmp_path: Path) -> None:
-    Book(load(tmp_path), max_pending=1).__exit__()
+    Book(load(tmp_path), max_pending=1, waiting=print).__exit__()
     with pytest.raises(
         StorageError, match=r"exists in sqlite:///.* with another seeds, task; give this one another name"
     ):
-        Book(load(tmp_path, "task.env=CartPole-v1", "seeds.test=20:24"), max_pending=1)
+        Book(load(tmp_path, "task.env=CartPole-v1", "seeds.test=20:24"), max_pending=1, waiting=print)
     for allowed in ("budget.trials=9", "execution.workers=1"):
-        Book(load(tmp_path, allowed), max_pending=5).__exit__()
+        Book(load(tmp_path, allowed), max_pending=5, waiting=print).__exit__()
     with Reader(f"sqlite:///{tmp_path}/study.db") as reader:
         assert reader.study("small").spec.optimizer.max_pending == 1
 
 
 def test_optuna_opens_what_autorl_writes(spec: StudySpec) -> None:
-    with Book(spec, max_pending=1) as book, Reader(spec.storage) as reader:
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
         outside = Configuration(
             {"learning_rate": 0.5, "gamma": 0.5, "batch_size": 64, "vf_clip": True, "clip_range_vf": 0.2}, {}
         )
         for number, (config, value) in enumerate([(outside, 1.0), (CONFIG, None), (CONFIG, 3.0), (CONFIG, 3.0)]):
-            book.add_trial(number, "optimizer", config, recipe(spec), "0:0", (0,))
+            book.add_trial(number, "optimizer", config, recipe(spec), "0:0", {}, (0,))
             book.finish_trial(number, value)
-        mirror = Mirror(book)
-        for trial in reader.trials("small"):
-            mirror.write(trial, outside, {0: trial.value})
-        assert Mirror(book).next == 4
-    study = optuna.load_study(study_name="small", storage=spec.storage)
+        with closing(Mirror(book)) as mirror:
+            for trial in reader.trials("small"):
+                mirror.write(trial, outside, {0: trial.value})
+        with closing(Mirror(book)) as mirror:
+            assert mirror.next == 4
+    study = optuna.load_study(study_name="small", storage=optuna_url(spec))
     assert [t.state.name for t in study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert [t.value for t in study.trials] == [1.0, None, 3.0, 3.0]
     assert study.trials[0].params == dict(outside.values)
     assert study.best_params == dict(CONFIG.values)
     assert study.best_trial.number == 2
+    study._storage._backend.engine.dispose()
 
 
-def test_a_kill_between_the_two_transactions_mirrors_once(spec: StudySpec, tmp_path: Path) -> None:
-    with Book(spec, max_pending=1) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", (0,))
+def test_a_trial_whose_commit_was_not_answered_is_mirrored_once(spec: StudySpec) -> None:
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
+        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
         book.finish_trial(0, 1.0)
-        Mirror(book).write(reader.trials("small")[0], CONFIG, {0: 1.0})
-    with sqlite3.connect(tmp_path / "study.db") as connection:
-        connection.execute("UPDATE autorl_trial SET mirrored = 0")
-    with Book(spec, max_pending=1) as book:
-        assert Mirror(book).next == 1
-        assert book.mirrored() == {0}
-    assert len(optuna.load_study(study_name="small", storage=spec.storage).trials) == 1
+        with closing(Mirror(book)) as mirror:
+            mirror.write(reader.trials("small")[0], CONFIG, {0: 1.0})
+    study = optuna.load_study(study_name="small", storage=optuna_url(spec))
+    study.add_trial(optuna.trial.create_trial(value=2.0))  # somebody else's is not ours
+    with Book(spec, max_pending=1, waiting=print) as book, closing(Mirror(book)) as mirror:
+        assert mirror.next == 1
+    study._storage._backend.engine.dispose()
+
+
+def test_every_write_does_nothing_the_second_time(spec: StudySpec) -> None:
+    run = Run(0, "tuning", 0)
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
+        for _ in range(2):
+            book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
+        for _ in range(2):
+            book.start_run(run, 1)
+        for _ in range(2):
+            tries = book.fail_attempt(run, 1, "crash", "killed by SIGKILL")
+        assert [t.attempt for t in tries] == [1]
+        for _ in range(2):
+            book.finish_run(run, DONE, 0.3, last=True)
+        (record,), (trial,) = reader.runs("small"), reader.trials("small")
+        assert (record.attempts, record.tries, record.state) == (1, tries, "completed")
+        assert (trial.state, trial.value) == ("completed", 0.3)
+        assert len(reader.events("small", "run failed")) == 1
+
+
+def test_any_text_can_be_stored(spec: StudySpec) -> None:
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
+        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
+        odd = "NUL \0, half a pair \ud800, emoji \N{PILE OF POO}"
+        book.finish_run(Run(0, "tuning", 0), RunResult("failed", error_class="exception", error=odd, notes=(odd,)))
+        (record,) = reader.runs("small")
+        assert record.error == "NUL \N{REPLACEMENT CHARACTER}, half a pair ?, emoji \N{PILE OF POO}"
 
 
 def test_a_reader_cannot_write(spec: StudySpec) -> None:
-    Book(spec, max_pending=1).__exit__()
+    Book(spec, max_pending=1, waiting=print).__exit__()
     engine = open_for_reading(spec.storage)
     from sqlalchemy import text
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DBAPIError
 
-    with engine.connect() as connection, pytest.raises(OperationalError, match="readonly"):
+    with engine.connect() as connection, pytest.raises(DBAPIError, match=r"read-?only"):
         connection.execute(text("DELETE FROM autorl_study"))
     engine.dispose()
 
@@ -189,14 +226,19 @@ def test_a_reader_cannot_write(spec: StudySpec) -> None:
     [
         ("autorl.db", "is no database URL"),
         ("sqlite://", "in-memory database would lose the study"),
-        ("mysql://x/y", "not supported yet"),
+        ("mysql://x/y", "'mysql' databases are not supported"),
         ("sqlite:///a{b}.db", "may not contain"),
+        ("sqlite:///file:a.db?mode=memory", "in-memory database would lose the study"),
+        ("sqlite:///a.db?mode=rwc", "may not contain"),
+        ("sqlite:///a\0.db", "control characters"),
+        ("postgresql://user:secret@host", r"'postgresql://user:\*\*\*@host' names no database"),
+        ("postgresql://user:{secret}@host/x", r"user:\*\*\*@host/x': a database URL may not contain"),
         ("sqlite:////nowhere/at/all/a.db", "the folder '/nowhere/at/all' does not exist"),
     ],
 )
-def test_unusable_urls_are_named(url: str, says: str, spec: StudySpec) -> None:
+def test_unusable_urls_are_named(url: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=says):
-        Book(spec.model_copy(update={"storage": url}), max_pending=1)
+        Book(load(tmp_path).model_copy(update={"storage": url}), max_pending=1, waiting=print)
 
 
 def test_unknown_databases_and_studies_are_named(tmp_path: Path, spec: StudySpec) -> None:
@@ -208,7 +250,25 @@ def test_unknown_databases_and_studies_are_named(tmp_path: Path, spec: StudySpec
         Reader(f"sqlite:///{tmp_path}/text.db") as reader,
     ):
         reader.studies()
-    Book(spec, max_pending=1).__exit__()
+    Book(spec, max_pending=1, waiting=print).__exit__()
     with pytest.raises(StorageError, match="did you mean 'small'"), Reader(spec.storage) as reader:
         reader.study("smal")
-    assert files_folder(spec.storage) == tmp_path / "study.files"
+
+
+def test_files_lie_beside_a_database_file_and_in_the_state_folder_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert files_folder("sqlite:////data/study.db") == Path("/data/study.files")
+    assert files_folder("sqlite:////data/study.db", "/shared") == Path("/shared")
+    server = files_folder("postgresql://me:one@host/name")
+    assert server.parent == Path("/state/autorl")
+    assert server == files_folder("postgresql+psycopg://me:two@host/name")
+    assert server != files_folder("postgresql://me@host/other")
+
+
+def test_passwords_are_not_kept(tmp_path: Path) -> None:
+    spec = load(tmp_path, f"storage={databases.url('postgres', tmp_path)}")
+    spec = spec.model_copy(update={"storage": spec.storage.replace("postgres:@", "postgres:hidden@")})
+    Book(spec, max_pending=1, waiting=print).__exit__()
+    with Reader(spec.storage) as reader:
+        assert "hidden" not in reader.study("small").spec.storage
+    assert not [row for row in databases.execute(spec.storage, "SELECT spec FROM autorl_study") if "hidden" in row[0]]

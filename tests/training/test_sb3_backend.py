@@ -11,7 +11,6 @@ import pytest
 import torch
 from conformance.backends import BackendConformance, learned, train
 
-from autorl.training.protocol import Job
 from autorl.training.sb3 import Sb3Backend, checkpoint
 from autorl.training.sb3.algorithms import ALGORITHMS
 from autorl.training.sb3.backend import build
@@ -215,8 +214,7 @@ def test_a_checkpoint_executes_nothing(tmp_path: Path) -> None:
 
 def test_one_thread_a_run(tmp_path: Path) -> None:
     torch.set_num_threads(2)
-    job = Job(RECIPES["a2c"], (0,), 60, {0: tmp_path / "a"}, 1e9, "return")
-    Sb3Backend().train(job, lambda _seed, _point: None)
+    train(Sb3Backend(), RECIPES["a2c"], tmp_path / "a")
     assert torch.get_num_threads() == 1
 
 

@@ -22,11 +22,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from autorl.errors import CheckpointError, did_you_mean
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
-from autorl.training.protocol import Job, Report
+from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.sb3 import checkpoint
 from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own_defaults, policy_arguments, wrong_value
 from autorl.training.sb3.plain import Evaluations, make_vec_env, random_streams
-from autorl.trial import Point, Recipe, RunResult
+from autorl.trial import FailureClass, Point, Recipe, RunResult
 
 # Hidden layers that SB3's policies have when none are asked for, in the words of a study file.
 _OWN_NET_ARCH = {
@@ -170,10 +170,19 @@ class Sb3Backend:
         value = own_defaults(recipe.algorithm).get(key)
         return value if isinstance(value, bool | int | float | str) else None
 
-    def train(self, job: Job, report: Report) -> list[RunResult]:
+    def warm(self) -> None:
+        """Train PPO for a moment: the first training in a process initializes a second's worth of torch."""
+        torch.set_num_threads(1)
+        settings = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
+        recipe = Recipe("sb3", "ppo", settings, {"net_arch": [4]}, "CartPole-v1", {}, (), 8, 1, 1, True)
+        model, eval_env, _, _ = build(recipe, 0)
+        model.learn(8)
+        eval_env.close()
+
+    def train(self, job: Job, host: Host) -> list[RunResult]:
         """Train the seeds one after the other; see `Backend.train`."""
         torch.set_num_threads(1)
-        return [_Training(job, seed, report).result() for seed in job.seeds]
+        return [_Training(job, seed, host).result() for seed in job.seeds]
 
 
 def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, list[int]]:
@@ -204,9 +213,8 @@ class _Paused(Exception):
 class _Training:
     """One seed of a job."""
 
-    def __init__(self, job: Job, seed: int, report: Report) -> None:
-        self.job, self.seed, self.report = job, seed, report
-        self.path = job.checkpoints[seed]
+    def __init__(self, job: Job, seed: int, host: Host) -> None:
+        self.job, self.seed, self.host = job, seed, host
         self.curve: list[Point] = []
         self.notes: list[str] = []
         self.model: BaseAlgorithm | None = None
@@ -219,16 +227,15 @@ class _Training:
             warnings.simplefilter("always", UserWarning)
             try:
                 self._train()
+            except Interrupted:
+                raise
             except Exception as error:  # noqa: BLE001 - environments, wrappers and policies are the user's code
                 return self._failed(error)
             finally:
                 self.notes += dict.fromkeys(
                     " ".join(str(w.message).split()) for w in caught if w.category is UserWarning
                 )
-        score = self.curve[-1].metrics[self.job.metric] if self.curve else None
-        if score is not None and not np.isfinite(score):
-            return self._ended("failed", error_class="diverged", error=f"the final {self.job.metric} is {score}")
-        return self._ended("completed", score=score)
+        return self._ended("completed", score=self.curve[-1].metrics[self.job.metric] if self.curve else None)
 
     def _train(self) -> None:
         recipe = self.job.recipe
@@ -256,12 +263,13 @@ class _Training:
 
     def _resume(self, keeper: _Keeper) -> None:
         assert self.model is not None
-        if not self.path.exists():
+        path = self.job.resume.get(self.seed)
+        if path is None:
             return
         try:
-            state = checkpoint.read(self.path)
+            state = checkpoint.read(path)
             if state["recipe"] != _fingerprint(self.job.recipe, self.seed):
-                raise CheckpointError(f"{self.path}: written for another configuration")
+                raise CheckpointError(f"{path}: written for another configuration")
         except CheckpointError as error:
             self.notes.append(f"started anew: {error}")
             return
@@ -271,7 +279,7 @@ class _Training:
         keeper.resumed = state
 
     def save(self, random_state: dict[str, Any]) -> None:
-        """Write the checkpoint."""
+        """Hand the run's state to the host."""
         assert self.model is not None
         wall, cpu = self._seconds()
         content = {
@@ -285,12 +293,20 @@ class _Training:
             "wall_seconds": wall,
             "cpu_seconds": cpu,
         }
-        checkpoint.write(self.path, content)
+        self.host.save(self.seed, self.model.num_timesteps, checkpoint.pack(content))
 
     def _evaluated(self, env_steps: int, metrics: dict[str, float]) -> None:
+        wrong = [f"the evaluation's {name} is {value}" for name, value in metrics.items() if not np.isfinite(value)]
+        if self._broken():
+            wrong.append("parameters of the policy are not finite")
+        if wrong:
+            raise FloatingPointError(f"after {env_steps} steps {' and '.join(wrong)}")
         point = Point(env_steps, self._seconds()[0], metrics)
         self.curve.append(point)
-        self.report(self.seed, point)
+        self.host.evaluated(self.seed, point)
+
+    def _broken(self) -> bool:
+        return self.model is not None and any(not bool(torch.isfinite(p).all()) for p in self.model.policy.parameters())
 
     def _seconds(self) -> tuple[float, float]:
         return (
@@ -299,11 +315,9 @@ class _Training:
         )
 
     def _failed(self, error: Exception) -> RunResult:
-        broken = self.model is not None and any(
-            not bool(torch.isfinite(p).all()) for p in self.model.policy.parameters()
-        )
+        diverged = isinstance(error, FloatingPointError) or self._broken()
         text = "".join(traceback.format_exception(error))
-        return self._ended("failed", error_class="diverged" if broken else "exception", error=text)
+        return self._ended("failed", error_class=_kind(error, diverged), error=text)
 
     def _ended(self, status: Any, **rest: Any) -> RunResult:
         wall, cpu = self._seconds()
@@ -334,11 +348,15 @@ class _Keeper(BaseCallback):
             checkpoint.restore_within_rollout(self.model, self.resumed["model"])
             self.resumed = None
         done = self.num_timesteps >= self.training.job.until
+        stopping = self.training.host.stopping()
         state = self._after_rollout if self._early else checkpoint.random_state(self.model)
-        if state is None or not (done or time.monotonic() - self._saved > self.training.job.checkpoint_seconds):
+        due = time.monotonic() - self._saved > self.training.job.checkpoint_seconds
+        if state is None or not (done or due or stopping):
             return
         self.training.save(state)
         self._saved = time.monotonic()
+        if stopping:
+            raise Interrupted
         if done:
             raise _Paused
 
@@ -347,7 +365,15 @@ class _Keeper(BaseCallback):
             self._after_rollout = checkpoint.random_state(self.model)
 
     def _on_step(self) -> bool:
+        self.training.host.alive(self.training.seed, self.num_timesteps)
         return True
+
+
+def _kind(error: Exception, diverged: bool) -> FailureClass:
+    # torch says that memory is short in a RuntimeError of its own on the CPU, and in a class of its own on a GPU.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out_of_memory"
+    return "diverged" if diverged else "exception"
 
 
 def _mistakes(at: Key, algorithms: Sequence[str], key: str, values: Sequence[Any]) -> Iterator[tuple[Key, str]]:

@@ -6,14 +6,13 @@ it is replayed: the generator's state before the last reset and the actions sinc
 compared with the observation that was stored. Where it differs (an environment that draws from elsewhere than its
 `np_random`, a wrapper that remembers across episodes) the run goes on from a fresh episode and says so.
 
-Files are written by temp-fsync-rename and hold tensors and plain data only, so loading one executes nothing.
+Checkpoints hold tensors and plain data only, so loading one executes nothing.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,17 +83,11 @@ class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
         return _equal(self._observation, _unpack(episode["observation"]))
 
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically: a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def pack(content: dict[str, Any]) -> memoryview:
+    """Return the bytes of a checkpoint file."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    return buffer.getbuffer()
 
 
 def read(path: Path) -> dict[str, Any]:

