@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autorl.cli import files, look, study
+from autorl.cli import control, files, look, storage, study
 from autorl.errors import AutorlError, SpecError
 
 app = typer.Typer(
@@ -37,14 +37,19 @@ def _options(
     """Tune reinforcement learning on tuning seeds, and report what the winner is worth on test seeds."""
 
 
+app.add_typer(storage.app, name="storage")
 for command in (
     study.init,
     study.validate,
     study.run,
+    control.stop,
+    control.retry,
+    control.watch,
     look.status,
     look.best,
     look.trials,
     study.test,
+    control.replay,
     look.report,
     files.export,
 ):

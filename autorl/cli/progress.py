@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -43,8 +44,8 @@ def watching(spec: StudySpec, console: Console) -> Iterator[Watch]:
                 steps=f"{_short(progress.env_steps)} of {_short(progress.env_steps_planned)} steps",
                 incumbent=incumbent,
             )
-            if "failed (" in progress.news:
-                console.print(f"[yellow]{progress.news}[/yellow]")
+            if progress.warning:
+                console.print(f"[yellow]{escape(progress.news)}[/yellow]")
 
         yield watch
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autorl.cli.output import StorageOption, StudyArgument, console, find_study
-from autorl.errors import AutorlError, did_you_mean
+from autorl.errors import AutorlError, StudyPaused, did_you_mean
 
 if TYPE_CHECKING:
     from autorl.spec.study import StudySpec
@@ -54,6 +54,7 @@ def validate(file: FileArgument, overrides: Overrides = None) -> None:
 def run(file: FileArgument, overrides: Overrides = None) -> None:
     """Start a study, or go on with it: tune, choose the winner, test it, report."""
     from autorl.cli.progress import watching
+    from autorl.cli.signals import stopping
     from autorl.engine.conductor import conduct
     from autorl.ledger.reader import Reader
     from autorl.report import text
@@ -61,13 +62,22 @@ def run(file: FileArgument, overrides: Overrides = None) -> None:
 
     spec = _load(file, overrides)
     out = console()
+    again = shlex.join(["autorl", "run", str(file), *(overrides or [])])
     try:
-        with watching(spec, out) as watch:
-            conduct(spec, watch)
+        with watching(spec, out) as watch, stopping() as asked:
+            finished = conduct(spec, watch, asked)
+            interrupted = asked()
     except KeyboardInterrupt:
-        again = " ".join(["autorl run", str(file), *(overrides or [])])
         out.print(f"Stopped. Nothing that finished is lost; go on with:\n  {again}", soft_wrap=True)
         raise
+    except StudyPaused as paused:
+        raise AutorlError(
+            f"paused: {paused}\nWhen the cause is mended, give the failed runs another chance, and go on with:\n"
+            f"  autorl retry --failed {spec.study}{_where(spec)}\n  {again}"
+        ) from None
+    if not finished:
+        out.print(f"Stopped, with the runs in training saved. Go on with:\n  {again}", soft_wrap=True)
+        raise typer.Exit(130 if interrupted else 0)
     with Reader(spec.storage) as reader:
         findings = gather(reader, spec.study)
     text.show(findings, out)
@@ -84,6 +94,7 @@ def test(
 ) -> None:
     """Train more trials of a finished study on its test seeds, to see how tuning and test scores relate."""
     from autorl.cli.progress import watching
+    from autorl.cli.signals import stopping
     from autorl.engine.conductor import retest
     from autorl.ledger.reader import Reader
     from autorl.report import text
@@ -95,8 +106,11 @@ def test(
     numbers = trial or [t.number for t in findings.ranked[:top]]
     spec = findings.spec.model_copy(update={"storage": url})
     out = console()
-    with watching(spec, out) as watch:
-        retest(spec, numbers, watch)
+    with watching(spec, out) as watch, stopping() as asked:
+        finished = retest(spec, numbers, watch, asked)
+    if not finished:
+        out.print("Stopped, with the runs in training saved. The same command goes on.")
+        raise typer.Exit(130)
     with Reader(url) as reader:
         text.show(gather(reader, name), out)
 
@@ -109,7 +123,7 @@ def _load(file: Path, overrides: list[str] | None) -> StudySpec:
 
 
 def _next_steps(spec: StudySpec) -> None:
-    where = "" if spec.storage == "sqlite:///autorl.db" else f" --storage {shlex.quote(spec.storage)}"
+    where = _where(spec)
     out = console()
     out.print("\n[bold]What next[/bold]")
     for command, why in (
@@ -119,3 +133,12 @@ def _next_steps(spec: StudySpec) -> None:
         (f"autorl trials {spec.study}{where}", "every trial"),
     ):
         out.print(f"  {command}\n    [dim]{why}[/dim]", soft_wrap=True)
+
+
+def _where(spec: StudySpec) -> str:
+    """Return the option that names the study's database, where it is needed; never with a password."""
+    from autorl.ledger.database import shown
+
+    if spec.storage == "sqlite:///autorl.db":
+        return ""
+    return f" --storage {shlex.quote(spec.storage)}" if shown(spec.storage) == spec.storage else " --storage URL"

@@ -74,7 +74,7 @@ def _conducting(spec: StudySpec, watch: Watch, stopping: Stopping) -> Iterator[C
     """Open everything that conducting needs, and close it again in the right order: no run outlives the lease."""
 
     def waiting(reason: str) -> None:
-        watch(Progress("opening", news=reason))
+        watch(Progress("opening", news=reason, warning=True))
 
     with Book(spec, max_pending(spec), waiting) as book, Reader(spec.storage) as reader:
         make: Callable[[StudySpec], Executor] = find("autorl.executors", book.spec.execution.executor)
@@ -119,8 +119,8 @@ class Conductor:
                 unfinished[record.run] = record
         for trial in reader.trials(self.spec.study):
             self._keep(trial)
-        self._dispatcher = Dispatcher(book, executor, unfinished, self._run_finished, self._tell_watch)
-        book.waiting = self._tell_watch
+        self._dispatcher = Dispatcher(book, executor, unfinished, self._run_finished, self._warn)
+        book.waiting = self._warn
 
     @property
     def finished(self) -> bool:
@@ -139,12 +139,12 @@ class Conductor:
         try:
             work()
         except _Stop:
-            self._tell_watch("stopping: the runs in training save their state")
+            self._warn("stopping: the runs in training save their state")
             self._dispatcher.drain()
             self._book.note("stopped")
             return False
         except StudyPaused as paused:
-            self._tell_watch("pausing: the runs in training save their state")
+            self._warn("pausing: the runs in training save their state")
             self._dispatcher.drain()
             self._book.pause(str(paused), fingerprint=paused.fingerprint)
             raise
@@ -283,7 +283,7 @@ class Conductor:
         now = self._book.finish_run(run, result, value, last)
         if result.status == "failed":
             what = f"trial {run.trial}, {run.phase} seed {run.seed} failed ({result.error_class})"
-            self._tell_watch(f"{what}: {last_line(result.error)}")
+            self._warn(f"{what}: {last_line(result.error)}")
         if last:
             self._trial_finished(run.trial, value, now)
 
@@ -333,7 +333,10 @@ class Conductor:
     def _diverged(self, number: int) -> bool:
         return "diverged" in self._failures.get(number, ())
 
-    def _tell_watch(self, news: str) -> None:
+    def _warn(self, news: str) -> None:
+        self._tell_watch(news, warning=True)
+
+    def _tell_watch(self, news: str, warning: bool = False) -> None:
         best = self._incumbent
         self._watch(
             Progress(
@@ -344,5 +347,6 @@ class Conductor:
                 runs_planned=self._runs_planned,
                 incumbent=(best.number, best.value) if best is not None and best.value is not None else None,
                 news=news,
+                warning=warning,
             )
         )

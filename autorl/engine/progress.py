@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from autorl.engine.plan import planned_runs
+from autorl.ledger.reader import Reader
+from autorl.ledger.records import StudyRecord
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -18,6 +22,7 @@ class Progress:
         runs_planned: the same bound for runs.
         incumbent: the trial that tuning data says is best, and its value; None until one has finished.
         news: what has just happened, in a sentence, or empty.
+        warning: whether somebody should read it.
     """
 
     phase: str
@@ -27,6 +32,22 @@ class Progress:
     runs_planned: int = 0
     incumbent: tuple[int, float] | None = None
     news: str = ""
+    warning: bool = False
+
+
+def observe(reader: Reader, study: StudyRecord) -> Progress:
+    """Return the progress of a study that another process conducts, as the ledger shows it."""
+    counts = reader.counts(study.name)
+    done = {key: runs for key, (runs, _) in counts.items() if key[1] in ("completed", "failed")}
+    planned = sum(planned_runs(study.spec).values())
+    return Progress(
+        phase=study.state,
+        env_steps=int(sum(steps for _, steps in counts.values())),
+        env_steps_planned=planned * study.spec.budget.steps_per_run,
+        runs=sum(done.values()),
+        runs_planned=planned,
+        incumbent=reader.incumbent(study.name, study.spec.objective.direction),
+    )
 
 
 Watch = Callable[[Progress], None]

@@ -19,6 +19,7 @@ from autorl.ledger import tables
 VERSION_TABLE = "autorl_version"
 _BUSY_SECONDS = 5
 _LONGEST_WAIT_SECONDS = 5.0
+_TELL_SECONDS = 30.0
 _EXAMPLES = "write sqlite:///file.db or postgresql://user@host/name"
 # SQLite: somebody else writes, the disk is full or fails, the file is on a share that is away.
 _SQLITE_OUTAGES = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
@@ -119,10 +120,8 @@ def open_for_reading(url: str) -> Engine:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         assert parsed.database is not None
-        path = Path(parsed.database)
-        if not path.is_file():
-            raise StorageError(f"{url}: no database there yet; `autorl run` creates it, or name another with --storage")
-        read_only = f"sqlite:///file:{path.resolve()}?mode=ro&uri=true"
+        refuse_missing(url)
+        read_only = f"sqlite:///file:{Path(parsed.database).resolve()}?mode=ro&uri=true"
         engine = create_engine(read_only, connect_args={"timeout": 60})
     else:
         engine = _postgres(url, "-c default_transaction_read_only=on")
@@ -140,6 +139,17 @@ def open_for_reading(url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def refuse_missing(url: str) -> None:
+    """Refuse a database file that is not there.
+
+    Raises:
+        StorageError: with what to do.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
+        raise StorageError(f"{url}: no database there yet; `autorl run` creates it, or name another with --storage")
 
 
 def revision(connection: Connection) -> str | None:
@@ -174,13 +184,13 @@ def patiently(attempt: Callable[[], T], waiting: Callable[[str], None], seconds:
     Args:
         attempt: one whole transaction; since a connection may break while it commits, it must do nothing the second
             time.
-        waiting: called with what is wrong before each wait.
+        waiting: called with what is wrong when the wait begins, and every half minute.
         seconds: how long to try.
 
     Raises:
         StorageError: the database refuses for a reason that waiting does not change, or for too long.
     """
-    delay, deadline = 0.1, time.monotonic() + seconds
+    delay, told, deadline = 0.1, -math.inf, time.monotonic() + seconds
     while True:
         try:
             return attempt()
@@ -188,7 +198,9 @@ def patiently(attempt: Callable[[], T], waiting: Callable[[str], None], seconds:
             reason = _said(error)
             if not _passes(error) or time.monotonic() > deadline:
                 raise StorageError(f"the database refuses: {reason}") from error
-        waiting(f"the database does not answer ({reason}); trying again")
+        if time.monotonic() - told > _TELL_SECONDS:
+            waiting(f"the database does not answer ({reason}); trying again")
+            told = time.monotonic()
         time.sleep(delay)
         delay = min(2 * delay, _LONGEST_WAIT_SECONDS)
 

@@ -43,13 +43,12 @@ class Mirror:
 
     def _open(self) -> optuna.Study:
         spec = self._book.spec
-        url = parse_url(spec.storage)
-        sqlite = url.get_backend_name() == "sqlite"
-        engine_kwargs = {"connect_args": {"timeout": 5}} if sqlite else {"pool_pre_ping": True}
-        self._storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine_kwargs)
-        direction = spec.objective.direction
+        self._storage = optuna_storage(spec.storage)
         return optuna.create_study(
-            study_name=spec.study, storage=self._storage, direction=direction, load_if_exists=True
+            study_name=spec.study,
+            storage=self._storage,
+            direction=spec.objective.direction,
+            load_if_exists=True,
         )
 
     def _count(self) -> int:
@@ -97,6 +96,24 @@ class Mirror:
             if self._count() == number:
                 cause = error if isinstance(error, DBAPIError) else error.__cause__
                 raise cause or error from None
+
+
+def optuna_storage(url: str) -> RDBStorage:
+    """Open Optuna's tables in a database."""
+    parsed = parse_url(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    engine_kwargs = {"connect_args": {"timeout": 5}} if sqlite else {"pool_pre_ping": True}
+    return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=engine_kwargs)
+
+
+def forget(book: Book) -> None:
+    """Remove a study from Optuna's tables, to be written anew."""
+    storage = optuna_storage(book.spec.storage)
+    try:
+        if book.spec.study in {study.study_name for study in storage.get_all_studies()}:
+            optuna.delete_study(study_name=book.spec.study, storage=storage)
+    finally:
+        storage.engine.dispose()
 
 
 def _attributes(trial: TrialRecord, scores: dict[int, float | None]) -> dict[str, Any]:

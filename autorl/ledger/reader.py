@@ -86,6 +86,14 @@ class Reader:
             for row in self._rows(query.order_by(tables.trial.c.number, tables.run.c.phase, tables.run.c.seed))
         ]
 
+    def incumbent(self, study: str, direction: str) -> tuple[int, float] | None:
+        """Return the number and value of the best trial by tuning data, or None; chosen by the database."""
+        value = tables.trial.c.value
+        order = value.desc() if direction == "maximize" else value.asc()
+        query = _of(study, select(tables.trial.c.number, value)).where(value.is_not(None))
+        rows = self._rows(query.order_by(order, tables.trial.c.number).limit(1))
+        return (rows[0].number, rows[0].value) if rows else None
+
     def curves(self, study: str, trials: Iterable[int], phase: Phase | None = None) -> list[CurveRecord]:
         """Return the learning curves of some trials' runs."""
         query = (

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from autorl.errors import CheckpointError, did_you_mean
@@ -203,6 +204,7 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
         args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs
     )
     env.seed(environment)
+    model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a folder for each run
     return model, eval_env, args, evaluations
 
 
@@ -349,9 +351,11 @@ class _Keeper(BaseCallback):
             self.resumed = None
         done = self.num_timesteps >= self.training.job.until
         stopping = self.training.host.stopping()
-        state = self._after_rollout if self._early else checkpoint.random_state(self.model)
         due = time.monotonic() - self._saved > self.training.job.checkpoint_seconds
-        if state is None or not (done or due or stopping):
+        if not (done or due or stopping):
+            return
+        state = self._after_rollout if self._early else checkpoint.random_state(self.model)
+        if state is None:
             return
         self.training.save(state)
         self._saved = time.monotonic()

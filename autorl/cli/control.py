@@ -1,0 +1,128 @@
+"""Commands for a study that is conducted, or was: stop, watch, retry, replay."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from autorl.cli.output import StorageOption, StudyArgument, console, find_study
+from autorl.errors import AutorlError
+
+_WATCH_SECONDS = 1.0
+
+
+def stop(study: StudyArgument = None, storage: StorageOption = None) -> None:
+    """Ask the engine of a study, wherever it runs, to save what is in training and stop."""
+    from autorl.ledger.reader import Reader
+    from autorl.ledger.requests import ask_to_stop
+
+    name, url = find_study(study, storage)
+    holder = ask_to_stop(url, name)
+    out = console()
+    out.print(f"Asked {holder} to stop '{name}': the runs in training save their state.")
+    with Reader(url) as reader:
+        while reader.study(name).live:
+            time.sleep(_WATCH_SECONDS / 4)
+    out.print("It has stopped. Nothing that finished is lost; `autorl run` with its file goes on.")
+
+
+def watch(study: StudyArgument = None, storage: StorageOption = None) -> None:
+    """Show the progress of a study that an engine conducts elsewhere, until it ends."""
+    from autorl.cli.progress import watching
+    from autorl.engine.progress import observe
+    from autorl.ledger.reader import Reader
+    from autorl.report import text
+    from autorl.report.findings import gather
+
+    name, url = find_study(study, storage)
+    out = console()
+    with Reader(url) as reader:
+        with watching(reader.study(name).spec, out) as show:
+            while (record := reader.study(name)).live:
+                show(observe(reader, record))
+                time.sleep(_WATCH_SECONDS)
+        if record.paused is not None:
+            out.print(f"Paused: {record.paused}", markup=False, soft_wrap=True)
+        elif record.state != "finished":
+            out.print(
+                f"No engine conducts '{name}'; it is in its {record.state} phase. `autorl run` with its file goes on."
+            )
+        text.show(gather(reader, name), out)
+
+
+def retry(
+    study: StudyArgument = None,
+    storage: StorageOption = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Runs that failed, with all their tries again.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Runs marked as training that nobody trains.")] = False,
+) -> None:
+    """Give runs of a stopped study another chance; `autorl run` then trains them."""
+    from autorl.engine.retry import retry_failed, retry_stale
+    from autorl.ledger.reader import Reader
+
+    if not failed and not stale:
+        raise AutorlError("say which runs: --failed, --stale, or both")
+    name, url = find_study(study, storage)
+    with Reader(url) as reader:
+        spec = reader.study(name).spec.model_copy(update={"storage": url})
+    out = console()
+    for asked, again, kind in ((failed, retry_failed, "failed"), (stale, retry_stale, "stale")):
+        if not asked:
+            continue
+        runs = again(spec, lambda progress: out.print(progress.news, markup=False))
+        for run in runs:
+            out.print(f"trial {run.trial}, {run.phase} seed {run.seed} waits to be trained again")
+        if not runs:
+            out.print(f"'{name}' has no {kind} runs.")
+    out.print("Go on with: autorl run FILE")
+
+
+def replay(
+    study: StudyArgument = None,
+    storage: StorageOption = None,
+    into: Annotated[
+        str | None, typer.Option(help="Database: conduct the study once more there, and compare the results too.")
+    ] = None,
+) -> None:
+    """Propose a study's trials again from what each proposal knew, and say whether they are the same."""
+    from autorl.engine.proposals import replay as propose_again
+    from autorl.ledger.reader import Reader
+
+    name, url = find_study(study, storage)
+    out = console()
+    with Reader(url) as reader:
+        spec, trials = reader.study(name).spec, reader.trials(name)
+        different = [trial.number for trial, again in propose_again(spec, trials) if again != trial.config]
+    if different:
+        raise AutorlError(f"{len(different)} of {len(trials)} proposals differ now, the first is trial {different[0]}")
+    out.print(f"All {len(trials)} proposals of '{name}' are the same again.")
+    if into is not None:
+        _again(name, url, into)
+
+
+def _again(name: str, url: str, into: str) -> None:
+    from autorl.cli.progress import watching
+    from autorl.cli.signals import stopping
+    from autorl.engine.conductor import conduct
+    from autorl.ledger.digest import digest
+    from autorl.ledger.reader import Reader
+
+    out = console()
+    with Reader(url) as reader:
+        record = reader.study(name)
+        expected = digest(reader, name)
+    if record.state != "finished":
+        raise AutorlError(f"'{name}' is not finished; only a whole study can be compared")
+    if record.spec.storage == into or url == into:
+        raise AutorlError("name another database: this one holds the study that is to be compared")
+    spec = record.spec.model_copy(update={"storage": into})
+    with watching(spec, out) as show, stopping() as asked:
+        finished = conduct(spec, show, asked)
+    if not finished:
+        raise AutorlError("stopped before it was finished; the same command goes on")
+    with Reader(into) as reader:
+        if digest(reader, name) != expected:
+            raise AutorlError(f"the results in {into} differ; compare them with: autorl trials {name} --storage {into}")
+    out.print(f"Every result and learning curve of '{name}' is the same again.")
