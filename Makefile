@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STUDY ?= studies/cartpole-ppo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev study dashboard test test-all lint format clean
+.PHONY: help install install-dev study dashboard test test-all faults lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +37,13 @@ dashboard: install ## Look at the studies in a browser
 	$(BIN)/autorl dashboard
 
 test: install-dev ## Run the test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not faults"
 
 test-all: install-dev ## Run the test suite, with the tests that train for long
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not faults"
+
+faults: install-dev ## Run the long fault-injection suite, and print its counts
+	$(BIN)/python -m pytest -m faults -n 2 -rP tests/faults
 
 lint: install-dev ## Check style, types and structure
 	$(BIN)/ruff check .

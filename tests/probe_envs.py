@@ -31,6 +31,17 @@ class Bandit(gym.Env[np.ndarray, int]):
         return self.np_random.random(2, dtype=np.float32), float(action == 2), True, False, {}
 
 
+class Paced(Bandit):
+    """The bandit, at so many seconds a step: training that takes time but no processor."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        time.sleep(self._seconds)
+        return super().step(action)
+
+
 class Target(gym.Env[np.ndarray, np.ndarray]):
     """One step; the return is minus the squared distance of the action from 0.5. The best return is 0."""
 
@@ -153,5 +164,5 @@ class Doubled(gym.RewardWrapper[np.ndarray, int]):
         return float(reward) * self._by
 
 
-for name, kind in (("Bandit", Bandit), ("Target", Target), ("Walk", Walk), ("Broken", Broken)):
+for name, kind in (("Bandit", Bandit), ("Paced", Paced), ("Target", Target), ("Walk", Walk), ("Broken", Broken)):
     gym.register(f"autorl-tests/{name}-v0", kind)
