@@ -166,6 +166,10 @@ class Point:
     wall_seconds: float
     metrics: Mapping[str, float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds, "metrics": dict(self.metrics)}
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -195,7 +199,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return dataclasses.asdict(self)
+        return {**vars(self), "curve": [point.to_dict() for point in self.curve], "notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunResult:

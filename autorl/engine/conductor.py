@@ -78,8 +78,8 @@ def _conducting(spec: StudySpec, watch: Watch, stopping: Stopping) -> Iterator[C
 
     with Book(spec, max_pending(spec), waiting) as book, Reader(spec.storage) as reader:
         make: Callable[[StudySpec], Executor] = find("autorl.executors", book.spec.execution.executor)
-        with closing(make(book.spec)) as executor, closing(Mirror(book)) as mirror:
-            yield Conductor(book, reader, executor, mirror, watch, stopping)
+        with closing(make(book.spec)) as executor:
+            yield Conductor(book, reader, executor, Mirror(book), watch, stopping)
 
 
 class _Stop(Exception):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease, tables
@@ -29,6 +29,15 @@ from autorl.spec.study import StudySpec
 from autorl.trial import Checkpoint, FailureClass, Phase, Recipe, Run, RunResult
 
 T = TypeVar("T")
+# The statements of every run, put together once: that takes longer than the database does.
+_LEASE = (
+    select(tables.study.c.lease_epoch, tables.study.c.stop_asked)
+    .where(tables.study.c.id == bindparam("key"))
+    .with_for_update()
+)
+_START_RUN = update(tables.run).where(tables.run.c.id == bindparam("key"))
+_FINISH_RUN = _START_RUN.where(tables.run.c.state.not_in(("completed", "failed")))
+_ADD_CURVE = insert(tables.curve)
 # How long a start waits for a database that is locked; once a study runs, it waits for as long as it takes.
 _OPENING_SECONDS = 60.0
 _CLOSING_SECONDS = 5.0
@@ -132,16 +141,15 @@ class Book:
         # Where the lease cannot be given back, it is another engine's, or ends when this process is seen to be gone.
         with contextlib.suppress(StorageError):
             given_back = {"lease_owner": None, "stop_asked": None}
-            self._commit(lambda connection: self._set_study(connection, **given_back), _CLOSING_SECONDS)
+            self.commit(lambda connection: self._set_study(connection, **given_back), _CLOSING_SECONDS)
         self._engine.dispose()
 
-    def _commit(self, write: Callable[[Connection], T], seconds: float = math.inf) -> T:
+    def commit(self, write: Callable[[Connection], T], seconds: float = math.inf) -> T:
         """Run one transaction, in which this engine holds the lease, until the database has taken it."""
 
         def attempt() -> T:
             with self._engine.begin() as connection:
-                lease_of = select(tables.study.c.lease_epoch, tables.study.c.stop_asked)
-                row = connection.execute(lease_of.where(tables.study.c.id == self._id).with_for_update()).one_or_none()
+                row = connection.execute(_LEASE, {"key": self._id}).one_or_none()
                 if row is None or row.lease_epoch != self.epoch:
                     raise Fenced(f"study '{self.spec.study}' was taken over by another engine")
                 self.stop_asked = row.stop_asked is not None
@@ -168,7 +176,7 @@ class Book:
             for run, steps in live_steps.items():
                 self._set_run(connection, run, env_steps=steps)
 
-        self._commit(write)
+        self.commit(write)
 
     def enter(self, state: str, winner: int | None = None) -> None:
         """Enter a phase of the study."""
@@ -178,7 +186,7 @@ class Book:
             self._set_study(connection, state=state, winner=winner, finished_at=finished)
             self._event(connection, state, winner=winner)
 
-        self._commit(write)
+        self.commit(write)
 
     def pause(self, reason: str, **detail: Any) -> None:
         """Record that the engine stops before the end, since a person has to look."""
@@ -187,11 +195,11 @@ class Book:
             self._set_study(connection, paused=_text(reason))
             self._event(connection, "paused", **detail)
 
-        self._commit(write)
+        self.commit(write)
 
     def note(self, kind: str, **detail: Any) -> None:
         """Record something that happened."""
-        self._commit(lambda connection: self._event(connection, kind, **detail))
+        self.commit(lambda connection: self._event(connection, kind, **detail))
 
     def add_trial(
         self,
@@ -231,7 +239,7 @@ class Book:
                 assert key is not None
                 self._insert_runs(connection, key[0], "tuning", seeds)
 
-        self._commit(write)
+        self.commit(write)
         return now
 
     def add_runs(self, trial: int, phase: Phase, seeds: Iterable[int]) -> None:
@@ -243,7 +251,7 @@ class Book:
             known = set(connection.execute(query).scalars())
             self._insert_runs(connection, trial_id, phase, [seed for seed in seeds if seed not in known])
 
-        self._commit(write)
+        self.commit(write)
 
     def _insert_runs(self, connection: Connection, trial_id: int, phase: Phase, seeds: Sequence[int]) -> None:
         rows = [{"trial_id": trial_id, "phase": phase, "seed": seed, "state": "waiting"} for seed in seeds]
@@ -252,15 +260,12 @@ class Book:
 
     def start_run(self, run: Run, attempt: int) -> None:
         """Record that an attempt at a run starts."""
-        self._commit(
-            lambda connection: self._set_run(
-                connection, run, state="running", attempts=attempt, started_at=time.time(), env_steps=0
-            )
-        )
+        values = {"state": "running", "attempts": attempt, "started_at": time.time(), "env_steps": 0}
+        self.commit(lambda connection: connection.execute(_START_RUN, {**values, "key": self._run_id(connection, run)}))
 
     def save_checkpoint(self, run: Run, checkpoint: Checkpoint) -> None:
         """Record the file from which a run can go on."""
-        self._commit(lambda connection: self._set_run(connection, run, checkpoint=json.dumps(asdict(checkpoint))))
+        self.commit(lambda connection: self._set_run(connection, run, checkpoint=json.dumps(asdict(checkpoint))))
 
     def fail_attempt(self, run: Run, attempt: int, error_class: FailureClass, error: str) -> tuple[Attempt, ...]:
         """Record an attempt that failed, once; the run waits to be tried again or to be finished.
@@ -281,11 +286,11 @@ class Book:
                 self._event(connection, "run failed", **place, attempt=attempt, error_class=error_class)
             return tuple(tries)
 
-        return self._commit(write)
+        return self.commit(write)
 
     def release_run(self, run: Run) -> None:
         """Record that a run in training was stopped and waits to go on."""
-        self._commit(lambda connection: self._set_run(connection, run, state="waiting"))
+        self.commit(lambda connection: self._set_run(connection, run, state="waiting"))
 
     def finish_run(self, run: Run, result: RunResult, completes: float | None = None, last: bool = False) -> float:
         """Record a run's result and curve, once, and with the last of a trial's tuning runs the trial.
@@ -312,24 +317,22 @@ class Book:
             "cpu_seconds": result.cpu_seconds,
             "finished_at": now,
         }
-        points = json.dumps(result.to_dict()["curve"])
+        points = json.dumps([point.to_dict() for point in result.curve])
 
         def write(connection: Connection) -> None:
             run_id = self._run_id(connection, run)
-            state = connection.execute(select(tables.run.c.state).where(tables.run.c.id == run_id)).scalar_one()
-            if state not in ("completed", "failed"):
-                connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(values))
+            if connection.execute(_FINISH_RUN, {**values, "key": run_id}).rowcount:
                 if result.curve:
-                    connection.execute(insert(tables.curve).values(run_id=run_id, first_point=0, points=points))
+                    connection.execute(_ADD_CURVE, {"run_id": run_id, "first_point": 0, "points": points})
                 if last:
                     self._finish_trial(connection, run.trial, completes)
 
-        self._commit(write)
+        self.commit(write)
         return now
 
     def finish_trial(self, number: int, value: float | None) -> None:
         """Record a trial's objective over its tuning seeds, or that it has none because a run failed."""
-        self._commit(lambda connection: self._finish_trial(connection, number, value))
+        self.commit(lambda connection: self._finish_trial(connection, number, value))
 
     def _finish_trial(self, connection: Connection, number: int, value: float | None) -> None:
         values = {"state": "completed" if value is not None else "failed", "value": value, "finished_at": time.time()}
@@ -352,7 +355,7 @@ class Book:
                 connection.execute(update(tables.trial).where(tables.trial.c.id == trial_id).values(reopened))
             self._set_study(connection, state="tuning", winner=None, finished_at=None)
 
-        self._commit(write)
+        self.commit(write)
 
     def _trial_id(self, connection: Connection, number: int) -> int:
         if number not in self._trial_ids:

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import databases
@@ -156,11 +155,11 @@ def test_optuna_opens_what_autorl_writes(spec: StudySpec) -> None:
         for number, (config, value) in enumerate([(outside, 1.0), (CONFIG, None), (CONFIG, 3.0), (CONFIG, 3.0)]):
             book.add_trial(number, "optimizer", config, recipe(spec), "0:0", {}, (0,))
             book.finish_trial(number, value)
-        with closing(Mirror(book)) as mirror:
-            for trial in reader.trials("small"):
-                mirror.write(trial, outside, {0: trial.value})
-        with closing(Mirror(book)) as mirror:
-            assert mirror.next == 4
+        mirror = Mirror(book)
+        for trial in reader.trials("small"):
+            mirror.write(trial, outside, {0: trial.value})
+        mirror.write(reader.trials("small")[3], outside, {0: 3.0})  # the answer to the first commit was lost
+        assert Mirror(book).next == 4
     study = optuna.load_study(study_name="small", storage=optuna_url(spec))
     assert [t.state.name for t in study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert [t.value for t in study.trials] == [1.0, None, 3.0, 3.0]
@@ -174,12 +173,11 @@ def test_a_trial_whose_commit_was_not_answered_is_mirrored_once(spec: StudySpec)
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
         book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
         book.finish_trial(0, 1.0)
-        with closing(Mirror(book)) as mirror:
-            mirror.write(reader.trials("small")[0], CONFIG, {0: 1.0})
+        Mirror(book).write(reader.trials("small")[0], CONFIG, {0: 1.0})
     study = optuna.load_study(study_name="small", storage=optuna_url(spec))
     study.add_trial(optuna.trial.create_trial(value=2.0))  # somebody else's is not ours
-    with Book(spec, max_pending=1, waiting=print) as book, closing(Mirror(book)) as mirror:
-        assert mirror.next == 1
+    with Book(spec, max_pending=1, waiting=print) as book:
+        assert Mirror(book).next == 1
     study._storage._backend.engine.dispose()
 
 

@@ -288,10 +288,7 @@ class _Training:
             "recipe": _fingerprint(self.job.recipe, self.seed),
             "model": checkpoint.capture(self.model),
             "random": random_state,
-            "curve": [
-                {"env_steps": p.env_steps, "wall_seconds": p.wall_seconds, "metrics": dict(p.metrics)}
-                for p in self.curve
-            ],
+            "curve": [point.to_dict() for point in self.curve],
             "wall_seconds": wall,
             "cpu_seconds": cpu,
         }
