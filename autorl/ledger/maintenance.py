@@ -14,6 +14,7 @@ import optuna
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 from autorl.errors import StorageError
 from autorl.ledger import tables
@@ -55,7 +56,10 @@ def check(url: str) -> tuple[list[str], list[Checked]]:
     Returns:
         What is wrong with the database, and what was found in each study.
     """
-    problems = _check_database(url)
+    try:
+        problems = _check_database(url)
+    except DBAPIError as error:
+        return [f"the database cannot be read: {error.orig}"], []
     with Reader(url) as reader:
         return problems, [
             Checked(study.name, digest(reader, study.name), tuple(_check_study(reader, study)))
