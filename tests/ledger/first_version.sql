@@ -1,7 +1,7 @@
 CREATE TABLE autorl_study (
-  id INTEGER NOT NULL PRIMARY KEY, name VARCHAR(100) NOT NULL UNIQUE, spec TEXT NOT NULL, spec_hash VARCHAR(64) NOT NULL,
+  id INTEGER NOT NULL PRIMARY KEY, name VARCHAR(100) NOT NULL, spec TEXT NOT NULL, spec_hash VARCHAR(64) NOT NULL,
   state VARCHAR(20) NOT NULL, winner INTEGER, versions TEXT NOT NULL, hardware TEXT NOT NULL, created_at FLOAT NOT NULL,
-  finished_at FLOAT, lease_epoch INTEGER NOT NULL, lease_owner TEXT, lease_heartbeat FLOAT
+  finished_at FLOAT, lease_epoch INTEGER NOT NULL, lease_owner TEXT, lease_heartbeat FLOAT, UNIQUE (name)
 );
 CREATE TABLE autorl_trial (
   id INTEGER NOT NULL PRIMARY KEY, study_id INTEGER NOT NULL, number INTEGER NOT NULL,
