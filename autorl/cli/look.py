@@ -40,7 +40,7 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
                     "study": record.name,
                     "state": record.state
                     if record.state == "finished"
-                    else f"{record.state}, {'running' if record.live else 'stopped'}",
+                    else f"{record.state}, {'running' if record.live else 'paused' if record.paused else 'stopped'}",
                     "trials": sum(t.state != "running" for t in found.trials),
                     "of": record.spec.budget.trials,
                     "running": running if record.live else 0,
@@ -117,7 +117,7 @@ def trials(
 
     from autorl.ledger.reader import Reader
     from autorl.report.findings import gather
-    from autorl.report.words import number, setting
+    from autorl.report.words import number, setting, tries
 
     name, url = find_study(study, storage)
     with Reader(url) as reader:
@@ -148,7 +148,7 @@ def trials(
     out.print(table)
     if failed:
         for run in found.failed:
-            out.print(f"\n[bold]trial {run.trial}, {run.phase} seed {run.seed}[/bold]: {run.error_class}")
+            out.print(f"\n[bold]trial {run.trial}, {run.phase} seed {run.seed}[/bold]: {tries(run)}")
             out.print((run.error or "").rstrip(), markup=False, soft_wrap=True)
 
 

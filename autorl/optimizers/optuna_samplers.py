@@ -56,6 +56,7 @@ class OptunaOptimizer:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._study = optuna.create_study(direction=question.direction)
         self._number_of: dict[int, int] = {}
+        self._added = 0
 
     def ask(self, number: int) -> Proposal:
         """Propose a configuration on all tuning seeds."""
@@ -65,18 +66,23 @@ class OptunaOptimizer:
         # A sampler leaves notes on the trial that it sampled, and reads them while the trial is running. A restored
         # trial has none, so neither may this one: it is added anew, as it would be restored.
         self._study.tell(trial, state=TrialState.FAIL)
+        self._added += 1
         proposal = Proposal(config, self._question.seeds, self._question.until)
         self.restore(number, proposal)
         return proposal
 
     def restore(self, number: int, proposal: Proposal) -> None:
-        """Add a trial that was proposed before, unless the space cannot express it: no model could place it."""
-        if not proposal.config.inside:
+        """Add a trial that was proposed before, unless the space cannot express it: no model could place it.
+
+        A sampler that ignores results has no use for them.
+        """
+        if self.independent or not proposal.config.inside:
             return
         params = dict(proposal.config.coordinates)
         distributions = {name: self._distributions[name] for name in params}
         self._study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
-        self._number_of[number] = len(self._study.get_trials(deepcopy=False)) - 1
+        self._number_of[number] = self._added
+        self._added += 1
 
     def tell(self, number: int, result: TrialResult) -> None:
         """Learn a trial's objective; a failed trial is left out of the model."""

@@ -82,6 +82,11 @@ class Findings:
         return [run for runs in self.runs.values() for run in runs if run.state == "failed"]
 
     @property
+    def recovered(self) -> list[RunRecord]:
+        """Runs that failed at first and completed when they were tried again."""
+        return [run for runs in self.runs.values() for run in runs if run.state == "completed" and run.tries]
+
+    @property
     def spent(self) -> dict[Phase, dict[str, float]]:
         """Phase → runs finished and planned, environment steps, wall and processor seconds."""
         planned = planned_runs(self.spec)
@@ -116,6 +121,8 @@ class Findings:
             "headline": None if found is None else {**_headline(found), "cautions": list(self.cautions)},
             "spent": self.spent,
             "failed_runs": len(self.failed),
+            "recovered_runs": len(self.recovered),
+            "paused": self.study.paused,
         }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from autorl.ledger.reader import Reader
 from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, headline_lines, number, sentences, setting
+from autorl.report.words import duration, headline_lines, number, sentences, setting, tries
 from autorl.spec.yaml12 import dump
 
 TOP = 10
@@ -174,7 +174,7 @@ def _failures(found: Findings) -> str:
         return ""
     shown = "".join(
         f"<details><summary>Trial {run.trial}, {escape(run.phase)} seed {run.seed}: "
-        f"{escape(run.error_class or 'failed')}, after {run.env_steps:,} steps</summary>"
+        f"{escape(tries(run) or run.error_class or 'failed')}, after {run.env_steps:,} steps</summary>"
         f"<pre>{escape((run.error or 'No message was recorded.').strip())}</pre></details>\n"
         for run in found.failed[:ERRORS]
     )

@@ -15,6 +15,8 @@ TOP = 5
 
 def show(findings: Findings, console: Console) -> None:
     """Print the report of a study."""
+    if findings.study.paused is not None:
+        console.print(Text(f"Paused: {findings.study.paused}", style="yellow"), soft_wrap=True)
     console.print(_headline(findings))
     for sentence in sentences(findings):
         console.print(f"• {sentence}")

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import groupby
 from typing import Any
 
 from autorl.analysis import Estimate
-from autorl.ledger.records import TrialRecord
+from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.report.findings import Findings
 from autorl.spec.study import StudySpec
+from autorl.trial import FailureClass
+
+FAILURES: Mapping[FailureClass, str] = {
+    "diverged": "diverged",
+    "exception": "raised an exception",
+    "out_of_memory": "out of memory",
+    "crash": "crashed",
+    "hang": "hung",
+}
+
+
+def tries(run: RunRecord) -> str:
+    """Say how the attempts at a run failed: `crashed 2 times, then hung`; empty if none did."""
+    kinds = [(FAILURES[kind], len(list(same))) for kind, same in groupby(attempt.error_class for attempt in run.tries)]
+    return ", then ".join(kind if count == 1 else f"{kind} {count} times" for kind, count in kinds)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -84,6 +101,11 @@ def sentences(findings: Findings) -> list[str]:
         said.append(
             f"{count} {runs} failed. A trial has no score over seeds on which it failed: see `autorl trials --failed`."
         )
+    if findings.recovered:
+        count = len(findings.recovered)
+        kinds = Counter(attempt.error_class for run in findings.recovered for attempt in run.tries)
+        why = ", ".join(f"{how_often} {FAILURES[kind]}" for kind, how_often in sorted(kinds.items()))
+        said.append(f"{count} {'runs' if count > 1 else 'run'} failed at first and completed when tried again ({why}).")
     return said
 
 

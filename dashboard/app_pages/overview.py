@@ -36,7 +36,10 @@ def _live(found: Findings) -> None:
     """Follow a study that an engine is at work on, until the user pauses that; say nothing of one that is finished."""
     study = found.study
     if not study.live:
-        if study.state != "finished":
+        if study.paused is not None:
+            st.error("This study has paused: somebody has to look. `autorl run` with its file goes on.")
+            st.code(study.paused, language=None, wrap_lines=True)
+        elif study.state != "finished":
             st.info(
                 f"This study has stopped in the {study.state} phase. `autorl run` with its file goes on where it left "
                 "off; finished runs are not trained again."

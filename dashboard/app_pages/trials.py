@@ -10,6 +10,7 @@ from board import data, show, tables
 
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
+from autorl.report.words import tries
 
 
 def main() -> None:
@@ -80,7 +81,7 @@ def _runs(found: Findings, trial: TrialRecord) -> None:
     st.dataframe(tables.runs(found, trial.number), hide_index=True)
     for run in found.runs.get(trial.number, ()):
         if run.state == "failed":
-            st.error(f"{run.phase} seed {run.seed} failed: {run.error_class or 'unknown'}")
+            st.error(f"{run.phase} seed {run.seed} failed: {tries(run) or run.error_class}")
             st.code((run.error or "It left no message.").rstrip(), language=None, wrap_lines=True)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, number, setting
+from autorl.report.words import duration, number, setting, tries
 
 NONE = "–"
 
@@ -129,8 +129,8 @@ def _run(run: RunRecord) -> dict[str, Any]:
         "score": number(run.score),
         "environment steps": f"{run.env_steps:,}",
         "training time": duration(run.wall_seconds) if run.finished_at else NONE,
-        "attempts": run.attempts,
-        "failed with": run.error_class or NONE,
+        "starts": run.attempts,
+        "failed attempts": tries(run) or NONE,
         "notes": "; ".join(run.notes) or NONE,
     }
 
