@@ -168,7 +168,7 @@ def _history(spec: StudySpec, count: int) -> Iterator[TrialRecord]:
 def _ours(optimizer: str, count: int, repeats: int = 20) -> float:
     spec = study("sqlite:///none.db", count + repeats + 1, optimizer)
     spec = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"max_pending": 0})})
-    proposer = Proposer(spec, default_configuration(spec, Sb3Backend()))
+    proposer = Proposer(spec, lambda: default_configuration(spec, Sb3Backend()))
     for record in _history(spec, count):
         proposer.restore(record)
         proposer.finish(record.number, record.value, diverged=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cached_property
 
 from autorl.analysis import aggregate
 from autorl.engine import policy
@@ -95,10 +96,7 @@ class Conductor:
         self._book, self._reader, self._mirror = book, reader, mirror
         self._watch, self._stopping = watch, stopping
         self.spec = book.spec
-        self._backend: Backend = find("autorl.backends", self.spec.algorithm.backend)()
-        self._switches = switches(self.spec, self._backend)
-        self._default = default_configuration(self.spec, self._backend)
-        self._proposer = Proposer(self.spec, self._default)
+        self._proposer = Proposer(self.spec, lambda: default_configuration(self.spec, self._backend))
         self._phase = "tuning"
         self._winner: int | None = None
         self._incumbent: TrialRecord | None = None
@@ -121,6 +119,16 @@ class Conductor:
             self._keep(trial)
         self._dispatcher = Dispatcher(book, executor, unfinished, self._run_finished, self._warn)
         book.waiting = self._warn
+
+    @cached_property
+    def _backend(self) -> Backend:
+        # Importing it may take seconds, which runs that only go on need not wait for.
+        backend: Backend = find("autorl.backends", self.spec.algorithm.backend)()
+        return backend
+
+    @cached_property
+    def _switches(self) -> frozenset[str]:
+        return switches(self.spec, self._backend)
 
     @property
     def finished(self) -> bool:

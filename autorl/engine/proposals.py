@@ -6,7 +6,7 @@ optimizer is told before each proposal is recorded with it, so that any study ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autorl.ledger.records import TrialRecord
@@ -41,10 +41,10 @@ class Proposer:
 
     Args:
         spec: the study, its `max_pending` fixed.
-        default: its default configuration, which is the first trial.
+        default: returns its default configuration, which is the first trial.
     """
 
-    def __init__(self, spec: StudySpec, default: Configuration) -> None:
+    def __init__(self, spec: StudySpec, default: Callable[[], Configuration]) -> None:
         self._spec, self._default = spec, default
         self._optimizer = make_optimizer(spec)
         self._pending = spec.optimizer.max_pending or 0
@@ -90,7 +90,7 @@ class Proposer:
                 told[finished] = self._worst if finished in self._diverged else self._values[finished]
                 self._tell(finished, told[finished])
         if number == 0:
-            proposal: Proposal | None = _proposal(self._spec, self._default)
+            proposal: Proposal | None = _proposal(self._spec, self._default())
             assert proposal is not None
             self._optimizer.restore(0, proposal)
         else:

@@ -129,7 +129,7 @@ def test_a_study_without_a_winner_finishes(tmp_path: Path) -> None:
 def test_what_diverges_is_told_as_the_worst_so_far(direction: str, worst: float, tmp_path: Path) -> None:
     objective = f"objectives=[{{direction: {direction}}}]"
     spec = load(tmp_path, "optimizer.name=tpe", "optimizer.max_pending=0", "budget.trials=9", objective)
-    proposer = Proposer(spec, default_configuration(spec, Sb3Backend()))
+    proposer = Proposer(spec, lambda: default_configuration(spec, Sb3Backend()))
     told = []
     for value, diverged in ((None, True), (4.0, False), (None, True), (1.0, False), (None, True), (None, False)):
         proposed = proposer.propose()

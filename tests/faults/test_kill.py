@@ -58,7 +58,7 @@ class Storm:
 
 
 SHORT = Storm(engines=4, workers=3, trials=8, pace=0.002, at_a_time=2)
-LONG = Storm(engines=50, workers=200, trials=200, pace=0.065, at_a_time=8)
+LONG = Storm(engines=50, workers=200, trials=200, pace=0.085, at_a_time=8)
 
 
 @dataclass
