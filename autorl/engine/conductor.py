@@ -276,7 +276,7 @@ class Conductor:
         self._scores[run] = score
         self._steps_done += env_steps
         self._runs_done += 1
-        if error_class is not None:
+        if error_class is not None and run.phase == "tuning":
             self._failures.setdefault(run.trial, set()).add(error_class)
         if error_class == "exception":
             self._tracebacks.setdefault(policy.fingerprint(error or ""), set()).add(run.trial)

@@ -66,18 +66,19 @@ def files_folder(url: str, asked: str | None = None) -> Path:
 
     Args:
         url: the database.
-        asked: the folder that the study asks for; by default beside a database file, and for a database server in the
-            user's state folder, so that it does not depend on where a command is started.
+        asked: the folder that the study asks for, in which each database has one of its own; by default it is beside a
+            database file, and for a database server in the user's state folder, so that it does not depend on where a
+            command is started.
     """
-    if asked is not None:
-        return Path(asked)
     parsed = parse_url(url)
     assert parsed.database is not None
     if parsed.get_backend_name() == "sqlite":
-        return Path(parsed.database).with_suffix(".files")
+        if asked is None:
+            return Path(parsed.database).with_suffix(".files")
+        parsed = parsed.set(database=str(Path(parsed.database).absolute()))
     place = parsed.set(password=None).render_as_string().encode()
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "autorl" / hashlib.sha256(place).hexdigest()[:16]
+    return (Path(asked) if asked is not None else state / "autorl") / hashlib.sha256(place).hexdigest()[:16]
 
 
 def open_for_writing(url: str) -> Engine:

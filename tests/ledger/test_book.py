@@ -256,7 +256,11 @@ def test_unknown_databases_and_studies_are_named(tmp_path: Path, spec: StudySpec
 def test_files_lie_beside_a_database_file_and_in_the_state_folder_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert files_folder("sqlite:////data/study.db") == Path("/data/study.files")
-    assert files_folder("sqlite:////data/study.db", "/shared") == Path("/shared")
+    shared = files_folder("sqlite:////data/study.db", "/shared")
+    assert shared.parent == Path("/shared")
+    assert shared != files_folder("sqlite:////data/other.db", "/shared"), (
+        "databases may share a folder, not their files"
+    )
     server = files_folder("postgresql://me:one@host/name")
     assert server.parent == Path("/state/autorl")
     assert server == files_folder("postgresql+psycopg://me:two@host/name")
