@@ -12,8 +12,10 @@ import math
 import os
 import secrets
 import signal
+import socket
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -29,7 +31,7 @@ from autorl.trial import Run
 try:
     import ray
     from ray import exceptions
-    from ray._private import ray_constants
+    from ray._private import ray_constants, services
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as _error:
@@ -66,7 +68,7 @@ class RayExecutor:
             if execution.address is None:
                 opened.enter_context(_local_cluster(math.ceil(self._workers * execution.resources.cpu)))
             else:
-                opened.enter_context(_connection(f"join the Ray cluster at {execution.address}", execution.address))
+                opened.enter_context(_joined_cluster(execution.address))
             _check_room(execution.resources)
             self._opened = opened.pop_all()
         self._supervise = ray.remote(
@@ -141,27 +143,33 @@ def supervise(order: Order, spec: StudySpec, flag: Path) -> Iterator[tuple[str, 
     global _trainer
     node = ray.get_runtime_context().get_node_id()
     yield node, []
-    if not order.folder.is_dir():
-        raise AutorlError(f"{order.folder} is not there on node {node}: all nodes must see execution.folder")
-    if _trainer is None:
-        _trainer = ProcessExecutor(spec, pinned=False)
-    draining, ended = False, False
     try:
+        if _is_there(flag):
+            yield node, [Ended(order.run, "preempted", "it was asked to stop")]
+            return
+        if _trainer is None:
+            _trainer = ProcessExecutor(spec, pinned=False)
         _trainer.submit(order)
+        draining, ended = False, False
         while not ended:
+            events = _trainer.poll(_LOOK_SECONDS)
+            if events:
+                yield node, events
+            ended = any(isinstance(event, Ended) for event in events)
             if not draining and _is_there(flag):
                 draining = True
                 _trainer.drain()
-            events = _trainer.poll(_LOOK_SECONDS)
-            ended = any(isinstance(event, Ended) for event in events)
-            if events:
-                yield node, events
+    except Exception:  # noqa: BLE001 - whatever it was, the engine decides what becomes of the run
+        yield node, [Ended(order.run, "exception", traceback.format_exc())]
     finally:
-        _trainer.close()
+        if _trainer is not None:
+            _trainer.close()
 
 
 def _is_there(flag: Path) -> bool:
     """Look for a file by listing its folder: a network file system may remember for a minute that a file is missing."""
+    if not flag.parent.is_dir():
+        raise AutorlError(f"{flag.parent} is not there: every node must see the folder of execution.folder")
     return flag in flag.parent.iterdir()
 
 
@@ -235,6 +243,20 @@ def _connection(what: str, address: str, **options: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _joined_cluster(address: str) -> Iterator[None]:
+    """Be connected to a cluster that is there, and goes on in the end."""
+    what = f"join the Ray cluster at '{address}' (execution.address)"
+    try:
+        # Ray itself would try for many minutes, and end this process rather than raise.
+        host, _, port = (services.canonicalize_bootstrap_address(address, None) or "").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_GRACE_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise AutorlError(f"cannot {what}: {error}") from error
+    with _connection(what, address):
+        yield
 
 
 @contextmanager
