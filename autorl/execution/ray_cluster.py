@@ -110,7 +110,7 @@ class RayExecutor:
     def drain(self) -> None:
         """Ask all supervisors to have their runs saved; tasks that still wait for room are withdrawn."""
         for running in self._running.values():
-            if running.node:
+            if running.node or ray.wait([running.stream], timeout=0)[0]:
                 (running.order.folder / self._flag).touch()
             else:
                 running.cancelled = True
