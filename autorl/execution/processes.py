@@ -48,16 +48,21 @@ class _Running:
 
 
 class ProcessExecutor:
-    """Runs each order in a process group of its own, `execution.workers` at a time."""
+    """Runs each order in a process group of its own, `execution.workers` at a time.
 
-    def __init__(self, spec: StudySpec) -> None:
+    Args:
+        spec: the study.
+        pinned: whether each run gets a core of its own; not where others share the machine out.
+    """
+
+    def __init__(self, spec: StudySpec, *, pinned: bool = True) -> None:
         for name in _THREADS:
             os.environ.setdefault(name, "1")
         self._limits = spec.execution.limits
         self._workers = spec.execution.parallel
         self._running: dict[Run, _Running] = {}
         cores = sorted(os.sched_getaffinity(0))
-        self._cores = cores if self._workers <= len(cores) else []
+        self._cores = cores if pinned and self._workers <= len(cores) else []
         psutil.cpu_percent(percpu=True)  # what is busy is measured from now on
         os.environ[preload.BACKEND] = spec.algorithm.backend
         self._context = multiprocessing.get_context("forkserver")
