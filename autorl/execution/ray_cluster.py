@@ -13,10 +13,11 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,7 +88,7 @@ class RayExecutor:
         """Submit a task for the run; it starts as soon as the cluster has room."""
         order = replace(order, folder=order.folder.absolute(), result=order.result.absolute())
         order.folder.mkdir(parents=True, exist_ok=True)
-        stream = self._supervise.remote(order, self._spec, order.folder / self._flag)
+        stream = self._supervise.remote(order, self._spec, order.folder / self._flag, sys.path)
         self._running[order.run] = _Running(order, stream)
 
     def poll(self, seconds: float) -> list[Event]:
@@ -129,18 +130,20 @@ class RayExecutor:
         self._opened.close()
 
 
-def supervise(order: Order, spec: StudySpec, flag: Path) -> Iterator[tuple[str, list[Event]]]:
+def supervise(order: Order, spec: StudySpec, flag: Path, path: Sequence[str]) -> Iterator[tuple[str, list[Event]]]:
     """Be the task of one order: train it in a process on this node.
 
     Args:
         order: the run.
         spec: its study.
         flag: a file in the run's folder that asks to save and end.
+        path: where the engine finds modules: environments and wrappers are found there too, if this node has them.
 
     Yields:
         The id of this node, and what has happened; the last event says how the run ended.
     """
     global _trainer
+    sys.path += [entry for entry in path if entry not in sys.path]
     node = ray.get_runtime_context().get_node_id()
     yield node, []
     try:

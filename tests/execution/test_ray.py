@@ -250,8 +250,11 @@ def training(cluster: Cluster) -> list[psutil.Process]:
 
 
 def wait_for_the_end_of(processes: Iterable[psutil.Process]) -> None:
-    """Wait ten seconds at most."""
+    """Wait ten seconds at most, for Ray's own agents, which look up now and then, a little longer."""
     _, alive = psutil.wait_procs(processes, timeout=10)
+    agents = [process for process in alive if process.name() in ("ray::DashboardAgent", "ray::RuntimeEnvAgent")]
+    assert not [p for p in alive if p not in agents and p.status() != psutil.STATUS_ZOMBIE]
+    _, alive = psutil.wait_procs(agents, timeout=30)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
