@@ -96,6 +96,7 @@ class Conductor:
         self._book, self._reader, self._mirror = book, reader, mirror
         self._watch, self._stopping = watch, stopping
         self.spec = book.spec
+        self._space = self.spec.space
         self._proposer = Proposer(self.spec, lambda: default_configuration(self.spec, self._backend))
         self._phase = "tuning"
         self._winner: int | None = None
@@ -220,7 +221,7 @@ class Conductor:
         if proposed is None:
             return
         config, seeds = proposed.proposal.config, proposed.proposal.seeds
-        recipe = bind(self.spec, self.spec.space, config.values, self._switches)
+        recipe = bind(self.spec, self._space, config.values, self._switches)
         now = self._book.add_trial(
             proposed.number, proposed.origin, config, recipe, proposed.seen, proposed.told, seeds
         )
