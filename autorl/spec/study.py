@@ -217,8 +217,8 @@ class ExecutionSpec(Spec):
     folder: str | None = Field(
         default=None,
         min_length=1,
-        description="Folder for checkpoints and results on their way, which every machine that trains must see; by "
-        "default beside the database file, or in the user's state folder for a database server.",
+        description="Folder for checkpoints and results on their way, which every machine that trains must see; "
+        "relative to the current directory. By default beside the database file, or in the user's state folder.",
     )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="When a run is stopped.")
     address: str | None = Field(
