@@ -101,10 +101,11 @@ class RayExecutor:
         events: list[Event] = []
         for source in ready:
             running = waiting[source]
-            events += _heard(running) if source is running.stream else [_answered(running.order.run, source)]
-            if events and isinstance(events[-1], Ended):
+            heard = _heard(running) if source is running.stream else [_answered(running.order.run, source)]
+            if any(isinstance(event, Ended) for event in heard):
                 del self._running[running.order.run]
                 (running.order.folder / self._flag).unlink(missing_ok=True)
+            events += heard
         return events
 
     def drain(self) -> None:
