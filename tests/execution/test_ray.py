@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -207,6 +208,8 @@ def test_a_cluster_of_its_own_listens_to_nobody_else_and_ends_with_the_engine(ho
         engine.stdin.flush()
         assert engine.stdout.readline() == "closed\n"
     wait_for_the_end_of(below)
+    (folder,) = {found[1] for command in commands if (found := re.search(r"raylet_socket_name=(.*?)/session", command))}
+    assert not Path(folder).exists()
     engine.communicate("\n")
 
 
