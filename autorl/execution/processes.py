@@ -147,7 +147,7 @@ def _cause(running: _Running) -> tuple[Cause, str]:
     code = running.process.exitcode or 0
     if running.overdue:
         return "hang", running.overdue
-    if code == process.PREEMPTED:
+    if code in (process.PREEMPTED, -signal.SIGTERM):  # the latter before it could listen
         return "preempted", "it was asked to stop"
     if code == process.RAISED and running.raised:
         return "exception", running.raised

@@ -13,15 +13,18 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from autorl.errors import AutorlError
 from autorl.execution.processes import ProcessExecutor
@@ -42,6 +45,20 @@ _LOOK_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 _OBJECT_STORE_BYTES = 80 * 2**20  # the least that Ray accepts: events are small, results travel as files
 _LOST = (exceptions.NodeDiedError, exceptions.ObjectLostError)
+
+_GUARD = """\
+import contextlib, psutil, shutil, sys
+processes = []
+for pid in sys.stdin.readline().split():
+    with contextlib.suppress(psutil.Error):
+        processes.append(psutil.Process(int(pid)))
+sys.stdin.read()
+for process in processes:
+    with contextlib.suppress(psutil.Error):
+        process.kill()
+psutil.wait_procs(processes, timeout=5)
+shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
 
 # The executor of a Ray worker process, kept for its fork server. Such a process serves one engine only.
 _trainer: ProcessExecutor | None = None
@@ -102,10 +119,11 @@ class RayExecutor:
         events: list[Event] = []
         for source in ready:
             running = waiting[source]
-            events += _heard(running) if source is running.stream else [_answered(running.order.run, source)]
-            if events and isinstance(events[-1], Ended):
+            heard = _heard(running) if source is running.stream else [_answered(running.order.run, source)]
+            if any(isinstance(event, Ended) for event in heard):
                 del self._running[running.order.run]
                 (running.order.folder / self._flag).unlink(missing_ok=True)
+            events += heard
         return events
 
     def drain(self) -> None:
@@ -271,7 +289,8 @@ def _local_cluster(cpus: int) -> Iterator[None]:
     """
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="autorl-ray-", ignore_cleanup_errors=True))
+        folder = tempfile.mkdtemp(prefix="autorl-ray-")
+        guarded = stack.enter_context(_guard(folder))
         stack.enter_context(_environment(token))
         with _loopback():
             stack.enter_context(
@@ -284,7 +303,32 @@ def _local_cluster(cpus: int) -> Iterator[None]:
                     _temp_dir=folder,
                 )
             )
+        guarded(psutil.Process().children(recursive=True))
         yield
+
+
+@contextmanager
+def _guard(folder: str) -> Iterator[Callable[[list[psutil.Process]], None]]:
+    """Start a process that ends what is left of a cluster when this one has, and removes its folder.
+
+    After a `kill -9` of the engine most of Ray ends with it, but its agents would stay for another minute.
+
+    Yields:
+        A function that takes the processes to end.
+    """
+    guard = subprocess.Popen(
+        [sys.executable, "-c", _GUARD, folder], stdin=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert guard.stdin is not None
+
+    def guarded(processes: list[psutil.Process]) -> None:
+        print(*(process.pid for process in processes if process.pid != guard.pid), file=guard.stdin, flush=True)
+
+    try:
+        yield guarded
+    finally:
+        guard.stdin.close()
+        guard.wait()
 
 
 @contextmanager
