@@ -9,7 +9,6 @@ was lost; so every write does nothing the second time.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import time
@@ -21,6 +20,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease, tables
+from autorl.ledger.continuation import going_on, spec_hash, with_max_pending
 from autorl.ledger.database import open_for_writing, patiently, shown
 from autorl.ledger.environment import hardware, versions
 from autorl.ledger.records import Attempt
@@ -41,25 +41,6 @@ _ADD_CURVE = insert(tables.curve)
 # How long a start waits for a database that is locked; once a study runs, it waits for as long as it takes.
 _OPENING_SECONDS = 60.0
 _CLOSING_SECONDS = 5.0
-
-# What may differ when a study goes on: how it is executed, where it is kept, and how long it may run.
-_MAY_CHANGE = ("execution", "storage", "budget.trials")
-
-
-def spec_hash(spec: StudySpec) -> str:
-    """Return the SHA-256 of what decides a study's results."""
-    return hashlib.sha256(json.dumps(_deciding(spec), sort_keys=True).encode()).hexdigest()
-
-
-def _deciding(spec: StudySpec) -> dict[str, Any]:
-    data = spec.model_dump(mode="json")
-    for path in _MAY_CHANGE:
-        section, _, key = path.partition(".")
-        if key:
-            data[section].pop(key)
-        else:
-            data.pop(section)
-    return data
 
 
 class Book:
@@ -98,7 +79,7 @@ class Book:
             query = select(tables.study).where(tables.study.c.name == spec.study).with_for_update()
             row = connection.execute(query).one_or_none()
             if row is None:
-                spec = _with_max_pending(spec, max_pending)
+                spec = with_max_pending(spec, max_pending)
                 values = {
                     "name": spec.study,
                     "state": "tuning",
@@ -120,7 +101,7 @@ class Book:
                         f"study '{spec.study}' is being conducted by {holder}; "
                         f"wait for it, or stop it: autorl stop {spec.study}"
                     )
-                spec = _going_on(spec, StudySpec.model_validate_json(row.spec))
+                spec = going_on(spec, StudySpec.model_validate_json(row.spec))
                 self._id, self.epoch, self.created = row.id, row.lease_epoch + 1, False
             self.spec = spec
             taken = {
@@ -383,26 +364,3 @@ def _text(text: str) -> str:
 def _spec_columns(spec: StudySpec) -> dict[str, str]:
     kept = spec.model_copy(update={"storage": shown(spec.storage)})  # a password is nobody's business
     return {"spec": kept.model_dump_json(), "spec_hash": spec_hash(spec)}
-
-
-def _with_max_pending(spec: StudySpec, max_pending: int | None) -> StudySpec:
-    if spec.optimizer.max_pending is not None:
-        return spec
-    return spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"max_pending": max_pending})})
-
-
-def _going_on(new: StudySpec, old: StudySpec) -> StudySpec:
-    """Return the spec with which an existing study goes on.
-
-    Raises:
-        StorageError: the file asks for something else than what the database holds.
-    """
-    new = _with_max_pending(new, old.optimizer.max_pending)
-    a, b = _deciding(new), _deciding(old)
-    different = sorted(key for key in a if a[key] != b[key])
-    if different:
-        raise StorageError(
-            f"study '{new.study}' exists in {shown(new.storage)} with another {', '.join(different)}; "
-            f"give this one another name (study=NAME) or another database (storage=sqlite:///other.db)"
-        )
-    return new

@@ -1,0 +1,54 @@
+"""When a study file asks for the study that the ledger holds, and goes on with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from autorl.errors import StorageError
+from autorl.ledger.database import shown
+from autorl.spec.study import StudySpec
+
+# What may differ when a study goes on: how it is executed, where it is kept, and how long it may run.
+_MAY_CHANGE = ("execution", "storage", "budget.trials")
+
+
+def spec_hash(spec: StudySpec) -> str:
+    """Return the SHA-256 of what decides a study's results."""
+    return hashlib.sha256(json.dumps(_deciding(spec), sort_keys=True).encode()).hexdigest()
+
+
+def _deciding(spec: StudySpec) -> dict[str, Any]:
+    data = spec.model_dump(mode="json")
+    for path in _MAY_CHANGE:
+        section, _, key = path.partition(".")
+        if key:
+            data[section].pop(key)
+        else:
+            data.pop(section)
+    return data
+
+
+def with_max_pending(spec: StudySpec, max_pending: int | None) -> StudySpec:
+    """Return the spec with `optimizer.max_pending` fixed, if it leaves it open."""
+    if spec.optimizer.max_pending is not None:
+        return spec
+    return spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"max_pending": max_pending})})
+
+
+def going_on(new: StudySpec, old: StudySpec) -> StudySpec:
+    """Return the spec with which an existing study goes on.
+
+    Raises:
+        StorageError: the file asks for something else than what the database holds.
+    """
+    new = with_max_pending(new, old.optimizer.max_pending)
+    a, b = _deciding(new), _deciding(old)
+    different = sorted(key for key in a if a[key] != b[key])
+    if different:
+        raise StorageError(
+            f"study '{new.study}' exists in {shown(new.storage)} with another {', '.join(different)}; "
+            f"give this one another name (study=NAME) or another database (storage=sqlite:///other.db)"
+        )
+    return new

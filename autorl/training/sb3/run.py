@@ -1,0 +1,230 @@
+"""One run: a model and its environments, trained, evaluated, saved and resumed."""
+
+from __future__ import annotations
+
+import resource
+import time
+import traceback
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from autorl.errors import CheckpointError
+from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.sb3 import checkpoint
+from autorl.training.sb3.algorithms import Arguments, arguments
+from autorl.training.sb3.plain import Evaluations, make_vec_env, random_streams
+from autorl.trial import FailureClass, Point, Recipe, RunResult
+
+
+def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, list[int]]:
+    """Make the model of a run, with its training environments, and its evaluation environments.
+
+    Returns:
+        The model, the evaluation environments, SB3's arguments, and the seed of each evaluation.
+    """
+    network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
+    n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
+    env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, n_envs, stack, checkpoint.ReplayableEnv)
+    eval_env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, recipe.evaluation_episodes, stack)
+    args = arguments(recipe, env.observation_space, env.action_space)
+    if args.normalize is not None:
+        env = VecNormalize(env, **args.normalize)
+        eval_env = VecNormalize(eval_env, **{**args.normalize, "training": False, "norm_reward": False})
+    model = args.algorithm(
+        args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs
+    )
+    env.seed(environment)
+    model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a folder for each run
+    return model, eval_env, args, evaluations
+
+
+class _Paused(Exception):
+    """Raised between two rollouts to leave SB3's training loop."""
+
+
+class Training:
+    """One seed of a job."""
+
+    def __init__(self, job: Job, seed: int, host: Host) -> None:
+        self.job, self.seed, self.host = job, seed, host
+        self.curve: list[Point] = []
+        self.notes: list[str] = []
+        self.model: BaseAlgorithm | None = None
+        self._started = time.monotonic(), _cpu_seconds()
+        self._before = 0.0, 0.0
+
+    def result(self) -> RunResult:
+        """Train; a failure is a result too."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            try:
+                self._train()
+            except Interrupted:
+                raise
+            except Exception as error:  # noqa: BLE001 - environments, wrappers and policies are the user's code
+                return self._failed(error)
+            finally:
+                self.notes += dict.fromkeys(
+                    " ".join(str(w.message).split()) for w in caught if w.category is UserWarning
+                )
+        return self._ended("completed", score=self.curve[-1].metrics[self.job.metric] if self.curve else None)
+
+    def _train(self) -> None:
+        recipe = self.job.recipe
+        self.model, eval_env, _, seeds = build(recipe, self.seed)
+        points = [
+            round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)
+        ]
+        evaluations = Evaluations(eval_env, points, seeds, recipe.deterministic, self._evaluated)
+        keeper = _Keeper(self)
+        self._resume(keeper)
+        evaluations.done = len(self.curve)
+        if recipe.algorithm == "ars":
+            _anneal_over(self.model, recipe.env_steps)
+        try:
+            if self.model.num_timesteps < recipe.env_steps:
+                remaining = recipe.env_steps - self.model.num_timesteps
+                self.model.learn(remaining, [evaluations, keeper], reset_num_timesteps=keeper.resumed is None)
+        except _Paused:
+            pass
+        finally:
+            training_env = self.model.get_env()
+            eval_env.close()
+            if training_env is not None:
+                training_env.close()
+
+    def _resume(self, keeper: _Keeper) -> None:
+        assert self.model is not None
+        path = self.job.resume.get(self.seed)
+        if path is None:
+            return
+        try:
+            state = checkpoint.read(path)
+            if state["recipe"] != _fingerprint(self.job.recipe, self.seed):
+                raise CheckpointError(f"{path}: written for another configuration")
+        except CheckpointError as error:
+            self.notes.append(f"started anew: {error}")
+            return
+        self.notes += checkpoint.restore(self.model, state["model"])
+        self.curve = [Point(**point) for point in state["curve"]]
+        self._before = state["wall_seconds"], state["cpu_seconds"]
+        keeper.resumed = state
+
+    def save(self, random_state: dict[str, Any]) -> None:
+        """Hand the run's state to the host."""
+        assert self.model is not None
+        wall, cpu = self._seconds()
+        content = {
+            "recipe": _fingerprint(self.job.recipe, self.seed),
+            "model": checkpoint.capture(self.model),
+            "random": random_state,
+            "curve": [point.to_dict() for point in self.curve],
+            "wall_seconds": wall,
+            "cpu_seconds": cpu,
+        }
+        self.host.save(self.seed, self.model.num_timesteps, checkpoint.pack(content))
+
+    def _evaluated(self, env_steps: int, metrics: dict[str, float]) -> None:
+        wrong = [f"the evaluation's {name} is {value}" for name, value in metrics.items() if not np.isfinite(value)]
+        if self._broken():
+            wrong.append("parameters of the policy are not finite")
+        if wrong:
+            raise FloatingPointError(f"after {env_steps} steps {' and '.join(wrong)}")
+        point = Point(env_steps, self._seconds()[0], metrics)
+        self.curve.append(point)
+        self.host.evaluated(self.seed, point)
+
+    def _broken(self) -> bool:
+        return self.model is not None and any(not bool(torch.isfinite(p).all()) for p in self.model.policy.parameters())
+
+    def _seconds(self) -> tuple[float, float]:
+        return (
+            self._before[0] + time.monotonic() - self._started[0],
+            self._before[1] + _cpu_seconds() - self._started[1],
+        )
+
+    def _failed(self, error: Exception) -> RunResult:
+        diverged = isinstance(error, FloatingPointError) or self._broken()
+        text = "".join(traceback.format_exception(error))
+        return self._ended("failed", error_class=_kind(error, diverged), error=text)
+
+    def _ended(self, status: Any, **rest: Any) -> RunResult:
+        wall, cpu = self._seconds()
+        steps = self.model.num_timesteps if self.model is not None else 0
+        return RunResult(status, tuple(self.curve), steps, wall, cpu, notes=tuple(self.notes), **rest)
+
+
+class _Keeper(BaseCallback):
+    """Saves, pauses and resumes between rollouts, where SB3's state is whole."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__()
+        self.training = training
+        self.resumed: dict[str, Any] | None = None
+        self._saved = time.monotonic()
+        self._after_rollout: dict[str, Any] | None = None
+        # ARS draws its candidates before it first calls back, so its generators are those after the last rollout.
+        self._early = training.job.recipe.algorithm == "ars"
+
+    def _on_training_start(self) -> None:
+        if self.resumed is not None and self._early:
+            checkpoint.restore_random_state(self.model, self.resumed["random"])
+            self.resumed = None
+
+    def _on_rollout_start(self) -> None:
+        if self.resumed is not None:
+            checkpoint.restore_random_state(self.model, self.resumed["random"])
+            checkpoint.restore_within_rollout(self.model, self.resumed["model"])
+            self.resumed = None
+        done = self.num_timesteps >= self.training.job.until
+        stopping = self.training.host.stopping()
+        due = time.monotonic() - self._saved > self.training.job.checkpoint_seconds
+        if not (done or due or stopping):
+            return
+        state = self._after_rollout if self._early else checkpoint.random_state(self.model)
+        if state is None:
+            return
+        self.training.save(state)
+        self._saved = time.monotonic()
+        if stopping:
+            raise Interrupted
+        if done:
+            raise _Paused
+
+    def _on_rollout_end(self) -> None:
+        if self._early:
+            self._after_rollout = checkpoint.random_state(self.model)
+
+    def _on_step(self) -> bool:
+        self.training.host.alive(self.training.seed, self.num_timesteps)
+        return True
+
+
+def _kind(error: Exception, diverged: bool) -> FailureClass:
+    # torch says that memory is short in a RuntimeError of its own on the CPU, and in a class of its own on a GPU.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return "out_of_memory"
+    return "diverged" if diverged else "exception"
+
+
+def _anneal_over(model: BaseAlgorithm, env_steps: int) -> None:
+    """Make schedules run over the whole run: ARS would start them anew over the steps that remain."""
+    update = model._update_current_progress_remaining
+    instance: Any = model
+    instance._update_current_progress_remaining = lambda done, _total: update(done, env_steps)
+
+
+def _fingerprint(recipe: Recipe, seed: int) -> str:
+    return repr((sorted(recipe.to_dict().items(), key=lambda item: item[0]), seed))
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
