@@ -22,7 +22,7 @@ from autorl.spec.study import StudySpec
 
 PROCESSES = ("execution.executor=processes", "execution.workers=2", "budget.trials=2")
 BROKEN = "task.env=probe_envs:autorl-tests/Broken-v0"
-LIMITS = {"hang": "execution.limits={progress_seconds: 3}", "oom": "execution.limits={memory_mb: 4000}"}
+LIMITS = {"hang": "execution.limits={progress_seconds: 5}", "oom": "execution.limits={memory_mb: 4000}"}
 NO_LIMIT = "execution.limits={}"
 
 
@@ -45,7 +45,7 @@ def runs(found: Findings) -> list[RunRecord]:
         ("segv", "crash", 3, "the worker was killed by SIGSEGV"),
         ("exit", "crash", 3, "the worker exited with status 3"),
         ("oom", "out_of_memory", 2, "Unable to allocate"),
-        ("hang", "hang", 2, "no progress for 3 s (execution.limits.progress_seconds)"),
+        ("hang", "hang", 2, "no progress for 5 s (execution.limits.progress_seconds)"),
     ],
 )
 def test_a_run_that_always_fails(how: str, error_class: str, tries: int, says: str, tmp_path: Path) -> None:
