@@ -86,6 +86,21 @@ def tuning(write: Writer) -> None:
     write.propose(3)
 
 
+def paused(write: Writer) -> None:
+    """Three trials failed in the same place; a run of the default crashed once before it completed."""
+    write.propose(0)
+    for index, seed in enumerate(write.spec.seeds.tuning):
+        run = Run(0, "tuning", seed)
+        write.book.start_run(run, 1)
+        if index == 0:
+            write.book.fail_attempt(run, 1, "crash", f"the worker was killed by {HOSTILE}")
+            write.book.start_run(run, 2)
+        write.book.finish_run(run, result(0.5), 0.5, last=run.seed == write.spec.seeds.tuning[-1])
+    for number in (1, 2, 3):
+        write.trial(number, None)
+    write.book.pause(f"trials 1, 2, 3 failed with the same traceback:\nValueError: {HOSTILE}", fingerprint="0")
+
+
 def all_failed(write: Writer) -> None:
     """No trial has a score."""
     write.trial(0, None)
@@ -122,7 +137,8 @@ def test_failed(write: Writer) -> None:
 
 
 STATES: dict[str, Callable[[Writer], None]] = {
-    f.__name__: f for f in (no_trial, proposed, one_trial, tuning, all_failed, finished, default_won, test_failed)
+    f.__name__: f
+    for f in (no_trial, proposed, one_trial, tuning, paused, all_failed, finished, default_won, test_failed)
 }
 
 

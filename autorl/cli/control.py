@@ -97,7 +97,7 @@ def replay(
         different = [trial.number for trial, again in propose_again(spec, trials) if again != trial.config]
     if different:
         raise AutorlError(f"{len(different)} of {len(trials)} proposals differ now, the first is trial {different[0]}")
-    out.print(f"All {len(trials)} proposals of '{name}' are the same again.")
+    out.print(f"{len(trials)} of {len(trials)} proposals of '{name}' are the same again.")
     if into is not None:
         _again(name, url, into)
 

@@ -37,6 +37,7 @@ def page(found: Findings, reader: Reader) -> str:
     parts = [
         _header(found),
         _headline(found),
+        _section("Paused", f"<pre>{escape(found.study.paused)}</pre>") if found.study.paused else "",
         _section("What was found", _findings(found)),
         _section("Figures", f'<div class="figures">{"".join(map(_figure, figures(found, reader)))}</div>'),
         '<div class="pair">',

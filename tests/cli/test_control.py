@@ -154,7 +154,7 @@ def test_replay_proposes_and_trains_the_same_again(autorl: Any, tmp_path: Path) 
     here, there = ("--storage", url(tmp_path)), f"sqlite:///{tmp_path}/again.db"
     answer = autorl("replay", "small", *here, "--into", there)
     assert (answer.code, answer.err) == (0, "")
-    assert "All 4 proposals of 'small' are the same again." in answer.out
+    assert "4 of 4 proposals of 'small' are the same again." in answer.out
     assert "Every result and learning curve of 'small' is the same again." in answer.out
     assert "this one holds the study" in autorl("replay", "small", *here, "--into", url(tmp_path)).err
 

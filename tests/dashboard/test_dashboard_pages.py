@@ -54,6 +54,18 @@ def test_the_overview_tells_what_the_report_tells(tmp_path: Path, monkeypatch: p
         assert caution in said(app)
 
 
+def test_a_paused_study_says_why_and_its_runs_how_they_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = start(make("paused", tmp_path).storage, monkeypatch)
+    assert "This study has paused: somebody has to look." in said(app)
+    assert "trials 1, 2, 3 failed with the same traceback:" in said(app)
+    assert "1 run failed at first and completed when tried again (1 crashed)." in said(app)
+    app.switch_page("app_pages/trials.py").run()
+    assert not app.exception
+    runs = app.dataframe[-1].value
+    assert list(runs["failed attempts"])[:2] == ["crashed", "–"]
+    assert list(runs["starts"])[:2] == [2, 1]
+
+
 def test_an_unfinished_study_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = start(make("tuning", tmp_path).storage, monkeypatch)
     assert not app.metric

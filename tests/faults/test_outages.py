@@ -30,9 +30,10 @@ def study(folder: Path, *overrides: str) -> StudySpec:
     return load(folder, *paced, "optimizer.max_pending=1", execution, *overrides)
 
 
-def expected(tmp_path: Path) -> str:
-    (quiet := tmp_path / "quiet").mkdir()
-    spec = study(quiet)
+@pytest.fixture(scope="module")
+def as_before(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the digest of the study that nothing disturbs."""
+    spec = study(tmp_path_factory.mktemp("quiet"))
     conduct(spec, ignore)
     return found(spec)
 
@@ -71,8 +72,8 @@ def seconds(short: float, long: float) -> pytest.MarkDecorator:
 
 
 @seconds(7, 60)
-def test_sqlite_is_locked_in_mid_study(seconds: float, tmp_path: Path) -> None:
-    as_before, spec = expected(tmp_path), study(tmp_path)
+def test_sqlite_is_locked_in_mid_study(seconds: float, as_before: str, tmp_path: Path) -> None:
+    spec = study(tmp_path)
 
     def lock() -> None:
         with contextlib.closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None, timeout=30)) as other:
@@ -88,8 +89,7 @@ def test_sqlite_is_locked_in_mid_study(seconds: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "seconds", [pytest.param(3, id="short"), pytest.param(30, id="long", marks=pytest.mark.faults)]
 )
-def test_postgres_is_stopped_in_mid_study(seconds: float, tmp_path: Path) -> None:
-    as_before = expected(tmp_path)
+def test_postgres_is_stopped_in_mid_study(seconds: float, as_before: str, tmp_path: Path) -> None:
     with databases.own_server() as server:
         spec = study(tmp_path, f"storage={server.get_uri()}", f"execution.folder={tmp_path}/files")
 
@@ -138,8 +138,9 @@ def fill(disk: Path, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("what", "says"), [("database", "database or disk is full"), ("files", "No space left on device")]
 )
-def test_the_disk_is_full(what: str, says: str, seconds: float, small_disk: Path, tmp_path: Path) -> None:
-    as_before = expected(tmp_path)
+def test_the_disk_is_full(
+    what: str, says: str, seconds: float, as_before: str, small_disk: Path, tmp_path: Path
+) -> None:
     place = {"database": f"storage=sqlite:///{small_disk}/study.db", "files": f"execution.folder={small_disk}/files"}
     folder = {"database": f"execution.folder={tmp_path}/files", "files": "execution.workers=2"}
     spec = study(tmp_path, place[what], folder[what])
@@ -148,8 +149,8 @@ def test_the_disk_is_full(what: str, says: str, seconds: float, small_disk: Path
     assert_nothing_lost(spec, as_before)
 
 
-def test_damaged_files_are_quarantined_and_the_runs_trained_again(tmp_path: Path) -> None:
-    as_before, spec = expected(tmp_path), study(tmp_path)
+def test_damaged_files_are_quarantined_and_the_runs_trained_again(as_before: str, tmp_path: Path) -> None:
+    spec = study(tmp_path)
     assert not conduct(spec, ignore, stopping_after(3.0))
     with Reader(spec.storage) as reader:
         saved = [run for run in reader.runs("small") if run.checkpoint is not None]

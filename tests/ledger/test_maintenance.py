@@ -127,7 +127,7 @@ def test_a_study_in_training_is_not_copied(url: str, tmp_path: Path) -> None:
         copy(url, f"sqlite:///{tmp_path}/other.db", [])
 
 
-@pytest.mark.parametrize("state", ["no_trial", "tuning", "finished", "all_failed", "test_failed"])
+@pytest.mark.parametrize("state", ["no_trial", "tuning", "paused", "finished", "all_failed", "test_failed"])
 def test_what_the_writer_writes_is_whole(state: str, url: str, tmp_path: Path) -> None:
     states.make(state, tmp_path, f"storage={url}")
     problems, (found,) = check(url)

@@ -66,6 +66,14 @@ def test_every_state_is_a_whole_page_that_needs_nothing_else(state: str, tmp_pat
     assert html.count('role="img"') == html.count("<svg")
 
 
+def test_a_paused_study_says_why_and_what_recovered(tmp_path: Path) -> None:
+    _, html = report("paused", tmp_path)
+    shown = Page(html).text
+    assert "trials 1, 2, 3 failed with the same traceback:" in shown
+    assert "1 run failed at first and completed when tried again (1 crashed)." in shown
+    assert HOSTILE not in html
+
+
 def test_numbers_are_those_of_the_report(tmp_path: Path) -> None:
     found, html = report("finished", tmp_path)
     shown, lines = Page(html).text, headline_lines(found)
