@@ -6,10 +6,11 @@ Started by `autorl dashboard`, which binds it to 127.0.0.1 and names the databas
 from __future__ import annotations
 
 import streamlit as st
-from board import data, tables
+from board import data
 
 from autorl.errors import StorageError
 from autorl.ledger.records import StudyRecord
+from autorl.report.words import state
 
 PAGES = (
     ("overview", "Overview", ":material/monitoring:"),
@@ -60,7 +61,7 @@ def _select(studies: list[StudyRecord], url: str) -> None:
     with st.sidebar:
         st.selectbox("Study", names, index=None, key="study", bind="query-params", required=True)
         selected = next(study for study in studies if study.name == st.session_state["study"])
-        st.caption(f"{tables.state(selected)} · task `{selected.spec.task.env}` · {selected.spec.algorithm.name}")
+        st.caption(f"{state(selected)} · task `{selected.spec.task.env}` · {selected.spec.algorithm.name}")
         st.caption(f"Read-only view of `{url}`")
 
 

@@ -26,7 +26,7 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
 
     from autorl.ledger.reader import Reader, default_url
     from autorl.report.findings import gather
-    from autorl.report.words import number
+    from autorl.report.words import number, state
 
     name, url = find_study(study, storage) if study else (None, default_url(storage))
     rows: list[dict[str, Any]] = []
@@ -38,9 +38,7 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
             rows.append(
                 {
                     "study": record.name,
-                    "state": record.state
-                    if record.state == "finished"
-                    else f"{record.state}, {'running' if record.live else 'paused' if record.paused else 'stopped'}",
+                    "state": state(record),
                     "trials": sum(t.state != "running" for t in found.trials),
                     "of": record.spec.budget.trials,
                     "running": running if record.live else 0,

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from autorl.analysis import Estimate
-from autorl.ledger.records import RunRecord, TrialRecord
+from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
 from autorl.report.findings import Findings
 from autorl.spec.study import StudySpec
 from autorl.trial import FailureClass
@@ -21,6 +21,13 @@ FAILURES: Mapping[FailureClass, str] = {
     "crash": "crashed",
     "hang": "hung",
 }
+
+
+def state(study: StudyRecord) -> str:
+    """Say what a study is doing: `finished`, or its phase and whether it is `running`, `paused` or `stopped`."""
+    if study.state == "finished":
+        return study.state
+    return f"{study.state}, {'running' if study.live else 'paused' if study.paused else 'stopped'}"
 
 
 def tries(run: RunRecord) -> str:

@@ -8,16 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
+from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, number, setting, tries
+from autorl.report.words import duration, number, setting, state, tries
 
 NONE = "–"
-
-
-def state(study: StudyRecord) -> str:
-    """Say what a study is doing: `finished`, `tuning, running` or `tuning, stopped`."""
-    return study.state if study.state == "finished" else f"{study.state}, {'running' if study.live else 'stopped'}"
 
 
 def role(found: Findings, trial: int) -> str:

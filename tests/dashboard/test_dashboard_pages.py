@@ -56,6 +56,7 @@ def test_the_overview_tells_what_the_report_tells(tmp_path: Path, monkeypatch: p
 
 def test_a_paused_study_says_why_and_its_runs_how_they_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = start(make("paused", tmp_path).storage, monkeypatch)
+    assert any("tuning, paused" in str(caption.value) for caption in app.sidebar.caption)
     assert "This study has paused: somebody has to look." in said(app)
     assert "trials 1, 2, 3 failed with the same traceback:" in said(app)
     assert "1 run failed at first and completed when tried again (1 crashed)." in said(app)
