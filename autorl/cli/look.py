@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -182,7 +183,6 @@ def dashboard(
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
 ) -> None:
     """Look at studies in a browser. Only this machine can reach it (127.0.0.1)."""
-    import os
     from importlib.util import find_spec
 
     from autorl.ledger.reader import default_url
@@ -213,14 +213,17 @@ def dashboard(
 
 
 def write_atomically(path: Path, content: str) -> None:
-    """Write a file so that it is whole or not there.
+    """Write a file so that it is whole or not there; a link in its place is replaced, never followed.
 
     Raises:
         AutorlError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(content, encoding="utf-8")
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(content)
         temporary.replace(path)
     except OSError as error:
+        if not isinstance(error, FileExistsError):
+            temporary.unlink(missing_ok=True)
         raise AutorlError(f"'{path}' cannot be written: {error.strerror}") from None

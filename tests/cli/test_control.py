@@ -196,6 +196,19 @@ def test_an_export_that_cannot_be_written_is_named(out: str, autorl: Any, finish
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_export_follows_no_link(autorl: Any, finished: Path, tmp_path: Path) -> None:
+    (victim := tmp_path / "victim").write_text("mine")
+    (folder := tmp_path / "folder").mkdir()
+    for name in ("train.py", f".train.py.{os.getpid()}.tmp"):
+        (folder / name).symlink_to(victim)
+    refused = autorl("export", "small", "--out", str(folder / "train.py"), "--storage", url(finished))
+    assert "cannot be written: File exists" in refused.err
+    (folder / f".train.py.{os.getpid()}.tmp").unlink()
+    assert autorl("export", "small", "--out", str(folder / "train.py"), "--storage", url(finished)).code == 0
+    assert victim.read_text() == "mine"
+    assert not (folder / "train.py").is_symlink()
+
+
 def test_a_second_engine_is_refused_with_what_to_do(autorl: Any, tmp_path: Path) -> None:
     spec = load(tmp_path)
     with Book(spec, 1, print):
