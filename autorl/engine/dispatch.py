@@ -201,17 +201,26 @@ class Dispatcher:
     def _finish(self, task: _Task, result: RunResult) -> None:
         self._finished(task.run, result)
         result_file(self._results, task.run, task.attempt).unlink(missing_ok=True)
-        shutil.rmtree(self._run_folder(task.run), ignore_errors=True)
+        self._clear(self._run_folder(task.run))
 
     def _read(self, path: Path) -> RunResult | None:
         try:
             return read_result(path)
         except AutorlError as error:
-            quarantine = self._folder / "quarantine"
-            quarantine.mkdir(exist_ok=True)
-            path.replace(quarantine / path.name)
-            self._news(f"{error}; it was moved to {quarantine}, and the run is trained again")
+            self._quarantine(path, path.name)
+            self._news(f"{error}; it was moved to {self._folder / 'quarantine'}, and the run is trained again")
             return None
+
+    def _quarantine(self, path: Path, name: str) -> None:
+        """Move a damaged file to where nothing reads it but a person who wants to know what happened."""
+        (self._folder / "quarantine").mkdir(exist_ok=True)
+        path.replace(self._folder / "quarantine" / name)
+
+    def _clear(self, folder: Path) -> None:
+        """Remove a run's folder."""
+        for path in folder.glob("*.damaged"):
+            self._quarantine(path, f"{folder.name}.{path.name}")
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _tidy(self) -> dict[Run, list[Path]]:
         """Remove the files that no run can need, and return the results that workers have left, by run."""
@@ -226,11 +235,12 @@ class Dispatcher:
         for folder in self._checkpoints.glob("*"):
             run = names.get(folder.name)
             known = self._before[run].checkpoint if run is not None else None
-            for path in folder.glob("*"):
-                if known is None or path.name != known.file:
-                    path.unlink(missing_ok=True)
             if known is None:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._clear(folder)
+                continue
+            for path in folder.iterdir():
+                if path.name != known.file and path.suffix != ".damaged":
+                    path.unlink(missing_ok=True)
         return left
 
     @property
