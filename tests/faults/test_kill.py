@@ -6,6 +6,7 @@ Nothing that finished is lost or trained again, and the study comes out the same
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -132,7 +133,8 @@ def storm_over(file: Path, storm: Storm, url: str) -> Count:
         occurrence = {"any": generator.randint(2, 20), "_take": 1, "enter": 1}.get(kind, generator.randint(1, 3))
         engine = start(file, storm, url, (kind, occurrence, when))
         while engine.poll() is None:
-            time.sleep(generator.uniform(0.5, 1.5) * interval)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                engine.wait(generator.uniform(0.5, 1.5) * interval)
             if count.workers < storm.workers and kill_a_worker(engine, url, generator):
                 count.workers += 1
         now = completed(url)
