@@ -104,12 +104,17 @@ class Proposal:
     """What an optimizer wants trained next.
 
     Attributes:
-        config: the configuration.
+        trial: number of the trial that it starts or continues. New trials are numbered in the order of their first
+            proposal, without gaps.
+        config: the trial's configuration.
         seeds: tuning seeds to train it on.
-        until: environment steps that each of these runs is to reach.
-        resume_from: number of the trial whose checkpoints the runs start from, or None to start from nothing.
+        until: environment steps that each of these runs is to reach; one of the study's evaluation points.
+        resume_from: number of the trial whose checkpoints the runs start from: the trial's own to go on (a seed that
+            is new to it starts from nothing), another's to fork it under a new configuration, None to start the trial
+            from nothing.
     """
 
+    trial: int
     config: Configuration
     seeds: tuple[int, ...]
     until: int
@@ -118,14 +123,34 @@ class Proposal:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What an optimizer is told of a finished trial.
+    """What an optimizer is told of a finished proposal.
 
     Attributes:
-        value: the objective over the tuning seeds; of a trial that diverged, the worst value told so far; None of one
-            that failed in another way, which says nothing about the configuration.
+        value: the objective over the proposal's seeds at its `until`; if one of them diverged, the worst value told so
+            far; None if one failed in another way, which says nothing about the configuration.
+        curves: tuning seed → (environment steps, metric) of each evaluation from the run's start up to `until`; a seed
+            that failed has none. Empty for an optimizer that does not read curves.
     """
 
     value: float | None
+    curves: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an optimizer believes of a trial: its posterior for the objective of full runs, over seeds not yet seen.
+
+    Attributes:
+        trial: its number.
+        mean: the objective expected.
+        low: lower end of the 90 % interval of the objective over as many new seeds as the study tests.
+        high: upper end.
+    """
+
+    trial: int
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, order=True)

@@ -6,24 +6,24 @@ a hash of (study seed, trial number). No sampler is ever stored, and a study tha
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 
-from autorl.optimizers.protocol import Question
+from autorl.optimizers.protocol import Method, Question
 from autorl.spec.distributions import distribution
 from autorl.spec.space import Choice, Parameter
-from autorl.trial import Proposal, TrialResult
+from autorl.trial import Proposal, Standing, TrialResult
 
 
 def random(question: Question) -> OptunaOptimizer:
     """Sample uniformly (on a log scale where the space says so), independently of all results."""
-    return OptunaOptimizer(question, lambda seed: RandomSampler(seed=seed), independent=True)
+    return OptunaOptimizer(question, lambda seed: RandomSampler(seed=seed), "nothing")
 
 
 def tpe(question: Question) -> OptunaOptimizer:
@@ -38,7 +38,7 @@ def tpe(question: Question) -> OptunaOptimizer:
             warnings.simplefilter("ignore", ExperimentalWarning)  # `group` may still change; it is chosen knowingly
             return TPESampler(seed=seed, group=True, constant_liar=True)
 
-    return OptunaOptimizer(question, sampler, independent=False)
+    return OptunaOptimizer(question, sampler, "values")
 
 
 class OptunaOptimizer:
@@ -47,8 +47,10 @@ class OptunaOptimizer:
     Proposals train each configuration on all tuning seeds, to the end.
     """
 
-    def __init__(self, question: Question, sampler: Callable[[int], BaseSampler], independent: bool) -> None:
-        self.independent = independent
+    def __init__(
+        self, question: Question, sampler: Callable[[int], BaseSampler], reads: Literal["nothing", "values"]
+    ) -> None:
+        self.reads: Literal["nothing", "values", "curves"] = reads
         self._question = question
         self._sampler = sampler
         self._distributions = {parameter.name: distribution(parameter) for parameter in question.space}
@@ -60,23 +62,21 @@ class OptunaOptimizer:
 
     def ask(self, number: int) -> Proposal:
         """Propose a configuration on all tuning seeds."""
-        self._study.sampler = self._sampler(_seed(self._question.seed, number))
+        self._study.sampler = self._sampler(self._question.draw(number))
         trial = self._study.ask()
         config = self._question.space.build(lambda parameter: _suggest(trial, parameter))
-        # A sampler leaves notes on the trial that it sampled, and reads them while the trial is running. A restored
-        # trial has none, so neither may this one: it is added anew, as it would be restored.
+        # A sampler leaves notes on the trial that it sampled, and reads them while the trial is running. A trial that
+        # is only taken has none, so neither may this one: it is added anew.
         self._study.tell(trial, state=TrialState.FAIL)
         self._added += 1
-        proposal = Proposal(config, self._question.seeds, self._question.until)
-        self.restore(number, proposal)
-        return proposal
+        return Proposal(number, config, self._question.seeds, self._question.until)
 
-    def restore(self, number: int, proposal: Proposal) -> None:
-        """Add a trial that was proposed before, unless the space cannot express it: no model could place it.
+    def take(self, number: int, proposal: Proposal) -> None:
+        """Add a trial, unless the space cannot express it: no model could place it.
 
         A sampler that ignores results has no use for them.
         """
-        if self.independent or not proposal.config.inside:
+        if self.reads == "nothing" or not proposal.config.inside:
             return
         params = dict(proposal.config.coordinates)
         distributions = {name: self._distributions[name] for name in params}
@@ -94,6 +94,14 @@ class OptunaOptimizer:
         else:
             self._study.tell(trial, result.value)
 
+    def needed(self) -> Collection[int]:
+        """Return none: runs are trained to the end at once."""
+        return ()
+
+    def ranking(self) -> Sequence[Standing]:
+        """Return none: values decide."""
+        return ()
+
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> object:
     domain = parameter.domain
@@ -105,5 +113,5 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> object:
     return trial.suggest_float(parameter.name, domain.low, domain.high, step=domain.step, log=domain.log)
 
 
-def _seed(study_seed: int, number: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"autorl:{study_seed}:{number}".encode()).digest()[:4], "big")
+RANDOM = Method(random)
+TPE = Method(tpe)

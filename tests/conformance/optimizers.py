@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from autorl.optimizers.protocol import Factory, Optimizer, Question
+import numpy as np
+
+from autorl.optimizers.protocol import WAIT, Method, Optimizer, Question
 from autorl.spec.space import Choice, Configuration, Numeric, Parameter, SearchSpace
 from autorl.trial import Proposal, TrialResult
 
@@ -18,12 +23,14 @@ SPACE = SearchSpace(
         Parameter("by", Numeric(0.1, 1.0), "by", when=(("clip", (True,)),)),
     )
 )
-TRIALS = 30
+SEEDS = (0, 1, 2)
+POINTS = tuple(range(100, 1001, 100))
+COUNT = 40
 
 
-def question(seed: int = 0) -> Question:
+def question(method: Method, seed: int = 0, budget: int | None = None, **options: Any) -> Question:
     """Return a question about a space with every kind of parameter."""
-    return Question(SPACE, (0, 1, 2), 1000, "maximize", seed)
+    return Question(SPACE, SEEDS, POINTS, "maximize", seed, budget, 10, method.options(**options))
 
 
 def score(config: Configuration) -> float:
@@ -32,64 +39,163 @@ def score(config: Configuration) -> float:
     return -distance - 0.1 * bool(config.values["clip"])
 
 
-def drive(optimizer: Optimizer, start: int, end: int, pending: int) -> list[Proposal]:
-    """Ask from one number to another, telling what the protocol allows: all trials but the last `pending`."""
-    proposals: list[Proposal] = []
-    for number in range(start, end):
-        if start <= number - 1 - pending:
-            optimizer.tell(number - 1 - pending, TrialResult(score(proposals[number - 1 - pending - start].config)))
-        proposal = optimizer.ask(number)
-        assert proposal is not None
-        proposals.append(proposal)
-    return proposals
+def curve(config: Configuration, seed: int, until: int) -> tuple[tuple[int, float], ...]:
+    """Return a learning curve: it rises from -10 to the configuration's value, with noise by seed and configuration."""
+    noise = np.random.default_rng([seed, int(abs(score(config)) * 1e9)]).normal(0, 0.1, len(POINTS))
+    rise = 1 - np.exp(-3 * np.array(POINTS) / POINTS[-1])
+    values = -10 + (score(config) + 10) * rise / rise[-1] + noise
+    return tuple((p, float(v)) for p, v in zip(POINTS, values, strict=True) if p <= until)
+
+
+def result_of(proposal: Proposal) -> TrialResult:
+    """Return what training a proposal gives."""
+    curves = {seed: curve(proposal.config, seed, proposal.until) for seed in proposal.seeds}
+    return TrialResult(float(np.mean([c[-1][1] for c in curves.values()])), curves)
+
+
+@dataclass
+class Drive:
+    """Does what the engine does: asks, takes and tells in order, with so many proposals unknown at each ask.
+
+    Attributes:
+        proposals: those that were taken.
+        known: of each, how many results it knew.
+        trials: trial → its configuration.
+        reached: (trial, seed) → environment steps.
+        steps: environment steps that all proposals take.
+        ended: whether the optimizer had nothing left to try.
+    """
+
+    optimizer: Optimizer
+    pending: int = 1
+    fixed: Sequence[Configuration] = ()
+    fail: Any = None
+    proposals: list[Proposal] = field(default_factory=list)
+    known: list[int] = field(default_factory=list)
+    trials: dict[int, Configuration] = field(default_factory=dict)
+    reached: dict[tuple[int, int], int] = field(default_factory=dict)
+    steps: int = 0
+    ended: bool = False
+    _told: int = 0
+
+    def restore(self, proposals: Sequence[Proposal], known: Sequence[int]) -> None:
+        """Go on from recorded proposals."""
+        for proposal, told in zip(proposals, known, strict=True):
+            self._tell(told)
+            self._take(proposal)
+
+    def go(self, count: int) -> Drive:
+        """Take so many proposals more, unless the optimizer ends."""
+        for _ in range(count):
+            number = len(self.proposals)
+            self._tell(number - self.pending)
+            while (proposal := self.optimizer.ask(number)) is WAIT:
+                assert self._told < number, "waits for results of which there are none"
+                self._tell(self._told + 1)
+            if proposal is None:
+                self.ended = True
+                break
+            if proposal.trial == len(self.trials) < len(self.fixed):
+                proposal = replace(proposal, config=self.fixed[proposal.trial])
+            self._check(proposal)
+            self._take(proposal)
+        return self
+
+    def finish(self) -> Drive:
+        """Tell all results that have not been told."""
+        self._tell(len(self.proposals))
+        return self
+
+    def _take(self, proposal: Proposal) -> None:
+        self.known.append(self._told)
+        self.optimizer.take(len(self.proposals), proposal)
+        self.proposals.append(proposal)
+        self.trials.setdefault(proposal.trial, proposal.config)
+        for seed in proposal.seeds:
+            start = self.reached.get((proposal.resume_from, seed), 0) if proposal.resume_from is not None else 0
+            self.steps += proposal.until - start
+            self.reached[proposal.trial, seed] = proposal.until
+
+    def _tell(self, count: int) -> None:
+        while self._told < count:
+            proposal = self.proposals[self._told]
+            failed = self.fail is not None and self.fail(self._told)
+            self.optimizer.tell(self._told, TrialResult(None) if failed else result_of(proposal))
+            self._told += 1
+
+    def _check(self, proposal: Proposal) -> None:
+        assert proposal.until in POINTS
+        assert proposal.seeds
+        assert set(proposal.seeds) <= set(SEEDS)
+        assert len(set(proposal.seeds)) == len(proposal.seeds)
+        if proposal.trial in self.trials:
+            assert proposal.config == self.trials[proposal.trial]
+            assert proposal.resume_from == proposal.trial
+        else:
+            assert proposal.trial == len(self.trials)
+            config = proposal.config
+            if proposal.trial >= len(self.fixed):
+                assert config.inside
+                assert SPACE.build(lambda p: config.coordinates[p.name]) == config
+        if proposal.resume_from is not None:
+            assert proposal.resume_from in self.optimizer.needed()
+            known = {t for p in self.proposals[: self._told] for t in [p.trial]}
+            assert proposal.resume_from in known
+            for seed in proposal.seeds:
+                assert self.reached.get((proposal.resume_from, seed), 0) < proposal.until
+
+
+def drive(method: Method, seed: int = 0, count: int = COUNT, pending: int = 1, **options: Any) -> Drive:
+    """Drive a new optimizer for so many proposals."""
+    return Drive(method.make(question(method, seed, **options)), pending).go(count)
 
 
 class OptimizerConformance:
-    """Give `factory` as a fixture."""
+    """Give `method` as a fixture, and what does not hold as attributes."""
 
-    def test_proposals_lie_in_the_space_and_ask_for_what_the_question_asks(self, factory: Factory) -> None:
-        for proposal in drive(factory(question()), 0, TRIALS, pending=1):
-            assert SPACE.build(lambda p, c=proposal.config: c.coordinates[p.name]) == proposal.config
-            assert proposal.config.inside
-            assert ("by" in proposal.config.values) == proposal.config.values["clip"]
-            assert set(proposal.seeds) <= {0, 1, 2}
-            assert 0 < proposal.until <= 1000
+    repeats = False
+    """Whether configurations may come up twice."""
 
-    def test_the_seed_decides(self, factory: Factory) -> None:
-        assert drive(factory(question(1)), 0, TRIALS, 1) == drive(factory(question(1)), 0, TRIALS, 1)
-        assert drive(factory(question(1)), 0, TRIALS, 1) != drive(factory(question(2)), 0, TRIALS, 1)
+    def test_proposals_are_valid_whatever_is_pending(self, method: Method) -> None:
+        for pending in (0, 1, 4):
+            whole = drive(method, pending=pending)
+            assert len(whole.proposals) == COUNT or whole.ended
+            assert ("by" in whole.proposals[-1].config.values) == whole.proposals[-1].config.values["clip"]
 
-    def test_proposals_differ(self, factory: Factory) -> None:
-        found = [dict(p.config.values) for p in drive(factory(question()), 0, TRIALS, 1)]
-        assert all(a != b for i, a in enumerate(found) for b in found[:i])
+    def test_the_seed_decides(self, method: Method) -> None:
+        assert drive(method, 1).proposals == drive(method, 1).proposals
+        assert drive(method, 1).proposals != drive(method, 2).proposals
 
-    def test_a_study_that_goes_on_proposes_what_it_would_have(self, factory: Factory) -> None:
-        whole = drive(factory(question()), 0, TRIALS, pending=1)
-        for cut in (1, 5, 12, 25):
-            optimizer = factory(question())
-            for number in range(cut):
-                if number >= 2:
-                    optimizer.tell(number - 2, TrialResult(score(whole[number - 2].config)))
-                optimizer.restore(number, whole[number])
-            rest = []
-            for number in range(cut, TRIALS):
-                if number >= 2:
-                    optimizer.tell(number - 2, TrialResult(score(whole[number - 2].config)))
-                rest.append(optimizer.ask(number))
-            assert rest == whole[cut:]
+    def test_trials_differ(self, method: Method) -> None:
+        found = [dict(config.values) for config in drive(method).trials.values()]
+        assert self.repeats or all(a != b for i, a in enumerate(found) for b in found[:i])
 
-    def test_failed_trials_and_a_default_outside_the_space_are_borne(self, factory: Factory) -> None:
-        optimizer = factory(question())
-        outside = Configuration({"rate": 0.5, "discount": 0.99, "net": [64], "clip": False}, {"discount": 0.01})
-        optimizer.restore(0, Proposal(outside, (0, 1, 2), 1000))
-        optimizer.tell(0, TrialResult(3.0))
-        for number in range(1, TRIALS):
-            proposal = optimizer.ask(number)
-            assert proposal is not None
-            optimizer.tell(number, TrialResult(None if number % 3 == 0 else score(proposal.config)))
+    def test_a_study_that_goes_on_proposes_what_it_would_have(self, method: Method) -> None:
+        for pending in (0, 2):
+            whole = drive(method, pending=pending)
+            for cut in (1, 5, 12, 25):
+                again = Drive(method.make(question(method)), pending)
+                again.restore(whole.proposals[:cut], whole.known[:cut])
+                again.go(COUNT - min(cut, len(whole.proposals)))
+                assert again.proposals == whole.proposals
+                assert again.known == whole.known
 
-    def test_independent_means_independent(self, factory: Factory) -> None:
-        optimizer = factory(question())
-        if optimizer.independent:
-            told = drive(factory(question()), 0, TRIALS, pending=0)
-            assert [optimizer.ask(number) for number in range(TRIALS)] == told
+    def test_failures_and_a_default_outside_the_space_are_borne(self, method: Method) -> None:
+        values = {"rate": 0.5, "discount": 0.99, "net": [64], "clip": False}
+        outside = Configuration(values, {"discount": 0.01, "net": "[64]", "clip": False})
+        whole = Drive(method.make(question(method)), 1, [outside], lambda number: number % 3 == 2).go(COUNT).finish()
+        assert whole.trials[0] == outside
+
+    def test_what_reads_nothing_needs_no_results(self, method: Method) -> None:
+        optimizer = method.make(question(method))
+        if optimizer.reads == "nothing":
+            assert Drive(optimizer, COUNT).go(COUNT).proposals == drive(method, pending=0).proposals
+
+    def test_a_ranking_names_trials_with_their_intervals(self, method: Method) -> None:
+        whole = drive(method).finish()
+        standings = whole.optimizer.ranking()
+        assert len({s.trial for s in standings}) == len(standings)
+        for standing in standings:
+            assert standing.trial in whole.trials
+            assert standing.low <= standing.mean <= standing.high
+        assert [s.mean for s in standings] == sorted((s.mean for s in standings), reverse=True)
