@@ -31,6 +31,7 @@ class Recipe:
         evaluation_points: evaluations in a full run.
         evaluation_episodes: episodes of each evaluation.
         deterministic: whether evaluations act by the policy's mode.
+        start: what a run trains before this recipe takes over, or None: a fork goes on with another's networks.
     """
 
     backend: str
@@ -44,6 +45,7 @@ class Recipe:
     evaluation_points: int
     evaluation_episodes: int
     deterministic: bool
+    start: Start | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -52,11 +54,25 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
         """Return the recipe that `to_dict` wrote."""
-        return cls(**{**data, "wrappers": tuple(data["wrappers"])})
+        start = data.get("start")
+        begun = None if start is None else Start(cls.from_dict(start["recipe"]), start["env_steps"])
+        return cls(**{**data, "wrappers": tuple(data["wrappers"]), "start": begun})
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a forked run had trained before: a recipe, up to a number of environment steps."""
+
+    recipe: Recipe
+    env_steps: int
 
 
 def bind(
-    spec: StudySpec, space: SearchSpace, values: Mapping[str, Any], switches: frozenset[str] = frozenset()
+    spec: StudySpec,
+    space: SearchSpace,
+    values: Mapping[str, Any],
+    switches: frozenset[str] = frozenset(),
+    start: Start | None = None,
 ) -> Recipe:
     """Lay a configuration's values over the study: the recipe of its runs.
 
@@ -67,6 +83,7 @@ def bind(
         space: its search space.
         values: parameter name → value, as in `Configuration.values`.
         switches: parameters that only the conditions of others use (`autorl.training.protocol.Backend.switches`).
+        start: what the runs train before, if the configuration forks another.
     """
     algorithm = spec.algorithm.name
     hyperparameters = dict(spec.algorithm.fixed)
@@ -96,6 +113,7 @@ def bind(
         evaluation_points=spec.evaluation.points,
         evaluation_episodes=spec.evaluation.episodes,
         deterministic=spec.evaluation.deterministic,
+        start=start,
     )
 
 
@@ -201,7 +219,7 @@ class RunResult:
     """What came of a run.
 
     Attributes:
-        status: whether it reached its steps.
+        status: whether it reached the steps asked for.
         curve: its evaluations, in order.
         env_steps: environment steps that it trained, of its whole life.
         wall_seconds: seconds of its whole life, evaluations included.
@@ -210,6 +228,7 @@ class RunResult:
         error_class: what kind of failure it was.
         error: what it failed with, traceback included.
         notes: what the user should know, such as a resumption that could not be exact.
+        checkpoint: the file that the run left last, from which it can go on.
     """
 
     status: Status
@@ -221,14 +240,26 @@ class RunResult:
     error_class: FailureClass | None = None
     error: str | None = None
     notes: tuple[str, ...] = field(default=())
+    checkpoint: Checkpoint | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {**vars(self), "curve": [point.to_dict() for point in self.curve], "notes": list(self.notes)}
+        return {
+            **vars(self),
+            "curve": [point.to_dict() for point in self.curve],
+            "notes": list(self.notes),
+            "checkpoint": None if self.checkpoint is None else dataclasses.asdict(self.checkpoint),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunResult:
         """Return the result that `to_dict` wrote."""
+        left = data.get("checkpoint")
         return cls(
-            **{**data, "curve": tuple(Point(**point) for point in data["curve"]), "notes": tuple(data.get("notes", ()))}
+            **{
+                **data,
+                "curve": tuple(Point(**point) for point in data["curve"]),
+                "notes": tuple(data.get("notes", ())),
+                "checkpoint": None if left is None else Checkpoint(**left),
+            }
         )

@@ -24,18 +24,19 @@ import optuna
 from autorl.engine.conductor import Conductor, never
 from autorl.engine.plan import default_configuration
 from autorl.engine.progress import Progress
-from autorl.engine.proposals import Proposer
+from autorl.engine.proposals import Outcome, Proposer
 from autorl.execution.protocol import Ended, Event, Order
 from autorl.execution.worker import write_result
 from autorl.ledger.book import Book
 from autorl.ledger.mirror import Mirror
 from autorl.ledger.reader import Reader
-from autorl.ledger.records import TrialRecord
+from autorl.ledger.records import ProposalRecord, Told
 from autorl.spec.distributions import distribution
 from autorl.spec.load import draft_study
+from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.training.sb3 import Sb3Backend
-from autorl.trial import Point, RunResult, bind
+from autorl.trial import Point, RunResult
 
 POINTS = 50
 STUDY = """\
@@ -155,27 +156,27 @@ def proposals(trials: int) -> None:
             print(line)
 
 
-def _history(spec: StudySpec, count: int) -> Iterator[TrialRecord]:
+def _history(spec: StudySpec, count: int) -> Iterator[tuple[ProposalRecord, Configuration]]:
     source = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for number in range(count):
         trial = source.ask({p.name: distribution(p) for p in spec.space})
         config = spec.space.build(lambda parameter, t=trial: t.params[parameter.name])  # type: ignore[misc]
-        recipe = bind(spec, spec.space, config.values)
-        told = {number - 1: float(number % 97)} if number else {}
-        yield TrialRecord(number, "optimizer", config, recipe, "", told, "completed", float(number % 97), 0.0, 0.0)
+        told = {number - 1: Told(float((number - 1) % 97))} if number else {}
+        yield ProposalRecord(number, number, (0, 1, 2, 3, 4), 50_000, None, number, told), config
 
 
 def _ours(optimizer: str, count: int, repeats: int = 20) -> float:
     spec = study("sqlite:///none.db", count + repeats + 1, optimizer)
     spec = spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"max_pending": 0})})
-    proposer = Proposer(spec, lambda: default_configuration(spec, Sb3Backend()))
-    for record in _history(spec, count):
-        proposer.restore(record)
-        proposer.finish(record.number, record.value, diverged=False)
+    first = [("default", default_configuration(spec, Sb3Backend()))]
+    proposer = Proposer(spec, lambda: first, lambda config, taken: config, lambda trial, seed: ())
+    for record, config in _history(spec, count):
+        proposer.restore(record, config)
+        proposer.finish(record.number, Outcome(float(record.number % 97)))
     began = time.process_time()
     for number in range(count, count + repeats):
         assert proposer.propose() is not None
-        proposer.finish(number, 1.0, diverged=False)
+        proposer.finish(number, Outcome(1.0))
     return 1e3 * (time.process_time() - began) / repeats
 
 
@@ -184,9 +185,10 @@ def _optuna(count: int, repeats: int = 20) -> float:
     sampler = optuna.samplers.TPESampler(seed=1, group=True, constant_liar=True)
     alone = optuna.create_study(sampler=sampler, direction="maximize")
     space = {p.name: distribution(p) for p in spec.space}
-    for record in _history(spec, count):
-        params = dict(record.config.coordinates)
-        alone.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=record.value))
+    for record, config in _history(spec, count):
+        value = float(record.number % 97)
+        params = dict(config.coordinates)
+        alone.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
     began = time.process_time()
     for _ in range(repeats):
         alone.tell(alone.ask(space), 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rows import add_trial, stands
 from small_study import load
 
 from autorl.ledger.book import Book
@@ -43,23 +44,21 @@ class Writer:
     def propose(self, number: int) -> None:
         """Write a proposal."""
         recipe = bind(self.spec, self.spec.space, config(number).values, SWITCHES)
-        self.book.add_trial(
-            number, "optimizer" if number else "default", config(number), recipe, "0:0", {}, self.spec.seeds.tuning
-        )
+        add_trial(self.book, number, config(number), recipe, self.spec.seeds.tuning)
 
     def trial(self, number: int, scores: list[float] | None) -> None:
         """Write a trial with a score for each tuning seed, or one that failed."""
         self.propose(number)
         for index, seed in enumerate(self.spec.seeds.tuning):
-            self.book.finish_run(Run(number, "tuning", seed), result(scores[index]) if scores else FAILED)
-        self.book.finish_trial(number, sum(scores) / len(scores) if scores else None)
+            self.book.finish_run(Run(number, "tuning", seed), result(scores[index]) if scores else FAILED, False, None)
+        self.book.set_trial(number, stands(sum(scores) / len(scores) if scores else None))
 
     def retest(self, number: int, phase: Phase, scores: list[float | None]) -> None:
         """Write runs of a later phase; None is a failed run."""
         seeds = getattr(self.spec.seeds, phase)
-        self.book.add_runs(number, phase, seeds)
+        self.book.add_runs(number, phase, seeds, 128)
         for seed, score in zip(seeds, scores, strict=True):
-            self.book.finish_run(Run(number, phase, seed), FAILED if score is None else result(score))
+            self.book.finish_run(Run(number, phase, seed), FAILED if score is None else result(score), False, None)
 
 
 def no_trial(write: Writer) -> None:
@@ -70,7 +69,7 @@ def proposed(write: Writer) -> None:
     """One trial is training."""
     write.propose(0)
     write.book.start_run(Run(0, "tuning", 0), 1)
-    write.book.beat({Run(0, "tuning", 0): 64})
+    write.book.beat({Run(0, "tuning", 0): 64}, 1.0)
 
 
 def one_trial(write: Writer) -> None:
@@ -95,7 +94,8 @@ def paused(write: Writer) -> None:
         if index == 0:
             write.book.fail_attempt(run, 1, "crash", f"the worker was killed by {HOSTILE}")
             write.book.start_run(run, 2)
-        write.book.finish_run(run, result(0.5), 0.5, last=run.seed == write.spec.seeds.tuning[-1])
+        last = seed == write.spec.seeds.tuning[-1]
+        write.book.finish_run(run, result(0.5), False, stands(0.5) if last else None)
     for number in (1, 2, 3):
         write.trial(number, None)
     write.book.pause(f"trials 1, 2, 3 failed with the same traceback:\nValueError: {HOSTILE}", fingerprint="0")

@@ -93,11 +93,12 @@ def replay(
     name, url = find_study(study, storage)
     out = console()
     with Reader(url) as reader:
-        spec, trials = reader.study(name).spec, reader.trials(name)
-        different = [trial.number for trial, again in propose_again(spec, trials) if again != trial.config]
+        again = propose_again(reader, reader.study(name).spec)
+        different = [proposal.number for proposal, same in again if not same]
+        count = len(reader.proposals(name))
     if different:
-        raise AutorlError(f"{len(different)} of {len(trials)} proposals differ now, the first is trial {different[0]}")
-    out.print(f"{len(trials)} of {len(trials)} proposals of '{name}' are the same again.")
+        raise AutorlError(f"{len(different)} of {count} proposals differ now, the first is proposal {different[0]}")
+    out.print(f"{count} of {count} proposals of '{name}' are the same again.")
     if into is not None:
         _again(name, url, into)
 

@@ -40,8 +40,7 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
                 {
                     "study": record.name,
                     "state": state(record),
-                    "trials": sum(t.state != "running" for t in found.trials),
-                    "of": record.spec.budget.trials,
+                    "trials": len(found.trials),
                     "running": running if record.live else 0,
                     "failed": len(found.failed),
                     "env_steps": int(sum(s["env_steps"] for s in spent.values())),
@@ -57,7 +56,7 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
         left = column in ("study", "state")
         table.add_column(column, justify="left" if left else "right", overflow="fold", no_wrap=not left)
     for row in rows:
-        trials = f"{row['trials']} of {row['of']}"
+        trials = str(row["trials"])
         leader = "–" if row["incumbent"] is None else f"trial {row['incumbent']}"
         numbers = (str(row["running"]), str(row["failed"]), f"{row['env_steps']:,}")
         table.add_row(row["study"], row["state"], trials, *numbers, leader, number(row["value"]))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
-from autorl.engine.plan import default_recipe, planned_runs
+from autorl.engine.plan import default_recipe, optimizer_options, planned_steps
 from autorl.plugins import find
 from autorl.report.words import duration, setting
 from autorl.spec.space import Choice, Parameter, SearchSpace
@@ -67,13 +67,15 @@ def _draw(parameter: Parameter, generator: np.random.Generator) -> object:
 
 
 def _cost(spec: StudySpec) -> str:
-    plan = planned_runs(spec)
-    runs, steps = sum(plan.values()), sum(plan.values()) * spec.budget.steps_per_run
-    phases = ", ".join(f"{count} {phase}" for phase, count in plan.items() if count)
+    plan, full = planned_steps(spec), spec.budget.steps_per_run
+    steps = sum(count or 0 for count in plan.values())
+    phases = ", ".join(f"{phase} {count / full:.4g}" for phase, count in plan.items() if count)
     at_a_time = spec.execution.parallel
-    seconds = _seconds_per_run(spec) * runs / at_a_time
+    seconds = _seconds_per_run(spec) * steps / full / at_a_time
+    caveat = optimizer_options(spec)[0].caveat
     return (
-        f"{runs} runs ({phases}) of {spec.budget.steps_per_run:,} steps: {steps:,} environment steps.\n"
+        (f"{spec.optimizer.name}: {caveat}\n" if caveat else "")
+        + f"{steps:,} environment steps: as many as {steps / full:.4g} runs of {full:,} ({phases}).\n"
         f"About {duration(seconds)} with {at_a_time} at a time, going by the default configuration on this machine; "
         f"others may train several times slower or faster."
     )

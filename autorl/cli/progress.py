@@ -60,7 +60,8 @@ class _Lines:
                 f"; best {number(progress.incumbent[1])} (trial {progress.incumbent[0]})" if progress.incumbent else ""
             )
             seconds = time.monotonic() - self._started
-            done = f"{progress.runs} of {progress.runs_planned} runs, {_short(progress.env_steps)} steps"
+            steps = f"{_short(progress.env_steps)} of {_short(progress.env_steps_planned)} steps"
+            done = f"{progress.runs} runs, {steps}"
             self._console.print(f"[{seconds:6.0f} s] {progress.news}{best}; {done}", markup=False, soft_wrap=True)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from autorl.errors import PluginNotFound
+from autorl.optimizers.protocol import Method
 from autorl.plugins import find, names
 from autorl.spec.load import Draft
-from autorl.spec.study import StudySpec
+from autorl.spec.study import OptimizerSpec, StudySpec
+from autorl.spec.understand import understand
 from autorl.training.protocol import Backend
 
 
@@ -22,6 +24,8 @@ def check(draft: Draft) -> StudySpec:
         spec = draft.sections.get(section)
         if spec is not None and getattr(spec, key) not in names(group):  # type: ignore[arg-type]
             _unknown(draft, section, key, group, getattr(spec, key))
+        elif section == "optimizer" and spec is not None:
+            _check_options(draft, spec)
     algorithm = draft.sections.get("algorithm")
     if algorithm is not None:
         try:
@@ -37,6 +41,17 @@ def check(draft: Draft) -> StudySpec:
             for place, message in backend.check(draft.sections, draft.repaired):
                 draft.report(place, message)
     return draft.spec()
+
+
+def _check_options(draft: Draft, optimizer: OptimizerSpec) -> None:
+    """Report keys of the section that are none of the optimizer's options, and values that they do not allow."""
+    try:
+        method: Method = find("autorl.optimizers", optimizer.name)
+    except ImportError as error:
+        draft.report(("optimizer", "name"), f"'{optimizer.name}' needs '{error.name}', which is not installed")
+        return
+    for key, message in understand(method.options, optimizer.options, set())[1]:
+        draft.report(("optimizer", *key), message)
 
 
 def _unknown(draft: Draft, section: str, key: str, group: str, name: str) -> None:

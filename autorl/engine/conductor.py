@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 
-from autorl.analysis import aggregate
 from autorl.engine import policy
 from autorl.engine.dispatch import Dispatcher, last_line
-from autorl.engine.plan import default_configuration, max_pending, planned_runs, switches
+from autorl.engine.plan import default_configuration, max_pending, planned_steps, switches
 from autorl.engine.progress import Progress, Watch
-from autorl.engine.proposals import Proposer
-from autorl.engine.selection import better, choose, rank
+from autorl.engine.proposals import Curve, Proposer, objective_curve
+from autorl.engine.selection import choose
+from autorl.engine.trials import Trials
 from autorl.errors import StorageError, StudyPaused
 from autorl.execution.protocol import Executor
 from autorl.ledger.book import Book
-from autorl.ledger.mirror import Mirror
+from autorl.ledger.mirror import Mirror, forget
 from autorl.ledger.reader import Reader
-from autorl.ledger.records import RunRecord, TrialRecord
+from autorl.ledger.records import ProposalRecord, RunRecord, TrialProgress, TrialRecord
 from autorl.plugins import find
+from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
-from autorl.trial import FailureClass, Phase, Run, RunResult, bind
+from autorl.trial import Checkpoint, FailureClass, Phase, Run, RunResult, Start, bind
 
 POLL_SECONDS = 0.5
+BELIEVE_SECONDS = 10.0
 
 Stopping = Callable[[], bool]
 
@@ -97,28 +100,33 @@ class Conductor:
         self._watch, self._stopping = watch, stopping
         self.spec = book.spec
         self._space = self.spec.space
-        self._proposer = Proposer(self.spec, lambda: default_configuration(self.spec, self._backend))
+        self._study = reader.study(self.spec.study)
+        self._trials = Trials(self.spec)
+        self._curves: dict[tuple[int, int], Curve] = {}
+        self._proposer = Proposer(self.spec, self._first, self._match, lambda *run: self._curves.get(run, ()))
         self._phase = "tuning"
         self._winner: int | None = None
-        self._incumbent: TrialRecord | None = None
         self._steps_done = self._runs_done = 0
-        self._runs_planned = sum(planned_runs(self.spec).values())
-        self._trials: dict[int, TrialRecord] = {}
-        self._missing: dict[int, set[int]] = {}
-        self._scores: dict[Run, float | None] = {}
-        self._failures: dict[int, set[FailureClass]] = {}
+        self._steps: dict[Run, int] = {}
+        self._planned = sum(steps or 0 for steps in planned_steps(self.spec).values())
         self._tracebacks: dict[str, set[int]] = {}
+        self._started = self._believed = time.monotonic()
+        self._tuned_before, self._tuning = self._study.tuning_seconds, False
         # A traceback for which the study has paused once, and which somebody has seen, does not stop it again.
         self._accepted = {event.detail.get("fingerprint") for event in reader.events(self.spec.study, "paused")}
         unfinished: dict[Run, RunRecord] = {}
         for record in reader.runs(self.spec.study):
-            if record.state in ("completed", "failed"):
-                self._note(record.run, record.score, record.error_class, record.error, record.env_steps)
-            else:
+            done = record.state in ("paused", "completed", "failed")
+            self._trials.note(record.run, record.until, done, record.score, record.error_class)
+            if done:
+                self._count(record.run, record.error_class, record.error, record.env_steps)
+            if record.state not in ("completed", "failed"):
                 unfinished[record.run] = record
         for trial in reader.trials(self.spec.study):
-            self._keep(trial)
-        self._dispatcher = Dispatcher(book, executor, unfinished, self._run_finished, self._warn)
+            self._trials.keep(trial)
+        self._dispatcher = Dispatcher(
+            book, executor, unfinished, self._run_finished, self._warn, lambda: self._tuning_seconds
+        )
         book.waiting = self._warn
 
     @cached_property
@@ -131,10 +139,17 @@ class Conductor:
     def _switches(self) -> frozenset[str]:
         return switches(self.spec, self._backend)
 
+    def _first(self) -> list[tuple[str, Configuration]]:
+        """Return the configurations that are tried before the optimizer's own."""
+        return [("default", default_configuration(self.spec, self._backend))]
+
+    def _match(self, config: Configuration, taken: Sequence[Configuration]) -> Configuration:
+        return self._backend.match(self._space, config, taken)
+
     @property
     def finished(self) -> bool:
-        """Whether the study was finished before, with no trials added to its budget since."""
-        return self._reader.study(self.spec.study).state == "finished" and len(self._trials) >= self.spec.budget.trials
+        """Whether the study was finished before, with no change of its budget since."""
+        return self._study.state == "finished" and not self._book.extended
 
     def run(self, work: Callable[[], None]) -> bool:
         """Do the work; when it is stopped or paused, save what is in training.
@@ -166,23 +181,28 @@ class Conductor:
         self.test()
 
     def tune(self) -> None:
-        """Propose and train trials until the budget is spent."""
+        """Propose and train until the budget is spent, or another limit is reached."""
         self._enter("tuning")
-        for _, trial in sorted(self._trials.items()):
-            self._proposer.restore(trial)
-            if trial.state == "running":
-                self._begin(trial)
-            else:
-                self._proposer.finish(trial.number, trial.value, self._diverged(trial.number))
-        self._mirror_finished()
-        while self._dispatcher.busy or self._proposer.ready:
-            while self._proposer.ready and self._dispatcher.room:
+        self._started, self._tuning = time.monotonic(), True
+        self._restore()
+        ended = "" if self._book.extended else self._study.ended or ""
+        while self._dispatcher.busy or not ended:
+            while not ended and self._proposer.ready and self._dispatcher.room:
                 self._propose()
-            self._step()
+                ended = self._proposer.ended
+            if self._dispatcher.busy:
+                self._step()
+            ended = ended or self._limit()
+        self._tuned_before, self._tuning = self._tuning_seconds, False
+        self._proposer.conclude()
+        self._believe()
+        self._book.end_tuning(ended)
+        self._trials.end()
+        self._mirror_finished(over=True)
 
     def validate(self) -> None:
         """Train the best trials on the validation seeds and choose the winner; without such seeds tuning data does."""
-        candidates = rank(list(self._trials.values()), self.spec.objective.direction)
+        candidates = self._trials.ranked
         if self.spec.seeds.validation:
             candidates = candidates[: self.spec.retest.top]
             self._enter("validation")
@@ -195,71 +215,120 @@ class Conductor:
         if self._winner is not None:
             self._enter("test")
             chosen = sorted({self._winner, 0})
-            self._train([self._trials[number] for number in chosen], "test", self.spec.seeds.test)
+            self._train([self._trials.records[number] for number in chosen], "test", self.spec.seeds.test)
+        self._dispatcher.keep_only(())
         self._enter("finished")
 
     def retest(self, trials: Sequence[int]) -> None:
         """Train trials on the test seeds; see the function of this name."""
-        study = self._reader.study(self.spec.study)
+        study, known = self._study, self._trials.records
         if study.state != "finished":
             raise StorageError(f"study '{study.name}' is not finished; run `autorl run` first")
-        unknown = [number for number in trials if number not in self._trials]
+        unknown = [number for number in trials if number not in known]
         if unknown:
-            raise StorageError(
-                f"study '{study.name}' has no trial {unknown[0]}; its trials are 0 to {max(self._trials)}"
-            )
+            raise StorageError(f"study '{study.name}' has no trial {unknown[0]}; its trials are 0 to {max(known)}")
         self._phase = "test"
-        self._train([self._trials[number] for number in trials], "test", self.spec.seeds.test)
+        self._train([known[number] for number in trials], "test", self.spec.seeds.test)
 
     def _enter(self, phase: str) -> None:
         self._phase = phase
         self._book.enter(phase, self._winner)
         self._tell_watch("")
 
+    # Proposals
+
+    def _restore(self) -> None:
+        """Take up what was proposed before, and enqueue what of it has not been trained."""
+        if self._proposer.optimizer.reads == "curves":
+            for curve in self._reader.curves(self.spec.study, self._trials.records, "tuning"):
+                self._curves[curve.run.trial, curve.run.seed] = objective_curve(curve.points, self.spec)
+        waiting: list[tuple[Run, int]] = []
+        for proposal in self._reader.proposals(self.spec.study):
+            self._proposer.restore(proposal, self._trials.records[proposal.trial].config)
+            missing = self._trials.propose(proposal)
+            waiting += [(run, proposal.until) for run in missing]
+            if not missing:
+                self._proposer.finish(proposal.number, self._trials.outcome(proposal))
+        for run, until in waiting:
+            self._dispatcher.enqueue(run, self._trials.records[run.trial].recipe, until)
+        self._mirror_finished()
+
     def _propose(self) -> None:
         proposed = self._proposer.propose()
         if proposed is None:
             return
-        config, seeds = proposed.proposal.config, proposed.proposal.seeds
-        recipe = bind(self.spec, self._space, config.values, self._switches)
-        now = self._book.add_trial(
-            proposed.number, proposed.origin, config, recipe, proposed.seen, proposed.told, seeds
-        )
-        trial = TrialRecord(
-            number=proposed.number,
-            origin=proposed.origin,
-            config=config,
-            recipe=recipe,
-            seen=proposed.seen,
-            told=proposed.told,
-            state="running",
-            value=None,
-            created_at=now,
-            finished_at=None,
-        )
-        self._keep(trial)
-        self._begin(trial)
+        proposal, trial = proposed.record, None
+        checkpoints: dict[int, Checkpoint] = {}
+        if proposed.origin is not None:
+            start, checkpoints = self._fork(proposal)
+            recipe = bind(self.spec, self._space, proposed.config.values, self._switches, start)
+            trial = TrialRecord(
+                number=proposal.trial,
+                origin=proposed.origin,
+                config=proposed.config,
+                recipe=recipe,
+                forked_from=proposal.resume_from,
+                state="running",
+                value=None,
+                env_steps=0,
+                seeds=0,
+                posterior=None,
+                created_at=time.time(),
+                finished_at=None,
+            )
+        elif proposal.trial < self._mirror.next:
+            # What Optuna holds of it is final, and no longer true: the study's trials are written anew.
+            forget(self._book)
+            self._mirror = Mirror(self._book)
+        self._book.add_proposal(proposal, trial, checkpoints)
+        self._trials.keep(trial or replace(self._trials.records[proposal.trial], state="running"))
+        for run in self._trials.propose(proposal, new=True):
+            recipe = self._trials.records[run.trial].recipe
+            self._dispatcher.enqueue(run, recipe, proposal.until, checkpoints.get(run.seed))
+
+    def _fork(self, proposal: ProposalRecord) -> tuple[Start | None, dict[int, Checkpoint]]:
+        """Copy the checkpoints from which a fork starts, and say what they have trained."""
+        if proposal.resume_from is None:
+            return None, {}
+        donor = self._trials.records[proposal.resume_from]
+        runs = {seed: Run(donor.number, "tuning", seed) for seed in proposal.seeds}
+        copies = {seed: self._dispatcher.fork(run, Run(proposal.trial, "tuning", seed)) for seed, run in runs.items()}
+        start = Start(donor.recipe, self._trials.until(next(iter(runs.values()))))
+        return start, {seed: checkpoint for seed, checkpoint in copies.items() if checkpoint is not None}
+
+    def _limit(self) -> str:
+        """Return why tuning should end although there is budget, or nothing."""
+        budget, best = self.spec.budget, self._trials.incumbent
+        if budget.seconds is not None and self._tuning_seconds >= budget.seconds:
+            return f"its {budget.seconds:g} seconds are over"
+        if budget.target is not None and best is not None:
+            value = _believed(best)
+            if value >= budget.target if self.spec.objective.direction == "maximize" else value <= budget.target:
+                return f"trial {best.number} reached the target of {budget.target:g}"
+        return ""
+
+    @property
+    def _tuning_seconds(self) -> float:
+        return self._tuned_before + (time.monotonic() - self._started if self._tuning else 0.0)
+
+    def _believe(self) -> None:
+        """Take over what the optimizer believes of the trials, if it has a belief."""
+        self._believed = time.monotonic()
+        standings = self._proposer.optimizer.ranking()
+        if standings:
+            self._book.believe(standings)
+            self._trials.believe(standings)
 
     # Runs
 
-    def _begin(self, trial: TrialRecord) -> None:
-        """Take up a trial's tuning runs: those not finished are enqueued."""
-        runs = [Run(trial.number, "tuning", seed) for seed in self.spec.seeds.tuning]
-        missing = [run for run in runs if run not in self._scores]
-        self._missing[trial.number] = {run.seed for run in missing}
-        for run in missing:
-            self._dispatcher.enqueue(run, trial.recipe)
-        if not missing:
-            value = self._value(trial.number)
-            self._book.finish_trial(trial.number, value)
-            self._trial_finished(trial.number, value, trial.created_at)
-
     def _train(self, trials: Sequence[TrialRecord], phase: Phase, seeds: Sequence[int]) -> None:
+        until = self.spec.budget.steps_per_run
         for trial in trials:
-            self._book.add_runs(trial.number, phase, seeds)
+            self._book.add_runs(trial.number, phase, seeds, until)
             for run in (Run(trial.number, phase, seed) for seed in seeds):
-                if run not in self._scores:
-                    self._dispatcher.enqueue(run, trial.recipe)
+                if not self._trials.done(run):
+                    self._trials.note(run, until, False, None, None)
+                    self._dispatcher.enqueue(run, trial.recipe, until)
         while self._dispatcher.busy:
             self._step()
 
@@ -270,53 +339,51 @@ class Conductor:
         self._check_tracebacks()
         self._tell_watch("")
 
-    def _note(
-        self, run: Run, score: float | None, error_class: FailureClass | None, error: str | None, env_steps: int
-    ) -> None:
-        """Keep a finished run in memory, and count it."""
-        self._scores[run] = score
-        self._steps_done += env_steps
-        self._runs_done += 1
-        if error_class is not None and run.phase == "tuning":
-            self._failures.setdefault(run.trial, set()).add(error_class)
+    def _count(self, run: Run, error_class: FailureClass | None, error: str | None, env_steps: int) -> None:
+        self._runs_done += run not in self._steps
+        self._steps_done += env_steps - self._steps.get(run, 0)
+        self._steps[run] = env_steps
         if error_class == "exception":
             self._tracebacks.setdefault(policy.fingerprint(error or ""), set()).add(run.trial)
 
     def _run_finished(self, run: Run, result: RunResult) -> None:
-        """Record a run that has finished, and with the last of a trial's tuning runs the trial."""
-        self._note(run, result.score, result.error_class, result.error, result.env_steps)
-        missing = self._missing.get(run.trial, set()) if run.phase == "tuning" else set()
-        missing.discard(run.seed)
-        last = run.phase == "tuning" and not missing
-        value = self._value(run.trial) if last else None
-        now = self._book.finish_run(run, result, value, last)
+        """Record a run that has got where it was to get, and with the last that a trial waits for the trial."""
+        self._count(run, result.error_class, result.error, result.env_steps)
+        if run.phase == "tuning" and self._proposer.optimizer.reads == "curves":
+            self._curves[run.trial, run.seed] = objective_curve(result.curve, self.spec)
+        paused = result.status == "completed" and self._trials.until(run) < self.spec.budget.steps_per_run
+        proposal, last = self._trials.finish(run, result.score, result.error_class)
+        progress = self._trials.progress(run.trial) if last else None
+        now = self._book.finish_run(run, result, paused, progress)
         if result.status == "failed":
             what = f"trial {run.trial}, {run.phase} seed {run.seed} failed ({result.error_class})"
             self._warn(f"{what}: {last_line(result.error)}")
-        if last:
-            self._trial_finished(run.trial, value, now)
+        if proposal is not None:
+            self._proposer.finish(proposal.number, self._trials.outcome(proposal))
+        if progress is not None:
+            self._trial_stands(run.trial, progress, now)
 
-    def _trial_finished(self, number: int, value: float | None, at: float) -> None:
-        del self._missing[number]
-        trial = self._trials[number]
-        state = "completed" if value is not None else "failed"
-        self._keep(replace(trial, state=state, value=value, finished_at=at))
-        self._proposer.finish(number, value, self._diverged(number))
+    def _trial_stands(self, number: int, progress: TrialProgress, at: float) -> None:
+        self._trials.keep(replace(self._trials.records[number], **asdict(progress), finished_at=at))
+        if time.monotonic() - self._believed > BELIEVE_SECONDS:
+            self._believe()
+        self._dispatcher.keep_only(self._proposer.needed)
         self._mirror_finished()
-        shown = f"{value:.6g}" if value is not None else "failed"
-        self._tell_watch(f"trial {number}: {self.spec.objective.over_seeds} {self.spec.objective.metric} {shown}")
+        shown = f"{progress.value:.6g}" if progress.value is not None else "failed"
+        what = f"trial {number}: {self.spec.objective.over_seeds} {self.spec.objective.metric} {shown}"
+        full = progress.state == "completed" and progress.seeds == len(self.spec.seeds.tuning)
+        if progress.value is not None and not full:
+            seeds = f"{progress.seeds} seed" + ("s" if progress.seeds > 1 else "")
+            what += f" at {progress.env_steps:,} steps on {seeds}"
+        self._tell_watch(what)
 
-    def _keep(self, trial: TrialRecord) -> None:
-        self._trials[trial.number] = trial
-        if trial.value is not None and better(trial, self._incumbent, self.spec.objective.direction):
-            self._incumbent = trial
-
-    def _mirror_finished(self) -> None:
-        """Write as Optuna trials those that have finished, in the order of their numbers."""
-        while (trial := self._trials.get(self._mirror.next)) is not None and trial.state != "running":
-            seeds = self.spec.seeds.tuning
-            scores = {seed: self._scores.get(Run(trial.number, "tuning", seed)) for seed in seeds}
-            self._mirror.write(trial, self._trials[0].config, scores)
+    def _mirror_finished(self, over: bool = False) -> None:
+        """Write as Optuna trials those that will not change any more, in the order of their numbers."""
+        open_trials = () if over else self._proposer.needed
+        while (trial := self._trials.records.get(self._mirror.next)) is not None:
+            if trial.state in ("running", "paused") or trial.number in open_trials:
+                break
+            self._mirror.write(trial, self._trials.records[0].config, self._trials.scores(trial.number, "tuning"))
 
     def _check_tracebacks(self) -> None:
         """Pause when trials fail in the same place: more of them would."""
@@ -329,33 +396,28 @@ class Conductor:
 
     def _of(self, number: int, phase: Phase) -> list[float]:
         """Return a trial's scores in a phase, without those of failed runs."""
-        seeds = getattr(self.spec.seeds, phase)
-        scores = [self._scores.get(Run(number, phase, seed)) for seed in seeds]
-        return [score for score in scores if score is not None]
-
-    def _value(self, number: int) -> float | None:
-        """Return a trial's objective; never over the seeds that happened to survive."""
-        scores = self._of(number, "tuning")
-        whole = len(scores) == len(self.spec.seeds.tuning)
-        return aggregate(scores, self.spec.objective.over_seeds) if whole else None
-
-    def _diverged(self, number: int) -> bool:
-        return "diverged" in self._failures.get(number, ())
+        return [score for score in self._trials.scores(number, phase).values() if score is not None]
 
     def _warn(self, news: str) -> None:
         self._tell_watch(news, warning=True)
 
     def _tell_watch(self, news: str, warning: bool = False) -> None:
-        best = self._incumbent
+        best = self._trials.incumbent
+        live = sum(steps - self._steps.get(run, 0) for run, steps in self._dispatcher.live_steps.items())
         self._watch(
             Progress(
                 phase=self._phase,
-                env_steps=self._steps_done + sum(self._dispatcher.live_steps.values()),
-                env_steps_planned=self._runs_planned * self.spec.budget.steps_per_run,
+                env_steps=self._steps_done + max(live, 0),
+                env_steps_planned=self._planned,
                 runs=self._runs_done,
-                runs_planned=self._runs_planned,
-                incumbent=(best.number, best.value) if best is not None and best.value is not None else None,
+                incumbent=(best.number, _believed(best)) if best is not None else None,
                 news=news,
                 warning=warning,
             )
         )
+
+
+def _believed(trial: TrialRecord) -> float:
+    """Return what a trial with a value is worth: by the optimizer's belief, where it has one."""
+    assert trial.value is not None
+    return trial.value if trial.posterior is None else trial.posterior.mean

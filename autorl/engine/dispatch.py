@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autorl.engine import policy
@@ -25,6 +25,7 @@ BEAT_SECONDS = 2.0
 class _Task:
     run: Run
     recipe: Recipe
+    until: int = 0
     attempt: int = 0
     checkpoint: Checkpoint | None = None
     alone: bool = False
@@ -39,10 +40,11 @@ class Dispatcher:
     Args:
         book: where results are recorded.
         executor: what trains.
-        unfinished: the runs that the ledger knows and that have not finished. Files of all others are removed: no run
-            can need them.
+        unfinished: the runs that the ledger knows and that may be trained further. Files of all others are removed:
+            no run can need them.
         finished: called with each run and its result, to be recorded.
         news: called with what a person may want to know.
+        tuning_seconds: returns how long the study has been tuning, to be recorded with each sign of life.
     """
 
     def __init__(
@@ -52,11 +54,14 @@ class Dispatcher:
         unfinished: Mapping[Run, RunRecord],
         finished: Callable[[Run, RunResult], None],
         news: Callable[[str], None],
+        tuning_seconds: Callable[[], float],
     ) -> None:
         self._book, self._executor, self._finished, self._news = book, executor, finished, news
         self._spec = book.spec
         self._folder = files_folder(self._spec.storage, self._spec.execution.folder) / self._spec.study
-        self._before = unfinished
+        self.tuning_seconds = tuning_seconds
+        self._before = dict(unfinished)
+        self._resting: dict[Run, _Task] = {}
         self._waiting: deque[_Task] = deque()
         self._training: dict[Run, _Task] = {}
         self._live: dict[Run, int] = {}
@@ -80,11 +85,19 @@ class Dispatcher:
         """Environment steps of the runs that train, as of their last sign of life."""
         return self._live
 
-    def enqueue(self, run: Run, recipe: Recipe) -> None:
-        """Add a run to be trained; a result that a worker has left for it is recorded instead."""
-        task = _Task(run, recipe)
+    def enqueue(self, run: Run, recipe: Recipe, until: int, checkpoint: Checkpoint | None = None) -> None:
+        """Add a run to be trained; a result that a worker has left for it is recorded instead.
+
+        Args:
+            run: its key.
+            recipe: what it trains.
+            until: environment steps to reach.
+            checkpoint: file in the run's folder to start from, if it forks another; a paused run knows its own.
+        """
+        task = self._resting.pop(run, None) or _Task(run, recipe, checkpoint=checkpoint)
+        task.until = until
         if run in self._before:
-            record = self._before[run]
+            record = self._before.pop(run)
             task.attempt, task.checkpoint = record.attempts, record.checkpoint
             task.alone = bool(record.tries) and record.tries[-1].error_class == "out_of_memory"
         for path in self._left_over.pop(run, []):
@@ -94,6 +107,32 @@ class Dispatcher:
                 self._take(task, result)
                 return
         self._waiting.append(task)
+
+    def fork(self, donor: Run, run: Run) -> Checkpoint | None:
+        """Copy the checkpoint of a paused run to where another will start from it; None if it has none."""
+        known = self._resting[donor].checkpoint if donor in self._resting else None
+        if donor in self._before:
+            known = self._before[donor].checkpoint
+        if known is None:
+            return None
+        self._run_folder(run).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._run_folder(donor) / known.file, self._run_folder(run) / known.file)
+        return known
+
+    def keep_only(self, trials: Collection[int]) -> None:
+        """Remove the checkpoints of paused tuning runs, but those of some trials."""
+        paused = {run: record.checkpoint for run, record in self._before.items() if record.state == "paused"}
+        paused |= {run: task.checkpoint for run, task in self._resting.items()}
+        gone = [run for run, file in paused.items() if file is not None and run.trial not in trials]
+        if not gone:
+            return
+        self._book.forget_checkpoints(gone)
+        for run in gone:
+            if run in self._resting:
+                self._resting[run].checkpoint = None
+            if run in self._before:
+                self._before[run] = replace(self._before[run], checkpoint=None)
+            self._clear(self._run_folder(run))
 
     def step(self, seconds: float) -> None:
         """Start what can start, wait up to so long, and record what has happened."""
@@ -112,7 +151,7 @@ class Dispatcher:
                 case Ended(run, cause, detail):
                     self._ended(run, cause, detail)
         if time.monotonic() - self._beaten > BEAT_SECONDS:
-            self._book.beat(self._live)
+            self._book.beat(self._live, self.tuning_seconds())
             self._beaten = time.monotonic()
 
     def drain(self) -> None:
@@ -135,7 +174,7 @@ class Dispatcher:
             task.run,
             task.attempt,
             task.recipe,
-            task.recipe.env_steps,
+            task.until,
             self._spec.objective.metric,
             self._run_folder(task.run),
             task.checkpoint,
@@ -199,9 +238,13 @@ class Dispatcher:
         self._news(f"{_name(task.run)} failed ({error_class}): {last_line(result.error)}; it is tried {how}")
 
     def _finish(self, task: _Task, result: RunResult) -> None:
+        if result.status == "completed" and task.until < task.recipe.env_steps:
+            task.checkpoint = result.checkpoint
+            self._resting[task.run] = task
         self._finished(task.run, result)
         result_file(self._results, task.run, task.attempt).unlink(missing_ok=True)
-        self._clear(self._run_folder(task.run))
+        if task.run not in self._resting:
+            self._clear(self._run_folder(task.run))
 
     def _read(self, path: Path) -> RunResult | None:
         try:
@@ -228,7 +271,8 @@ class Dispatcher:
         names = {f"{run.trial}-{run.phase}-{run.seed}": run for run in self._before}
         for path in self._results.glob("*"):
             run = names.get(path.name.partition(".")[0])
-            if run is not None and path.suffix == ".json":
+            # What is left of a paused run was recorded: its engine died before it could remove the file.
+            if run is not None and path.suffix == ".json" and self._before[run].state != "paused":
                 left.setdefault(run, []).append(path)
             else:
                 path.unlink(missing_ok=True)

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+from autorl.optimizers.protocol import Method, Optimizer, Question
+from autorl.plugins import find
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
-from autorl.trial import Recipe, bind
+from autorl.trial import Phase, Recipe, bind
+
+
+def optimizer_options(spec: StudySpec) -> tuple[Method, Any]:
+    """Return the optimizer that a study names, and its options."""
+    method: Method = find("autorl.optimizers", spec.optimizer.name)
+    return method, method.options.model_validate(spec.optimizer.options)
+
+
+def question(spec: StudySpec) -> Question:
+    """Return what a study asks its optimizer."""
+    return Question(
+        spec.space,
+        spec.seeds.tuning,
+        spec.points,
+        spec.objective.direction,
+        spec.optimizer.seed,
+        spec.tuning_steps,
+        len(spec.seeds.test),
+        optimizer_options(spec)[1],
+    )
+
+
+def make_optimizer(spec: StudySpec) -> Optimizer:
+    """Make the optimizer that a study names."""
+    return optimizer_options(spec)[0].make(question(spec))
 
 
 def max_pending(spec: StudySpec) -> int:
-    """Return how many unfinished trials a proposal may ignore: as few as keep all workers busy."""
+    """Return how many unfinished proposals the next one may ignore: as few as keep all workers busy."""
     count = spec.execution.parallel
-    return 0 if count == 1 else math.ceil(count / len(spec.seeds.tuning))
+    if count == 1:
+        return 0
+    method, options = optimizer_options(spec)
+    runs = getattr(options, "seeds", None) or len(spec.seeds.tuning)
+    return math.ceil(count / (1 if method.single else runs))
 
 
 def switches(spec: StudySpec, backend: Backend) -> frozenset[str]:
@@ -34,11 +66,15 @@ def default_recipe(spec: StudySpec, backend: Backend) -> Recipe:
     return bind(spec, spec.space, default_configuration(spec, backend).values, switches(spec, backend))
 
 
-def planned_runs(spec: StudySpec) -> dict[str, int]:
-    """Return phase → runs of a whole study: a bound, reached when winner, default and retested trials all differ."""
-    top = min(spec.retest.top, spec.budget.trials) if spec.seeds.validation else 0
+def planned_steps(spec: StudySpec) -> dict[Phase, int | None]:
+    """Return phase → environment steps of a whole study, or None if only time limits it.
+
+    A bound, reached when winner, default and retested trials all differ.
+    """
+    alone = spec.budget.trials == 1
+    top = (1 if alone else spec.retest.top) if spec.seeds.validation else 0
     return {
-        "tuning": spec.budget.trials * len(spec.seeds.tuning),
-        "validation": top * len(spec.seeds.validation),
-        "test": min(2, spec.budget.trials) * len(spec.seeds.test),
+        "tuning": spec.tuning_steps,
+        "validation": top * len(spec.seeds.validation) * spec.budget.steps_per_run,
+        "test": (1 if alone else 2) * len(spec.seeds.test) * spec.budget.steps_per_run,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autorl.engine.plan import planned_runs
+from autorl.engine.plan import planned_steps
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import StudyRecord
 
@@ -17,9 +17,9 @@ class Progress:
     Attributes:
         phase: what the study is doing.
         env_steps: environment steps trained so far, over all runs and seeds, of all phases.
-        env_steps_planned: what the whole study will have trained; an upper bound, since the winner may be the default.
-        runs: runs finished so far.
-        runs_planned: the same bound for runs.
+        env_steps_planned: what the whole study will have trained; an upper bound, since the winner may be the default,
+            of what is planned: where only time limits tuning, its retests.
+        runs: runs finished or paused so far.
         incumbent: the trial that tuning data says is best, and its value; None until one has finished.
         news: what has just happened, in a sentence, or empty.
         warning: whether somebody should read it.
@@ -29,7 +29,6 @@ class Progress:
     env_steps: int = 0
     env_steps_planned: int = 0
     runs: int = 0
-    runs_planned: int = 0
     incumbent: tuple[int, float] | None = None
     news: str = ""
     warning: bool = False
@@ -38,14 +37,12 @@ class Progress:
 def observe(reader: Reader, study: StudyRecord) -> Progress:
     """Return the progress of a study that another process conducts, as the ledger shows it."""
     counts = reader.counts(study.name)
-    done = {key: runs for key, (runs, _) in counts.items() if key[1] in ("completed", "failed")}
-    planned = sum(planned_runs(study.spec).values())
+    done = {key: runs for key, (runs, _) in counts.items() if key[1] in ("paused", "completed", "failed")}
     return Progress(
         phase=study.state,
         env_steps=int(sum(steps for _, steps in counts.values())),
-        env_steps_planned=planned * study.spec.budget.steps_per_run,
+        env_steps_planned=sum(steps or 0 for steps in planned_steps(study.spec).values()),
         runs=sum(done.values()),
-        runs_planned=planned,
         incumbent=reader.incumbent(study.name, study.spec.objective.direction),
     )
 

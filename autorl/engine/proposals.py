@@ -1,20 +1,27 @@
 """Ask the optimizer so that neither timing nor an interruption can change a proposal.
 
-Trial n is proposed knowing exactly the trials below n - `max_pending`, whatever else has finished by then. What the
-optimizer is told before each proposal is recorded with it, so that any study can be proposed again (`replay`).
+Proposal n is made knowing exactly the results of those below n - `max_pending`, whatever else has finished by then, or
+as many more as the optimizer waits for. What it was told before each is recorded with it, so that any study can be
+proposed again (`replay`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from autorl.ledger.records import TrialRecord
-from autorl.optimizers.protocol import Optimizer, Question
+from autorl.engine.plan import make_optimizer
+from autorl.errors import AutorlError
+from autorl.ledger.reader import Reader
+from autorl.ledger.records import ProposalRecord, Told, TrialRecord
+from autorl.optimizers.protocol import WAIT, Optimizer
 from autorl.plugins import find
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
-from autorl.trial import Proposal, TrialResult
+from autorl.training.protocol import Backend
+from autorl.trial import Point, Proposal, TrialResult
+
+Curve = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -22,123 +29,239 @@ class Proposed:
     """A proposal, and what it was based on.
 
     Attributes:
-        number: the trial's.
-        origin: `default` or `optimizer`.
-        proposal: what to train.
-        seen: the finished trials that it knew, as a range.
-        told: of those, the ones that the proposal before it had not known: number → what the optimizer was told.
+        record: what the ledger keeps of it.
+        origin: of the trial that it starts; None if it continues one.
+        config: the trial's configuration.
     """
 
-    number: int
-    origin: str
-    proposal: Proposal
-    seen: str
-    told: Mapping[int, float | None]
+    record: ProposalRecord
+    origin: str | None
+    config: Configuration
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a proposal.
+
+    Attributes:
+        value: the objective over its seeds, or None if one of its runs failed.
+        failed: the seeds whose run failed.
+        diverged: whether one failed since training diverged, which speaks against its configuration.
+    """
+
+    value: float | None
+    failed: tuple[int, ...] = ()
+    diverged: bool = False
 
 
 class Proposer:
-    """Proposes the trials of one study, in the order of their numbers.
+    """Proposes what one study trains.
 
     Args:
         spec: the study, its `max_pending` fixed.
-        default: returns its default configuration, which is the first trial.
+        first: returns the configurations that come first, with their origin: the default and those that are enqueued.
+        match: returns the configuration that is trained in place of the one proposed, given those of all trials.
+        curve: returns the learning curve of a trial's run on a seed, as far as it is known.
     """
 
-    def __init__(self, spec: StudySpec, default: Callable[[], Configuration]) -> None:
-        self._spec, self._default = spec, default
-        self._optimizer = make_optimizer(spec)
+    def __init__(
+        self,
+        spec: StudySpec,
+        first: Callable[[], Sequence[tuple[str, Configuration]]],
+        match: Callable[[Configuration, Sequence[Configuration]], Configuration],
+        curve: Callable[[int, int], Curve],
+    ) -> None:
+        self._spec, self._first, self._match, self._curve = spec, first, match, curve
+        self._fixed: Sequence[tuple[str, Configuration]] | None = None
+        self.optimizer: Optimizer = make_optimizer(spec)
         self._pending = spec.optimizer.max_pending or 0
-        self._values: dict[int, float | None] = {}
-        self._diverged: set[int] = set()
+        self._proposals: list[Proposal] = []
+        self._trials: list[Configuration] = []
+        self._reached: dict[tuple[int, int], int] = {}
+        self._outcomes: dict[int, Outcome] = {}
+        self._fresh: dict[int, Told] = {}
         self._worst: float | None = None
-        self._finished = self._known = self._next = 0
-        self._exhausted = False
+        self._finished = self._known = 0
+        self._starved = False
+        self.spent = 0
+        self.ended = ""
 
     @property
     def ready(self) -> bool:
-        """Whether the next trial can be proposed now."""
-        if self._exhausted or self._next >= self._spec.budget.trials:
+        """Whether the next proposal can be made now."""
+        if self.ended or (self._starved and self._finished == self._known):
             return False
-        return self._optimizer.independent or self._next <= self._finished + self._pending
+        return self.optimizer.reads == "nothing" or len(self._proposals) <= self._finished + self._pending
 
-    def restore(self, trial: TrialRecord) -> None:
-        """Take up a trial that was proposed before; trials come in the order of their numbers."""
-        for number, value in trial.told.items():
-            self._tell(number, value)
-        self._optimizer.restore(trial.number, _proposal(self._spec, trial.config))
-        self._next = trial.number + 1
+    def restore(self, record: ProposalRecord, config: Configuration) -> None:
+        """Take up a proposal that was made before; they come in the order of their numbers."""
+        for number, told in record.told.items():
+            self._tell(number, told)
+        self._take(Proposal(record.trial, config, record.seeds, record.until, record.resume_from))
 
-    def finish(self, number: int, value: float | None, diverged: bool) -> None:
-        """Take note that a trial has finished.
-
-        Args:
-            number: the trial's.
-            value: its objective, or None if it failed.
-            diverged: whether it failed since training diverged, which speaks against its configuration.
-        """
-        self._values[number] = value
-        if diverged:
-            self._diverged.add(number)
-        while self._finished in self._values:
+    def finish(self, number: int, outcome: Outcome) -> None:
+        """Take note that all runs of a proposal have got where they were to get, or failed."""
+        self._outcomes[number] = outcome
+        while self._finished in self._outcomes:
             self._finished += 1
 
     def propose(self) -> Proposed | None:
-        """Propose the next trial, or None when the optimizer has nothing left to try."""
-        number, told = self._next, {}
-        if not self._optimizer.independent:
-            for finished in range(self._known, min(self._finished, max(0, number - self._pending))):
-                told[finished] = self._worst if finished in self._diverged else self._values[finished]
-                self._tell(finished, told[finished])
-        if number == 0:
-            proposal: Proposal | None = _proposal(self._spec, self._default())
-            assert proposal is not None
-            self._optimizer.restore(0, proposal)
-        else:
-            proposal = self._optimizer.ask(number)
-        if proposal is None:
-            self._exhausted = True
+        """Propose, or None when the optimizer waits for results or has ended; then `ended` says why."""
+        number = len(self._proposals)
+        if self.optimizer.reads != "nothing":
+            while self._known < min(self._finished, number - self._pending):
+                self._tell_next()
+        proposal = self.optimizer.ask(number)
+        while proposal is WAIT and self._known < self._finished:
+            self._tell_next()
+            proposal = self.optimizer.ask(number)
+        self._starved = proposal is WAIT
+        if proposal is WAIT:
+            if self._finished == number:
+                raise AutorlError(f"optimizer {self._spec.optimizer.name} waits for results of which there are none")
             return None
-        self._next += 1
-        return Proposed(number, "optimizer" if number else "default", proposal, f"0:{self._known}", told)
+        if proposal is None:
+            self.ended = "nothing is left to try"
+            return None
+        self._refuse(proposal)
+        if self._spec.tuning_steps is not None and self.spent + self._cost(proposal) > self._spec.tuning_steps:
+            self.ended = "the budget is spent"
+            return None
+        proposal, origin = self._fit(proposal)
+        told, self._fresh = self._fresh, {}
+        self._take(proposal)
+        record = ProposalRecord(
+            number, proposal.trial, proposal.seeds, proposal.until, proposal.resume_from, self._known, told
+        )
+        return Proposed(record, origin, proposal.config)
 
-    def _tell(self, number: int, value: float | None) -> None:
-        self._optimizer.tell(number, TrialResult(value))
+    def _fit(self, proposal: Proposal) -> tuple[Proposal, str | None]:
+        """Return what is trained in place of a proposal, and where the configuration of a new trial comes from."""
+        if proposal.trial < len(self._trials):
+            return proposal, None
+        if self._fixed is None:
+            self._fixed = self._first()
+        origin, config = "optimizer", proposal.config
+        if proposal.trial < len(self._fixed):
+            origin, config = self._fixed[proposal.trial]
+        return replace(proposal, config=self._match(config, self._trials)), origin
+
+    def _take(self, proposal: Proposal) -> None:
+        self.optimizer.take(len(self._proposals), proposal)
+        self.spent += self._cost(proposal)
+        self._proposals.append(proposal)
+        if proposal.trial == len(self._trials):
+            self._trials.append(proposal.config)
+        for seed in proposal.seeds:
+            self._reached[proposal.trial, seed] = proposal.until
+
+    def _cost(self, proposal: Proposal) -> int:
+        """Return the environment steps that a proposal adds: what is resumed has been paid for."""
+        return sum(proposal.until - self.start(proposal, seed) for seed in proposal.seeds)
+
+    def start(self, proposal: Proposal, seed: int) -> int:
+        """Return the environment steps from which a proposal's run goes on."""
+        return 0 if proposal.resume_from is None else self._reached.get((proposal.resume_from, seed), 0)
+
+    def _refuse(self, proposal: Proposal) -> None:
+        """Refuse what cannot be trained: an optimizer may be anybody's."""
+        new = proposal.trial == len(self._trials)
+        wrong = ""
+        if not new and (proposal.trial > len(self._trials) or proposal.resume_from != proposal.trial):
+            wrong = f"trial {proposal.trial} is neither new nor continued"
+        elif not new and proposal.config != self._trials[proposal.trial]:
+            wrong = f"trial {proposal.trial} has another configuration"
+        elif not proposal.seeds or not set(proposal.seeds) <= set(self._spec.seeds.tuning):
+            wrong = f"seeds {list(proposal.seeds)} are not tuning seeds"
+        elif proposal.until not in self._spec.points:
+            wrong = f"there is no evaluation at {proposal.until} steps"
+        elif any(self.start(proposal, seed) >= proposal.until for seed in proposal.seeds):
+            wrong = f"trial {proposal.trial} is trained to {proposal.until} steps already"
+        elif new and proposal.resume_from is not None and not self._forkable(proposal):
+            wrong = f"trial {proposal.resume_from} has nothing to fork on these seeds"
+        if wrong:
+            raise AutorlError(f"optimizer {self._spec.optimizer.name} proposed what cannot be trained: {wrong}")
+
+    def _forkable(self, proposal: Proposal) -> bool:
+        steps = {self._reached.get((proposal.resume_from or 0, seed)) for seed in proposal.seeds}
+        pending = {p.trial for p in self._proposals[self._known :]}
+        return None not in steps and len(steps) == 1 and proposal.resume_from not in pending
+
+    def _tell_next(self) -> None:
+        outcome = self._outcomes[self._known]
+        told = Told(self._worst if outcome.diverged else outcome.value, outcome.failed)
+        self._fresh[self._known] = told
+        self._tell(self._known, told)
+
+    def _tell(self, number: int, told: Told) -> None:
+        self.optimizer.tell(number, self._result(self._proposals[number], told))
         self._known = number + 1
-        if value is not None:
+        if told.value is not None:
             worse = min if self._spec.objective.direction == "maximize" else max
-            self._worst = value if self._worst is None else worse(self._worst, value)
+            self._worst = told.value if self._worst is None else worse(self._worst, told.value)
+
+    def _result(self, proposal: Proposal, told: Told) -> TrialResult:
+        if self.optimizer.reads != "curves":
+            return TrialResult(told.value)
+        curves = {
+            seed: tuple((steps, score) for steps, score in self._curve(proposal.trial, seed) if steps <= proposal.until)
+            for seed in proposal.seeds
+            if seed not in told.failed
+        }
+        return TrialResult(told.value, curves)
+
+    def again(self, record: ProposalRecord, trial: TrialRecord) -> bool:
+        """Make a recorded proposal again, take it up as it was, and say whether it is the same."""
+        for number, told in record.told.items():
+            self._tell(number, told)
+        proposal = self.optimizer.ask(record.number)
+        recorded = Proposal(record.trial, trial.config, record.seeds, record.until, record.resume_from)
+        same = isinstance(proposal, Proposal)
+        if isinstance(proposal, Proposal):
+            config = proposal.config
+            if record.trial == len(self._trials):
+                config = self._match(config, self._trials) if trial.origin == "optimizer" else trial.config
+            same = replace(proposal, config=config) == recorded
+        self._take(recorded)
+        return same
+
+    @property
+    def needed(self) -> frozenset[int]:
+        """The trials whose checkpoints a later proposal may start from, as far as can be told by now."""
+        untold = {proposal.trial for proposal in self._proposals[self._known :]}
+        return frozenset(self.optimizer.needed()) | untold
+
+    def conclude(self) -> None:
+        """Tell what has not been told, since nothing more is proposed: the ranking is to know everything."""
+        while self._known < self._finished:
+            self._tell_next()
 
 
-def make_optimizer(spec: StudySpec) -> Optimizer:
-    """Make the optimizer that a study names."""
-    question = Question(
-        spec.space, spec.seeds.tuning, spec.budget.steps_per_run, spec.objective.direction, spec.optimizer.seed
-    )
-    optimizer: Optimizer = find("autorl.optimizers", spec.optimizer.name)(question)
-    return optimizer
-
-
-def replay(spec: StudySpec, trials: Sequence[TrialRecord]) -> Iterator[tuple[TrialRecord, Configuration | None]]:
-    """Propose a study's trials again, each from what was recorded that its proposal knew.
+def replay(reader: Reader, spec: StudySpec) -> Iterator[tuple[ProposalRecord, bool]]:
+    """Make a study's proposals again, each from what was recorded that it knew.
 
     Args:
-        spec: the study as the ledger holds it.
-        trials: all of its trials.
+        reader: of the ledger that holds the study.
+        spec: the study as the ledger holds it, or another that is to be compared.
 
     Yields:
-        Each trial, and the configuration that is proposed for it now.
+        Each proposal, and whether it is the same now.
     """
-    optimizer = make_optimizer(spec)
-    for trial in sorted(trials, key=lambda t: t.number):
-        for number, value in trial.told.items():
-            optimizer.tell(number, TrialResult(value))
-        if trial.origin == "default":
-            optimizer.restore(trial.number, _proposal(spec, trial.config))
-            yield trial, trial.config
-        else:
-            proposal = optimizer.ask(trial.number)
-            yield trial, proposal.config if proposal is not None else None
+    backend: Backend = find("autorl.backends", spec.algorithm.backend)()
+    trials = {trial.number: trial for trial in reader.trials(spec.study)}
+    curves: dict[tuple[int, int], Curve] = {}
+
+    def match(config: Configuration, taken: Sequence[Configuration]) -> Configuration:
+        return backend.match(spec.space, config, taken)
+
+    proposer = Proposer(spec, tuple, match, lambda *run: curves.get(run, ()))
+    if proposer.optimizer.reads == "curves":
+        for curve in reader.curves(spec.study, trials, "tuning"):
+            curves[curve.run.trial, curve.run.seed] = objective_curve(curve.points, spec)
+    for record in reader.proposals(spec.study):
+        yield record, proposer.again(record, trials[record.trial])
 
 
-def _proposal(spec: StudySpec, config: Configuration) -> Proposal:
-    return Proposal(config, spec.seeds.tuning, spec.budget.steps_per_run)
+def objective_curve(points: Sequence[Point], spec: StudySpec) -> Curve:
+    """Return a learning curve as an optimizer reads it."""
+    return [(point.env_steps, point.metrics[spec.objective.metric]) for point in points]

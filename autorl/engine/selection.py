@@ -10,12 +10,19 @@ from autorl.spec.study import ObjectiveSpec
 
 
 def rank(trials: Sequence[TrialRecord], direction: str) -> list[TrialRecord]:
-    """Return the trials that have a value, the best first; of equals the earlier, so that the default wins its ties.
+    """Return the trials that have a value, the best first; the first is the incumbent.
 
-    The first is the incumbent, and the same one that Optuna calls best.
+    Where the optimizer has a belief, it decides. Otherwise trials that were trained further, and then on more seeds,
+    come before the others: a score halfway is none. Of equals the earlier is better, so that the default wins its ties.
     """
     sign = -1.0 if direction == "maximize" else 1.0
-    return sorted((t for t in trials if t.value is not None), key=lambda t: (sign * (t.value or 0.0), t.number))
+
+    def key(trial: TrialRecord) -> tuple[float, ...]:
+        believed = trial.posterior is not None
+        mean = sign * trial.posterior.mean if trial.posterior is not None else 0.0
+        return (not believed, mean, -trial.env_steps, -trial.seeds, sign * (trial.value or 0.0), trial.number)
+
+    return sorted((trial for trial in trials if trial.value is not None), key=key)
 
 
 def better(trial: TrialRecord, incumbent: TrialRecord | None, direction: str) -> bool:

@@ -24,11 +24,16 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class WorkerHost:
-    """What a backend has around it in a worker: events for the engine, files for its state; see `training.Host`."""
+    """What a backend has around it in a worker: events for the engine, files for its state; see `training.Host`.
+
+    Attributes:
+        saved: the last checkpoint.
+    """
 
     def __init__(self, order: Order, tell: Callable[[Event], None], stopping: Callable[[], bool]) -> None:
         self._order, self._tell, self._stopping = order, tell, stopping
         self._told = 0.0
+        self.saved: Checkpoint | None = None
 
     def evaluated(self, seed: int, point: Point) -> None:
         """Report an evaluation."""
@@ -48,8 +53,8 @@ class WorkerHost:
         del seed
         name = f"{self._order.attempt}-{env_steps}.checkpoint"
         write_atomically(self._order.folder / name, content, self._stalled)
-        checkpoint = Checkpoint(name, hashlib.sha256(content).hexdigest(), env_steps)
-        self._tell(Saved(self._order.run, checkpoint))
+        self.saved = Checkpoint(name, hashlib.sha256(content).hexdigest(), env_steps)
+        self._tell(Saved(self._order.run, self.saved))
 
     def stopping(self) -> bool:
         """Say whether this worker was asked to end."""
@@ -80,7 +85,9 @@ def train(order: Order, tell: Callable[[Event], None], stopping: Callable[[], bo
         (result,) = backend.train(job, host)
     except MemoryError:
         result = RunResult("failed", error_class="out_of_memory", error=traceback.format_exc())
-    result = dataclasses.replace(result, notes=(*notes, *result.notes))
+    # With the result goes the file to go on from: the engine may not live to hear of it otherwise.
+    saved = host.saved if order.until < order.recipe.env_steps else None
+    result = dataclasses.replace(result, notes=(*notes, *result.notes), checkpoint=saved)
     write_result(order, result, lambda reason: tell(Stalled(order.run, reason)))
 
 

@@ -16,17 +16,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease, tables
 from autorl.ledger.continuation import going_on, spec_hash, with_max_pending
 from autorl.ledger.database import open_for_writing, patiently, shown
 from autorl.ledger.environment import hardware, versions
-from autorl.ledger.records import Attempt
-from autorl.spec.space import Configuration
+from autorl.ledger.records import Attempt, ProposalRecord, TrialProgress, TrialRecord
 from autorl.spec.study import StudySpec
-from autorl.trial import Checkpoint, FailureClass, Phase, Recipe, Run, RunResult
+from autorl.trial import Checkpoint, FailureClass, Phase, Run, RunResult, Standing
 
 T = TypeVar("T")
 # The statements of every run, put together once: that takes longer than the database does.
@@ -36,8 +35,20 @@ _LEASE = (
     .with_for_update()
 )
 _START_RUN = update(tables.run).where(tables.run.c.id == bindparam("key"))
-_FINISH_RUN = _START_RUN.where(tables.run.c.state.not_in(("completed", "failed")))
+_FINISH_RUN = _START_RUN.where(tables.run.c.state.in_(("waiting", "running")))
+_DROP_CURVE = delete(tables.curve).where(tables.curve.c.run_id == bindparam("key"))
 _ADD_CURVE = insert(tables.curve)
+_KNOWN_PROPOSAL = select(tables.proposal.c.id).where(
+    tables.proposal.c.study_id == bindparam("study"), tables.proposal.c.number == bindparam("proposed")
+)
+_ADD_PROPOSAL = insert(tables.proposal)
+_ADD_TRIAL = insert(tables.trial)
+_SET_TRIAL = update(tables.trial).where(tables.trial.c.id == bindparam("key"))
+_BELIEVE = _SET_TRIAL.values(
+    posterior_mean=bindparam("posterior_mean"),
+    posterior_low=bindparam("posterior_low"),
+    posterior_high=bindparam("posterior_high"),
+)
 # How long a start waits for a database that is locked; once a study runs, it waits for as long as it takes.
 _OPENING_SECONDS = 60.0
 _CLOSING_SECONDS = 5.0
@@ -54,6 +65,7 @@ class Book:
 
     Attributes:
         spec: the study as the ledger holds it.
+        extended: whether the study's budget is another than when it was conducted last.
         stop_asked: whether somebody asked the engine to stop, as of the last transaction.
 
     Raises:
@@ -67,7 +79,7 @@ class Book:
         self._owner = lease.me()
         self._trial_ids: dict[int, int] = {}
         self._run_ids: dict[Run, int] = {}
-        self.stop_asked = False
+        self.stop_asked = self.extended = False
         try:
             patiently(lambda: self._take(spec, max_pending), waiting, _OPENING_SECONDS)
         except BaseException:
@@ -101,7 +113,9 @@ class Book:
                         f"study '{spec.study}' is being conducted by {holder}; "
                         f"wait for it, or stop it: autorl stop {spec.study}"
                     )
-                spec = going_on(spec, StudySpec.model_validate_json(row.spec))
+                old = StudySpec.model_validate_json(row.spec)
+                spec = going_on(spec, old)
+                self.extended = self.extended or spec.budget != old.budget
                 self._id, self.epoch, self.created = row.id, row.lease_epoch + 1, False
             self.spec = spec
             taken = {
@@ -110,6 +124,7 @@ class Book:
                 "lease_heartbeat": time.time(),
                 "stop_asked": None,
                 "paused": None,
+                **({"ended": None} if self.extended else {}),
                 **_spec_columns(spec),
             }
             connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(taken))
@@ -149,11 +164,11 @@ class Book:
             insert(tables.log).values(study_id=self._id, at=time.time(), kind=kind, detail=json.dumps(detail))
         )
 
-    def beat(self, live_steps: Mapping[Run, int]) -> None:
-        """Show a sign of life, and how far the runs in training have got; learn whether to stop."""
+    def beat(self, live_steps: Mapping[Run, int], tuning_seconds: float) -> None:
+        """Show a sign of life, how far the runs in training are and how long tuning took; learn whether to stop."""
 
         def write(connection: Connection) -> None:
-            self._set_study(connection, lease_heartbeat=time.time())
+            self._set_study(connection, lease_heartbeat=time.time(), tuning_seconds=tuning_seconds)
             for run, steps in live_steps.items():
                 self._set_run(connection, run, env_steps=steps)
 
@@ -182,60 +197,89 @@ class Book:
         """Record something that happened."""
         self.commit(lambda connection: self._event(connection, kind, **detail))
 
-    def add_trial(
-        self,
-        number: int,
-        origin: str,
-        config: Configuration,
-        recipe: Recipe,
-        seen: str,
-        told: Mapping[int, float | None],
-        seeds: Sequence[int],
-    ) -> float:
-        """Record a proposal and its tuning runs, in one transaction.
+    def add_proposal(
+        self, proposal: ProposalRecord, trial: TrialRecord | None, checkpoints: Mapping[int, Checkpoint]
+    ) -> None:
+        """Record a proposal, the trial that it starts, and the runs that it asks for, in one transaction.
 
-        Returns:
-            When, in seconds since the epoch.
+        Args:
+            proposal: what was proposed.
+            trial: the trial that it starts, or None if it continues one.
+            checkpoints: seed → file in the run's folder from which the run of a forked trial starts.
         """
-        now = time.time()
-        values = {
+        row = {
             "study_id": self._id,
-            "number": number,
-            "origin": origin,
-            "params": json.dumps(dict(config.values)),
-            "coordinates": json.dumps(dict(config.coordinates)),
-            "recipe": json.dumps(recipe.to_dict()),
-            "seen": seen,
-            "told": json.dumps(told),
-            "state": "running",
-            "created_at": now,
+            "number": proposal.number,
+            "trial": proposal.trial,
+            "seeds": json.dumps(proposal.seeds),
+            "until": proposal.until,
+            "resume_from": proposal.resume_from,
+            "known": proposal.known,
+            "told": json.dumps({number: [told.value, told.failed] for number, told in proposal.told.items()}),
         }
 
         def write(connection: Connection) -> None:
-            known = select(tables.trial.c.id).where(
-                tables.trial.c.study_id == self._id, tables.trial.c.number == number
-            )
-            if connection.execute(known).scalar() is None:
-                key = connection.execute(insert(tables.trial).values(values)).inserted_primary_key
-                assert key is not None
-                self._insert_runs(connection, key[0], "tuning", seeds)
+            if connection.execute(_KNOWN_PROPOSAL, {"study": self._id, "proposed": proposal.number}).scalar() is None:
+                connection.execute(_ADD_PROPOSAL, row)
+                if trial is not None:
+                    key = connection.execute(_ADD_TRIAL, self._trial_row(trial)).inserted_primary_key
+                    assert key is not None
+                    self._insert_runs(connection, key[0], "tuning", proposal.seeds, proposal.until, checkpoints)
+                else:
+                    self._continue_trial(connection, proposal)
 
         self.commit(write)
-        return now
 
-    def add_runs(self, trial: int, phase: Phase, seeds: Iterable[int]) -> None:
+    def _trial_row(self, trial: TrialRecord) -> dict[str, Any]:
+        return {
+            "study_id": self._id,
+            "number": trial.number,
+            "origin": trial.origin,
+            "params": json.dumps(dict(trial.config.values)),
+            "coordinates": json.dumps(dict(trial.config.coordinates)),
+            "recipe": json.dumps(trial.recipe.to_dict()),
+            "forked_from": trial.forked_from,
+            "state": trial.state,
+            "created_at": trial.created_at,
+        }
+
+    def _continue_trial(self, connection: Connection, proposal: ProposalRecord) -> None:
+        trial_id = self._trial_id(connection, proposal.trial)
+        known = self._seeds(connection, trial_id, "tuning")
+        for seed in known & set(proposal.seeds):
+            run = Run(proposal.trial, "tuning", seed)
+            self._set_run(connection, run, state="waiting", until=proposal.until, finished_at=None)
+        added = [seed for seed in proposal.seeds if seed not in known]
+        self._insert_runs(connection, trial_id, "tuning", added, proposal.until)
+        reopened = {"state": "running", "finished_at": None}
+        connection.execute(update(tables.trial).where(tables.trial.c.id == trial_id).values(reopened))
+
+    def add_runs(self, trial: int, phase: Phase, seeds: Iterable[int], until: int) -> None:
         """Plan runs of a trial in a later phase; those that are planned already stay as they are."""
 
         def write(connection: Connection) -> None:
             trial_id = self._trial_id(connection, trial)
-            query = select(tables.run.c.seed).where(tables.run.c.trial_id == trial_id, tables.run.c.phase == phase)
-            known = set(connection.execute(query).scalars())
-            self._insert_runs(connection, trial_id, phase, [seed for seed in seeds if seed not in known])
+            known = self._seeds(connection, trial_id, phase)
+            self._insert_runs(connection, trial_id, phase, [seed for seed in seeds if seed not in known], until)
 
         self.commit(write)
 
-    def _insert_runs(self, connection: Connection, trial_id: int, phase: Phase, seeds: Sequence[int]) -> None:
-        rows = [{"trial_id": trial_id, "phase": phase, "seed": seed, "state": "waiting"} for seed in seeds]
+    def _seeds(self, connection: Connection, trial_id: int, phase: Phase) -> set[int]:
+        query = select(tables.run.c.seed).where(tables.run.c.trial_id == trial_id, tables.run.c.phase == phase)
+        return set(connection.execute(query).scalars())
+
+    def _insert_runs(
+        self,
+        connection: Connection,
+        trial_id: int,
+        phase: Phase,
+        seeds: Sequence[int],
+        until: int,
+        checkpoints: Mapping[int, Checkpoint] | None = None,
+    ) -> None:
+        files = {seed: json.dumps(asdict(checkpoint)) for seed, checkpoint in (checkpoints or {}).items()}
+        common: dict[str, Any] = {"trial_id": trial_id, "phase": phase, "state": "waiting", "until": until}
+        rows = [common | {"seed": seed, "checkpoint": files.get(seed)} for seed in seeds]
         if rows:
             connection.execute(insert(tables.run), rows)
 
@@ -273,22 +317,23 @@ class Book:
         """Record that a run in training was stopped and waits to go on."""
         self.commit(lambda connection: self._set_run(connection, run, state="waiting"))
 
-    def finish_run(self, run: Run, result: RunResult, completes: float | None = None, last: bool = False) -> float:
-        """Record a run's result and curve, once, and with the last of a trial's tuning runs the trial.
+    def finish_run(self, run: Run, result: RunResult, paused: bool, trial: TrialProgress | None) -> float:
+        """Record that a run got where it was to get, or failed, with its curve; once.
 
         Args:
             run: its key.
             result: what came of it.
-            completes: the trial's objective over its tuning seeds, if this run is the last of them.
-            last: whether it is; without an objective, the trial has failed.
+            paused: whether that is not a full run, so that it may be continued.
+            trial: how its trial stands now, if this was the last run that the trial was waiting for.
 
         Returns:
             When, in seconds since the epoch.
         """
         now = time.time()
+        kept = result.checkpoint if paused else None
         values = {
-            "state": result.status,
-            "checkpoint": None,
+            "state": "paused" if paused else result.status,
+            "checkpoint": None if kept is None else json.dumps(asdict(kept)),
             "env_steps": result.env_steps,
             "score": result.score,
             "error_class": result.error_class,
@@ -303,22 +348,63 @@ class Book:
         def write(connection: Connection) -> None:
             run_id = self._run_id(connection, run)
             if connection.execute(_FINISH_RUN, {**values, "key": run_id}).rowcount:
+                connection.execute(_DROP_CURVE, {"key": run_id})
                 if result.curve:
                     connection.execute(_ADD_CURVE, {"run_id": run_id, "first_point": 0, "points": points})
-                if last:
-                    self._finish_trial(connection, run.trial, completes)
+                if trial is not None:
+                    self._set_trial(connection, run.trial, trial, now)
 
         self.commit(write)
         return now
 
-    def finish_trial(self, number: int, value: float | None) -> None:
-        """Record a trial's objective over its tuning seeds, or that it has none because a run failed."""
-        self.commit(lambda connection: self._finish_trial(connection, number, value))
+    def set_trial(self, number: int, trial: TrialProgress) -> float:
+        """Record how a trial stands; returns when."""
+        now = time.time()
+        self.commit(lambda connection: self._set_trial(connection, number, trial, now))
+        return now
 
-    def _finish_trial(self, connection: Connection, number: int, value: float | None) -> None:
-        values = {"state": "completed" if value is not None else "failed", "value": value, "finished_at": time.time()}
-        trial_id = self._trial_id(connection, number)
-        connection.execute(update(tables.trial).where(tables.trial.c.id == trial_id).values(values))
+    def _set_trial(self, connection: Connection, number: int, trial: TrialProgress, now: float) -> None:
+        values = {**asdict(trial), "finished_at": now}
+        connection.execute(_SET_TRIAL, {**values, "key": self._trial_id(connection, number)})
+
+    def end_tuning(self, reason: str) -> None:
+        """Record that no more is proposed, and why: trials that are paused will not go on."""
+
+        def write(connection: Connection) -> None:
+            paused = and_(tables.trial.c.study_id == self._id, tables.trial.c.state == "paused")
+            connection.execute(update(tables.trial).where(paused).values(state="pruned"))
+            self._set_study(connection, ended=reason)
+
+        self.commit(write)
+
+    def believe(self, standings: Sequence[Standing]) -> None:
+        """Record what the optimizer believes of its trials, in place of what it believed before."""
+        empty: dict[str, float | None] = {"posterior_mean": None, "posterior_low": None, "posterior_high": None}
+
+        def write(connection: Connection) -> None:
+            connection.execute(update(tables.trial).where(tables.trial.c.study_id == self._id).values(empty))
+            rows: list[dict[str, float]] = [
+                {
+                    "key": self._trial_id(connection, standing.trial),
+                    "posterior_mean": standing.mean,
+                    "posterior_low": standing.low,
+                    "posterior_high": standing.high,
+                }
+                for standing in standings
+            ]
+            if rows:
+                connection.execute(_BELIEVE, rows)
+
+        self.commit(write)
+
+    def forget_checkpoints(self, runs: Sequence[Run]) -> None:
+        """Record that runs will not be continued: their checkpoints may be removed."""
+
+        def write(connection: Connection) -> None:
+            for run in runs:
+                self._set_run(connection, run, checkpoint=None)
+
+        self.commit(write)
 
     def retry(self, runs: Sequence[Run]) -> None:
         """Make failed runs wait to be trained again, their failures forgiven, and reopen their trials and the study."""
@@ -332,9 +418,9 @@ class Book:
                 self._event(connection, "retried", trial=run.trial, phase=run.phase, seed=run.seed)
             for number in {run.trial for run in runs if run.phase == "tuning"}:
                 trial_id = self._trial_id(connection, number)
-                reopened = {"state": "running", "value": None, "finished_at": None}
+                reopened = {"state": "running", "value": None, "env_steps": 0, "seeds": 0, "finished_at": None}
                 connection.execute(update(tables.trial).where(tables.trial.c.id == trial_id).values(reopened))
-            self._set_study(connection, state="tuning", winner=None, finished_at=None)
+            self._set_study(connection, state="tuning", winner=None, ended=None, finished_at=None)
 
         self.commit(write)
 

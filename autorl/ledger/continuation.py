@@ -11,7 +11,15 @@ from autorl.ledger.database import shown
 from autorl.spec.study import StudySpec
 
 # What may differ when a study goes on: how it is executed, where it is kept, and how long it may run.
-_MAY_CHANGE = ("execution", "storage", "budget.trials")
+_MAY_CHANGE = (
+    "execution",
+    "storage",
+    "budget.trials",
+    "budget.env_steps",
+    "budget.seconds",
+    "budget.target",
+    "budget.gain",
+)
 
 
 def spec_hash(spec: StudySpec) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from autorl.ledger.reader import Reader
@@ -28,15 +29,15 @@ def digest(reader: Reader, study: str) -> str:
                 "values": dict(t.config.values),
                 "coordinates": dict(t.config.coordinates),
                 "recipe": t.recipe.to_dict(),
-                "seen": t.seen,
-                "told": {str(number): value for number, value in t.told.items()},
                 "state": t.state,
                 "value": t.value,
+                "posterior": None if t.posterior is None else asdict(t.posterior),
             }
             for t in trials
         ),
     )
-    finished = ("completed", "failed")
+    _add(found, ({"proposal": p.number} | asdict(p) for p in reader.proposals(study)))
+    finished = ("paused", "completed", "failed")
     _add(
         found,
         (

@@ -108,9 +108,9 @@ def _check_study(reader: Reader, study: StudyRecord) -> Iterator[str]:
 
 def _check_trial(trial: TrialRecord, runs: Sequence[RunRecord], study: StudyRecord) -> Iterator[str]:
     tuning = [run for run in runs if run.phase == "tuning"]
-    if {run.seed for run in tuning} != set(study.spec.seeds.tuning):
+    if not {run.seed for run in tuning} <= set(study.spec.seeds.tuning):
         yield f"trial {trial.number} has runs on other tuning seeds than the study's"
-    unfinished = [run for run in tuning if run.state not in ("completed", "failed")]
+    unfinished = [run for run in tuning if run.state in ("waiting", "running")]
     if trial.state != "running" and unfinished:
         yield f"trial {trial.number} is {trial.state}, but {len(unfinished)} of its runs are not finished"
     failed = any(run.state == "failed" for run in tuning)
@@ -222,6 +222,10 @@ def _copy_study(source: Engine, target: Engine, name: str) -> None:
         old = study.pop("id")
         key = write.execute(insert(tables.study).values(study | {"lease_owner": None})).inserted_primary_key
         assert key is not None
+        proposals = read.execute(select(tables.proposal).where(tables.proposal.c.study_id == old)).all()
+        copied = [{k: v for k, v in _row(p).items() if k != "id"} | {"study_id": key[0]} for p in proposals]
+        if copied:
+            write.execute(insert(tables.proposal), copied)
         for trial in read.execute(select(tables.trial).where(tables.trial.c.study_id == old)).all():
             _copy_trial(read, write, _row(trial), key[0])
         events = read.execute(select(tables.log).where(tables.log.c.study_id == old).order_by(tables.log.c.id)).all()

@@ -67,13 +67,17 @@ class Mirror:
         return int(connection.execute(ours).scalar_one())
 
     def write(self, trial: TrialRecord, default: Configuration, scores: Mapping[int, float | None]) -> None:
-        """Write a finished trial.
+        """Write a finished trial; its value is what the optimizer believes of it, so Optuna's best is the incumbent.
 
         Args:
             trial: the trial, whose number is `next`.
             default: the study's default configuration.
             scores: seed → score of its tuning runs.
         """
+        worth = trial.value if trial.posterior is None else trial.posterior.mean
+        state = TrialState.COMPLETE if trial.state == "completed" or trial.posterior is not None else TrialState.PRUNED
+        if worth is None:
+            state = TrialState.FAIL
         params, distributions = readable(self._space, trial.config, default)
         params_rows = [
             {
@@ -98,15 +102,15 @@ class Mirror:
                 insert(_TRIAL).values(
                     number=0 if row is None else row.number + 1,
                     study_id=self._study_id,
-                    state=TrialState.COMPLETE if trial.value is not None else TrialState.FAIL,
+                    state=state,
                     datetime_start=_utc(trial.created_at),
                     datetime_complete=_utc(trial.finished_at or trial.created_at),
                 )
             ).inserted_primary_key
             assert key is not None
             here = {"trial_id": key[0]}
-            if trial.value is not None:
-                value, kind = TrialValueModel.value_to_stored_repr(trial.value)
+            if worth is not None:
+                value, kind = TrialValueModel.value_to_stored_repr(worth)
                 connection.execute(insert(_VALUE).values(**here, objective=0, value=value, value_type=kind))
             if params_rows:
                 connection.execute(insert(_PARAM), [row | here for row in params_rows])

@@ -11,10 +11,19 @@ from sqlalchemy import Engine, Select, func, select
 
 from autorl.errors import StorageError, did_you_mean
 from autorl.ledger import database, lease, tables
-from autorl.ledger.records import Attempt, CurveRecord, EventRecord, RunRecord, StudyRecord, TrialRecord
+from autorl.ledger.records import (
+    Attempt,
+    CurveRecord,
+    EventRecord,
+    ProposalRecord,
+    RunRecord,
+    StudyRecord,
+    Told,
+    TrialRecord,
+)
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
-from autorl.trial import Checkpoint, Phase, Point, Recipe, Run
+from autorl.trial import Checkpoint, Phase, Point, Recipe, Run, Standing
 
 
 def default_url(asked: str | None = None) -> str:
@@ -74,6 +83,12 @@ class Reader:
             query = query.where(tables.trial.c.number.in_(list(numbers)))
         return [_trial(row) for row in self._rows(query)]
 
+    def proposals(self, study: str) -> list[ProposalRecord]:
+        """Return the proposals of a study by number."""
+        query = select(tables.proposal).join(tables.study, tables.study.c.id == tables.proposal.c.study_id)
+        query = query.where(tables.study.c.name == study).order_by(tables.proposal.c.number)
+        return [_proposal(row) for row in self._rows(query)]
+
     def runs(self, study: str, phase: Phase | None = None, trials: Iterable[int] | None = None) -> list[RunRecord]:
         """Return the runs of a study by trial, phase and seed; of one phase or of some trials where asked."""
         query = _of(study, select(tables.run, tables.trial.c.number), of_run=True)
@@ -87,12 +102,25 @@ class Reader:
         ]
 
     def incumbent(self, study: str, direction: str) -> tuple[int, float] | None:
-        """Return the number and value of the best trial by tuning data, or None; chosen by the database."""
-        value = tables.trial.c.value
-        order = value.desc() if direction == "maximize" else value.asc()
-        query = _of(study, select(tables.trial.c.number, value)).where(value.is_not(None))
-        rows = self._rows(query.order_by(order, tables.trial.c.number).limit(1))
-        return (rows[0].number, rows[0].value) if rows else None
+        """Return the number and value of the best trial by tuning data, or None; chosen by the database.
+
+        The value is the posterior mean where the optimizer has one. The order is that of `autorl.engine.selection`.
+        """
+        trial = tables.trial.c
+        sign = -1 if direction == "maximize" else 1
+        order = (
+            trial.posterior_mean.is_(None),
+            sign * trial.posterior_mean,
+            trial.env_steps.desc(),
+            trial.seeds.desc(),
+            sign * trial.value,
+            trial.number,
+        )
+        query = _of(study, select(trial.number, trial.value, trial.posterior_mean)).where(trial.value.is_not(None))
+        rows = self._rows(query.order_by(*order).limit(1))
+        if not rows:
+            return None
+        return rows[0].number, rows[0].value if rows[0].posterior_mean is None else rows[0].posterior_mean
 
     def curves(self, study: str, trials: Iterable[int], phase: Phase | None = None) -> list[CurveRecord]:
         """Return the learning curves of some trials' runs."""
@@ -149,6 +177,8 @@ def _study(row: Any) -> StudyRecord:
         finished_at=row.finished_at,
         live=not lease.may_take(row.lease_owner, row.lease_heartbeat),
         paused=row.paused,
+        tuning_seconds=row.tuning_seconds,
+        ended=row.ended,
     )
 
 
@@ -158,12 +188,28 @@ def _trial(row: Any) -> TrialRecord:
         origin=row.origin,
         config=Configuration(json.loads(row.params), json.loads(row.coordinates)),
         recipe=Recipe.from_dict(json.loads(row.recipe)),
-        seen=row.seen,
-        told={int(number): value for number, value in json.loads(row.told).items()},
+        forked_from=row.forked_from,
         state=row.state,
         value=row.value,
+        env_steps=row.env_steps,
+        seeds=row.seeds,
+        posterior=None
+        if row.posterior_mean is None
+        else Standing(row.number, row.posterior_mean, row.posterior_low, row.posterior_high),
         created_at=row.created_at,
         finished_at=row.finished_at,
+    )
+
+
+def _proposal(row: Any) -> ProposalRecord:
+    return ProposalRecord(
+        number=row.number,
+        trial=row.trial,
+        seeds=tuple(json.loads(row.seeds)),
+        until=row.until,
+        resume_from=row.resume_from,
+        known=row.known,
+        told={int(number): Told(value, tuple(failed)) for number, (value, failed) in json.loads(row.told).items()},
     )
 
 
@@ -173,6 +219,7 @@ def _run(row: Any) -> RunRecord:
         phase=row.phase,
         seed=row.seed,
         state=row.state,
+        until=row.until,
         attempts=row.attempts,
         tries=tuple(Attempt(**attempt) for attempt in json.loads(row.tries)) if row.tries != "[]" else (),
         checkpoint=Checkpoint(**json.loads(row.checkpoint)) if row.checkpoint else None,

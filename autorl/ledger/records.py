@@ -8,7 +8,7 @@ from typing import Any
 
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
-from autorl.trial import Checkpoint, FailureClass, Phase, Point, Recipe, Run
+from autorl.trial import Checkpoint, FailureClass, Phase, Point, Recipe, Run, Standing
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class StudyRecord:
         winner: number of the trial chosen by tuning (and validation) data, once chosen.
         live: whether an engine conducts it.
         paused: why the last engine stopped before the end and waits for a person, or None.
+        tuning_seconds: wall time that engines have spent on tuning.
+        ended: why tuning ended, once it has.
     """
 
     name: str
@@ -33,6 +35,8 @@ class StudyRecord:
     finished_at: float | None
     live: bool
     paused: str | None
+    tuning_seconds: float
+    ended: str | None
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,75 @@ class TrialRecord:
     """A trial.
 
     Attributes:
-        seen: the finished trials that its proposal knew, as a range.
-        told: of those, the ones that the proposal before it had not known: number → what the optimizer was told.
-        value: the objective over the tuning seeds, None until all have finished or if one failed.
+        origin: `default`, `enqueued`, `transferred` or `optimizer`.
+        forked_from: number of the trial whose checkpoints its runs started from.
+        state: `running`; `paused`: trained as far as was asked for; `pruned`: paused, and tuning is over; `completed`:
+            every run that was asked for is trained in full; `failed`: one of them failed.
+        value: the objective over the tuning seeds that were trained furthest; None until they have been, or if one
+            failed.
+        env_steps: how far those were trained.
+        seeds: how many they are.
+        posterior: what the optimizer believes of the trial, if it has a belief.
     """
 
     number: int
     origin: str
     config: Configuration
     recipe: Recipe
-    seen: str
-    told: Mapping[int, float | None]
+    forked_from: int | None
     state: str
     value: float | None
+    env_steps: int
+    seeds: int
+    posterior: Standing | None
     created_at: float
     finished_at: float | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an optimizer was told of a proposal, besides the curves that the ledger holds.
+
+    Attributes:
+        value: the objective over its seeds; see `TrialResult.value`.
+        failed: its seeds whose run had failed: of those no curve was told.
+    """
+
+    value: float | None
+    failed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ProposalRecord:
+    """A proposal.
+
+    Attributes:
+        number: its number; proposals are numbered in the order in which they were made.
+        trial: number of the trial that it starts or continues.
+        seeds: tuning seeds to train on.
+        until: environment steps to reach.
+        resume_from: trial whose checkpoints the runs start from.
+        known: proposals below this number had been told when it was made.
+        told: of those, the ones that the proposal before it had not known.
+    """
+
+    number: int
+    trial: int
+    seeds: tuple[int, ...]
+    until: int
+    resume_from: int | None
+    known: int
+    told: Mapping[int, Told]
+
+
+@dataclass(frozen=True)
+class TrialProgress:
+    """How a trial stands after one of its runs has got where it was to get; see `TrialRecord`."""
+
+    state: str
+    value: float | None
+    env_steps: int
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +137,8 @@ class RunRecord:
     """A run.
 
     Attributes:
+        state: `waiting`, `running`, `paused` (trained to `until`, which is not a full run), `completed` or `failed`.
+        until: environment steps that it is to reach for now.
         attempts: how often it was started; more than the failed `tries` if it was preempted or its engine stopped.
         tries: the attempts that failed.
         checkpoint: the file from which it can go on.
@@ -88,6 +148,7 @@ class RunRecord:
     phase: Phase
     seed: int
     state: str
+    until: int
     attempts: int
     tries: tuple[Attempt, ...]
     checkpoint: Checkpoint | None

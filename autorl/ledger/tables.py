@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"  # of these tables, as `migrations/` leaves them
+REVISION = "0003"  # of these tables, as `migrations/` leaves them
 
 metadata = MetaData()
 
@@ -37,6 +37,8 @@ study = Table(
     Column("hardware", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+    Column("tuning_seconds", Float, nullable=False, default=0.0),  # that engines have spent on tuning
+    Column("ended", Text),  # why tuning ended
     Column("paused", Text),  # why the engine stopped before the end, if it needs a person
     Column("stop_asked", Float),  # when somebody asked the engine to stop: the only thing that others write
     Column("lease_epoch", Integer, nullable=False, default=0),
@@ -54,14 +56,31 @@ trial = Table(
     Column("params", Text, nullable=False),  # values, as training uses them
     Column("coordinates", Text, nullable=False),  # search coordinates, as the optimizer proposed them
     Column("recipe", Text, nullable=False),
-    Column("seen", Text, nullable=False),  # finished trials the proposal knew, as a range
-    Column(
-        "told", Text, nullable=False, default="{}"
-    ),  # of those, what the proposal before had not known: number → value
-    Column("state", String(20), nullable=False),  # running | completed | failed
-    Column("value", Float),
+    Column("forked_from", Integer),  # number of the trial whose checkpoints it started from
+    Column("state", String(20), nullable=False),  # running | paused | completed | pruned | failed
+    Column("value", Float),  # over the seeds that got furthest
+    Column("env_steps", BigInteger, nullable=False, default=0),  # how far they got
+    Column("seeds", Integer, nullable=False, default=0),  # how many they are
+    Column("posterior_mean", Float),  # what the optimizer believes of it, if it has a belief
+    Column("posterior_low", Float),
+    Column("posterior_high", Float),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
+    UniqueConstraint("study_id", "number"),
+)
+
+proposal = Table(
+    "autorl_proposal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("autorl_study.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),  # number of the trial that it starts or continues
+    Column("seeds", Text, nullable=False),  # JSON list
+    Column("until", BigInteger, nullable=False),
+    Column("resume_from", Integer),
+    Column("known", Integer, nullable=False),  # proposals below this number had been told
+    Column("told", Text, nullable=False),  # of those, what the proposal before had not known; JSON
     UniqueConstraint("study_id", "number"),
 )
 
@@ -72,7 +91,8 @@ run = Table(
     Column("trial_id", ForeignKey("autorl_trial.id", ondelete="CASCADE"), nullable=False),
     Column("phase", String(20), nullable=False),
     Column("seed", BigInteger, nullable=False),
-    Column("state", String(20), nullable=False),  # waiting | running | completed | failed
+    Column("state", String(20), nullable=False),  # waiting | running | paused | completed | failed
+    Column("until", BigInteger, nullable=False),  # environment steps that it is to reach for now
     Column("attempts", Integer, nullable=False, default=0),
     Column("tries", Text, nullable=False, default="[]"),  # JSON list of the attempts that failed
     Column("checkpoint", Text),  # JSON: the file from which the run can go on, and its hash

@@ -111,9 +111,11 @@ class Method:
         options: keys that a study file may set beside `optimizer.name`, and what they allow.
         caveat: what it cannot promise, for `autorl validate`; a sentence, or empty.
         extra: the extra that installs its library, or empty.
+        single: whether a proposal may be for one run alone, so that it takes more of them to keep all workers busy.
     """
 
     make: Callable[[Question], Optimizer]
     options: type[Spec] = NoOptions
     caveat: str = ""
     extra: str = ""
+    single: bool = False

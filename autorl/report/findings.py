@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autorl.analysis import Headline, aggregate, headline
-from autorl.engine.plan import planned_runs
+from autorl.engine.plan import planned_steps
 from autorl.engine.selection import rank
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
@@ -88,15 +88,18 @@ class Findings:
 
     @property
     def spent(self) -> dict[Phase, dict[str, float]]:
-        """Phase → runs finished and planned, environment steps, wall and processor seconds."""
-        planned = planned_runs(self.spec)
+        """Phase → runs finished or paused, environment steps spent and planned, wall and processor seconds.
+
+        What is planned is an upper bound; 0 where only time limits it.
+        """
+        planned = planned_steps(self.spec)
         result: dict[Phase, dict[str, float]] = {}
         for phase in PHASES:
             runs = [run for runs in self.runs.values() for run in runs if run.phase == phase]
             result[phase] = {
-                "runs": sum(run.state in ("completed", "failed") for run in runs),
-                "planned": planned[phase],
+                "runs": sum(run.state in ("paused", "completed", "failed") for run in runs),
                 "env_steps": sum(run.env_steps for run in runs),
+                "planned_env_steps": planned[phase] or 0,
                 "wall_seconds": sum(run.wall_seconds for run in runs),
                 "cpu_seconds": sum(run.cpu_seconds for run in runs),
             }

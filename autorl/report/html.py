@@ -93,13 +93,15 @@ def _kind(what: str) -> str:
 
 def _state(found: Findings) -> str:
     """Say why there is no headline."""
-    trials = f"{len(found.ranked)} of {found.spec.budget.trials} trials have a tuning score"
+    trials = f"{len(found.ranked)} of {len(found.trials)} trials have a tuning score"
     if found.study.state == "finished":
         return f"No headline: {trials}, and no comparison on the test seeds is complete."
-    runs, planned = (int(sum(phase[key] for phase in found.spent.values())) for key in ("runs", "planned"))
+    steps, planned = (
+        int(sum(phase[key] for phase in found.spent.values())) for key in ("env_steps", "planned_env_steps")
+    )
     return (
-        f"Not finished: the study is in its {found.study.state} phase; {trials}, {runs:,} of at most {planned:,} runs "
-        "have ended. The headline appears once winner and default are trained on every test seed."
+        f"Not finished: the study is in its {found.study.state} phase; {trials}, and {steps:,} of at most {planned:,} "
+        "environment steps are trained. The headline appears once winner and default are trained on every test seed."
     )
 
 
@@ -186,16 +188,18 @@ def _failures(found: Findings) -> str:
 
 def _spent(found: Findings) -> str:
     columns = ("phase", "runs", "environment steps", "training time", "processor time")
-    spent = {phase: numbers for phase, numbers in found.spent.items() if numbers["planned"]}
+    spent = {
+        phase: numbers for phase, numbers in found.spent.items() if numbers["planned_env_steps"] or numbers["runs"]
+    }
     total = {key: sum(numbers[key] for numbers in spent.values()) for key in next(iter(spent.values()))}
     rows = []
     listed: list[tuple[str, Mapping[str, float]]] = [*spent.items(), ("total", total)]
     for name, numbers in listed:
-        runs = f"{numbers['runs']:,.0f}"
+        steps = f"{numbers['env_steps']:,.0f}"
         if found.study.state != "finished":
-            runs += f" of {numbers['planned']:,.0f}"
+            steps += f" of {numbers['planned_env_steps']:,.0f}"
         times = (duration(numbers["wall_seconds"]), duration(numbers["cpu_seconds"]))
-        rows.append([name, runs, f"{numbers['env_steps']:,.0f}", *times])
+        rows.append([name, f"{numbers['runs']:,.0f}", steps, *times])
     note = '<p class="note">Times are summed over runs; those that trained side by side took less.</p>'
     return _table(columns, rows, len(rows) - 1) + note
 

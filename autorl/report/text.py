@@ -37,7 +37,7 @@ def _headline(findings: Findings) -> RenderableType:
     if not lines:
         return Text(
             f"{findings.study.name}: {findings.study.state}, "
-            f"{len(findings.ranked)} of {spec.budget.trials} trials finished",
+            f"{len(findings.ranked)} of {len(findings.trials)} trials have a tuning score",
             style="bold",
         )
     table = Table.grid(padding=(0, 2))
@@ -84,11 +84,9 @@ def _spent(findings: Findings) -> Table:
     for column in ("phase", "runs", "environment steps", "training time"):
         table.add_column(column, justify="left" if column == "phase" else "right")
     for phase, spent in findings.spent.items():
-        if spent["planned"]:
-            runs = (
-                f"{spent['runs']:.0f} of {spent['planned']:.0f}"
-                if findings.study.state != "finished"
-                else f"{spent['runs']:.0f}"
-            )
-            table.add_row(phase, runs, f"{spent['env_steps']:,.0f}", duration(spent["wall_seconds"]))
+        if spent["planned_env_steps"] or spent["runs"]:
+            steps = f"{spent['env_steps']:,.0f}"
+            if findings.study.state != "finished" and spent["planned_env_steps"]:
+                steps += f" of {spent['planned_env_steps']:,.0f}"
+            table.add_row(phase, f"{spent['runs']:.0f}", steps, duration(spent["wall_seconds"]))
     return table

@@ -26,7 +26,8 @@ class Spec(BaseModel):
         return self
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
+    """Read a whole number however it is written: `1e6` is one."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -37,4 +38,4 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(whole)]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from autorl.spec.parameters import SearchSpaceSpec
-from autorl.spec.section import MAX_ENTRIES, Spec, Whole, as_tuple
+from autorl.spec.section import MAX_ENTRIES, Spec, Whole, as_tuple, whole
 from autorl.spec.space import SearchSpace
 from autorl.spec.yaml12 import show
 
@@ -147,10 +147,34 @@ class SeedsSpec(Spec):
 
 
 class BudgetSpec(Spec):
-    """How much training the study may use."""
+    """How much tuning may cost. It ends when one of the limits is reached; retests are not counted."""
 
-    trials: Whole = Field(gt=0, le=1_000_000, description="Configurations to try, the default configuration included.")
+    trials: Annotated[int, Field(gt=0, le=1_000_000), BeforeValidator(whole)] | None = Field(
+        default=None,
+        description="As much training as this many configurations take on all tuning seeds, in full; "
+        "an optimizer that stops the bad ones early tries more of them for it.",
+    )
+    env_steps: Annotated[int, Field(gt=0, le=10**18), BeforeValidator(whole)] | None = Field(
+        default=None, description="Environment steps of all tuning runs together."
+    )
     steps_per_run: Whole = Field(gt=0, le=10**15, description="Environment steps of one full run.")
+    seconds: float | None = Field(
+        default=None, gt=0, description="Wall time of tuning; runs in training when it is over are finished."
+    )
+    target: float | None = Field(
+        default=None, description="Objective at which tuning ends: no better configuration is needed."
+    )
+    gain: float | None = Field(
+        default=None,
+        gt=0,
+        description="Tuning ends when as much training again is expected to improve the objective by less than this.",
+    )
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find a budget without an end."""
+        if self.trials is None and self.env_steps is None and self.seconds is None:
+            return [("", "give 'trials', 'env_steps' or 'seconds'")]
+        return []
 
 
 class EvaluationSpec(Spec):
@@ -168,7 +192,9 @@ class RetestSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """What proposes configurations."""
+    """What proposes configurations. Further keys are options of the optimizer that is named."""
+
+    model_config = ConfigDict(extra="allow")
 
     name: str = Field(default="tpe", description="Optimizer, such as tpe or random.")
     seed: int = Field(default=0, ge=0, le=MAX_SEED, description="Seed of the proposals.")
@@ -178,6 +204,11 @@ class OptimizerSpec(Spec):
         description="A proposal waits for all earlier trials but this many, so that timing cannot change it; "
         "by default as few as keep the workers busy.",
     )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that are options of the optimizer."""
+        return dict(self.model_extra or {})
 
 
 class LimitsSpec(Spec):
@@ -272,6 +303,22 @@ class StudySpec(Spec):
     def objective(self) -> ObjectiveSpec:
         """The objective."""
         return self.objectives[0]
+
+    @property
+    def tuning_steps(self) -> int | None:
+        """Environment steps that tuning may take, or None if only time limits it."""
+        full = self.budget.steps_per_run * len(self.seeds.tuning)
+        limits = [
+            self.budget.env_steps,
+            self.budget.trials * full if self.budget.trials is not None else None,
+        ]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """Environment steps at which a run is evaluated; the last is a full run."""
+        count = self.evaluation.points
+        return tuple(round(self.budget.steps_per_run * k / count) for k in range(1, count + 1))
 
     @property
     def space(self) -> SearchSpace:

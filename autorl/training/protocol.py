@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from autorl.spec.space import SearchSpace
+from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.trial import Point, Recipe, RunResult
 
@@ -92,6 +92,10 @@ class Backend(Protocol):
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return the parameters that only the conditions of others use: they are not passed to the algorithm."""
+        ...
+
+    def match(self, space: SearchSpace, config: Configuration, taken: Collection[Configuration]) -> Configuration:
+        """Return the configuration that can be trained in place of one: itself, unless a backend has only some."""
         ...
 
     def warm(self) -> None:

@@ -55,9 +55,8 @@ def _live(found: Findings) -> None:
         spent, planned = tables.steps(now)
         runs = [run for runs in now.runs.values() for run in runs]
         training = [run for run in runs if run.state == "running"]
-        done = sum(run.state in ("completed", "failed") for run in runs)
-        of = sum(int(phase["planned"]) for phase in now.spent.values())
-        text = f"{now.study.state}: {done} of {of} runs, {spent:,} of {planned:,} environment steps"
+        done = sum(run.state in ("paused", "completed", "failed") for run in runs)
+        text = f"{now.study.state}: {done} runs, {spent:,} of {planned:,} environment steps"
         st.progress(min(1.0, spent / planned), text=text)
         names = [f"trial {run.trial} with {run.phase} seed {run.seed} ({run.env_steps:,} steps)" for run in training]
         st.caption(f"Training now: {'; '.join(names)}." if names else "No run is training at this moment.")
@@ -66,7 +65,7 @@ def _live(found: Findings) -> None:
 
 
 def _milestone(found: Findings) -> tuple[object, ...]:
-    done = sum(run.state in ("completed", "failed") for runs in found.runs.values() for run in runs)
+    done = sum(run.state not in ("waiting", "running") for runs in found.runs.values() for run in runs)
     return found.study.state, found.study.live, done, sum(trial.state != "running" for trial in found.trials)
 
 

@@ -39,8 +39,7 @@ def listed(found: Findings) -> list[TrialRecord]:
 def steps(found: Findings) -> tuple[int, int]:
     """Return the environment steps spent and those planned (an upper bound), over all phases and seeds."""
     spent = found.spent.values()
-    planned = sum(phase["planned"] for phase in spent) * found.spec.budget.steps_per_run
-    return int(sum(phase["env_steps"] for phase in spent)), int(planned)
+    return int(sum(p["env_steps"] for p in spent)), int(sum(p["planned_env_steps"] for p in spent))
 
 
 def studies(every: Iterable[Findings]) -> pd.DataFrame:
@@ -54,7 +53,7 @@ def studies(every: Iterable[Findings]) -> pd.DataFrame:
             {
                 "study": found.study.name,
                 "state": state(found.study),
-                "trials": f"{sum(t.state != 'running' for t in found.trials)} of {found.spec.budget.trials}",
+                "trials": f"{len(found.trials)}",
                 "environment steps": f"{spent:,}{of}",
                 "best trial": NONE if best is None else str(best.number),
                 "its tuning score": number(best.value if best else None),
@@ -135,15 +134,14 @@ def budget(found: Findings) -> pd.DataFrame:
     rows = []
     finished = found.study.state == "finished"
     for phase, spent in found.spent.items():
-        if spent["planned"] or spent["runs"]:
-            of = "" if finished else f" of {spent['planned']:.0f}"
-            planned = spent["planned"] * found.spec.budget.steps_per_run
+        if spent["planned_env_steps"] or spent["runs"]:
+            of = "" if finished else f" of {spent['planned_env_steps']:,.0f}"
             rows.append(
                 {
                     "phase": phase,
                     "seeds": f"{len(getattr(found.spec.seeds, phase))}",
-                    "runs": f"{spent['runs']:.0f}{of}",
-                    "environment steps": f"{spent['env_steps']:,.0f}" + ("" if finished else f" of {planned:,.0f}"),
+                    "runs": f"{spent['runs']:.0f}",
+                    "environment steps": f"{spent['env_steps']:,.0f}{of}",
                     "training time": duration(spent["wall_seconds"]),
                 }
             )

@@ -147,7 +147,7 @@ def test_a_live_study_is_followed_until_paused(tmp_path: Path, visit: Open) -> N
         app = visit(book.spec.storage)
         assert app.toggle(key="follow").value
         assert "Training now: trial 0 with tuning seed 0 (64 steps)." in prose(app)
-        book.beat({Run(0, "tuning", 0): 96})
+        book.beat({Run(0, "tuning", 0): 96}, 1.0)
         app.toggle(key="follow").set_value(False).run()
         assert not app.exception
     assert "has stopped in the tuning phase" in prose(visit(book.spec.storage))

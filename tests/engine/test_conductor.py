@@ -14,7 +14,7 @@ from autorl.analysis import aggregate
 from autorl.engine.conductor import conduct, retest
 from autorl.engine.plan import default_configuration, max_pending
 from autorl.engine.progress import Progress
-from autorl.engine.proposals import Proposer, replay
+from autorl.engine.proposals import Outcome, Proposer, replay
 from autorl.engine.selection import choose, rank
 from autorl.errors import StorageError
 from autorl.ledger.reader import Reader
@@ -129,16 +129,18 @@ def test_a_study_without_a_winner_finishes(tmp_path: Path) -> None:
 def test_what_diverges_is_told_as_the_worst_so_far(direction: str, worst: float, tmp_path: Path) -> None:
     objective = f"objectives=[{{direction: {direction}}}]"
     spec = load(tmp_path, "optimizer.name=tpe", "optimizer.max_pending=0", "budget.trials=9", objective)
-    proposer = Proposer(spec, lambda: default_configuration(spec, Sb3Backend()))
+    first = [("default", default_configuration(spec, Sb3Backend()))]
+    proposer = Proposer(spec, lambda: first, lambda config, taken: config, lambda trial, seed: ())
     told = []
     for value, diverged in ((None, True), (4.0, False), (None, True), (1.0, False), (None, True), (None, False)):
         proposed = proposer.propose()
         assert proposed is not None
-        told.append(dict(proposed.told))
-        proposer.finish(proposed.number, value, diverged)
+        told.append(dict(proposed.record.told))
+        proposer.finish(proposed.record.number, Outcome(value, () if value else (0,), diverged))
     last = proposer.propose()
     assert last is not None
-    assert [*told, dict(last.told)] == [{}, {0: None}, {1: 4.0}, {2: 4.0}, {3: 1.0}, {4: worst}, {5: None}]
+    values = [{number: one.value for number, one in known.items()} for known in [*told, last.record.told]]
+    assert values == [{}, {0: None}, {1: 4.0}, {2: 4.0}, {3: 1.0}, {4: worst}, {5: None}]
 
 
 def test_any_study_can_be_proposed_again(tmp_path: Path) -> None:
@@ -146,11 +148,12 @@ def test_any_study_can_be_proposed_again(tmp_path: Path) -> None:
         tmp_path, "optimizer.name=tpe", "budget.trials=14", "execution.executor=processes", "execution.workers=2"
     )
     conduct(spec, ignore)
-    found = findings(spec)
-    assert {i for t in found.trials for i in t.told} >= set(range(12))
-    assert [again == trial.config for trial, again in replay(found.spec, found.trials)] == [True] * 14
-    other = found.spec.model_copy(update={"optimizer": found.spec.optimizer.model_copy(update={"seed": 2})})
-    assert not all(again == trial.config for trial, again in replay(other, found.trials))
+    with Reader(spec.storage) as reader:
+        assert {i for proposal in reader.proposals("small") for i in proposal.told} >= set(range(12))
+        held = reader.study("small").spec
+        assert [same for _, same in replay(reader, held)] == [True] * 14
+        other = held.model_copy(update={"optimizer": held.optimizer.model_copy(update={"seed": 2})})
+        assert not all(same for _, same in replay(reader, other))
 
 
 def test_without_validation_seeds_tuning_data_chooses(tmp_path: Path) -> None:
@@ -189,7 +192,8 @@ def test_pending_keeps_workers_busy_and_no_more(tmp_path: Path) -> None:
 
 
 def record(number: int, value: float | None) -> TrialRecord:
-    return TrialRecord(number, "optimizer", Configuration({}), None, "", {}, "completed", value, 0.0, 0.0)  # type: ignore[arg-type]
+    config = Configuration({})
+    return TrialRecord(number, "optimizer", config, None, None, "completed", value, 100, 2, None, 0.0, 0.0)  # type: ignore[arg-type]
 
 
 def test_the_earlier_of_equals_wins() -> None:

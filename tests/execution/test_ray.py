@@ -261,10 +261,12 @@ def wait_for_the_end_of(processes: Iterable[psutil.Process]) -> None:
 def outcome(spec: StudySpec) -> dict[str, object]:
     with Reader(spec.storage) as reader:
         study, trials, runs = reader.study(spec.study), reader.trials(spec.study), reader.runs(spec.study)
+        proposals = reader.proposals(spec.study)
     return {
         "state": study.state,
         "winner": study.winner,
-        "trials": [(t.number, json.dumps(dict(t.config.coordinates)), t.seen, t.value) for t in trials],
+        "trials": [(t.number, json.dumps(dict(t.config.coordinates)), t.value) for t in trials],
+        "proposals": proposals,
         "runs": [(r.run, r.state, r.score, r.env_steps) for r in runs],
     }
 

@@ -34,7 +34,7 @@ TESTS = str(Path(__file__).parents[1])
 ENGINE = str(Path(__file__).parent / "engine.py")
 # What writes while a study runs without a fault, so that an engine can be told to die there.
 KINDS = (
-    "add_trial",
+    "add_proposal",
     "finish_run",
     "write",
     "start_run",

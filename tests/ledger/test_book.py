@@ -11,6 +11,7 @@ from pathlib import Path
 import databases
 import optuna
 import pytest
+from rows import add_trial, stands
 from small_study import load
 
 from autorl.errors import Fenced, LeaseHeld, StorageError
@@ -47,9 +48,9 @@ def recipe(spec: StudySpec) -> Recipe:
 
 def test_what_is_written_is_read_to_the_bit(spec: StudySpec) -> None:
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0, 1))
+        add_trial(book, 0, CONFIG, recipe(spec), (0, 1))
         book.start_run(Run(0, "tuning", 1), 1)
-        book.finish_run(Run(0, "tuning", 1), DONE)
+        book.finish_run(Run(0, "tuning", 1), DONE, False, None)
         (trial,) = reader.trials("small")
         assert (trial.config, trial.recipe, trial.state) == (CONFIG, recipe(spec), "running")
         waiting, done = reader.runs("small")
@@ -61,19 +62,19 @@ def test_what_is_written_is_read_to_the_bit(spec: StudySpec) -> None:
 
 def test_a_finished_run_is_never_written_again(spec: StudySpec) -> None:
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
+        add_trial(book, 0, CONFIG, recipe(spec), (0,))
         run = Run(0, "tuning", 0)
-        book.finish_run(run, DONE)
-        book.finish_run(run, RunResult("failed", error_class="crash", error="late"))
+        book.finish_run(run, DONE, False, None)
+        book.finish_run(run, RunResult("failed", error_class="crash", error="late"), False, None)
         assert [r.score for r in reader.runs("small")] == [DONE.score]
 
 
 def test_later_phases_are_planned_once(spec: StudySpec) -> None:
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
-        book.add_runs(0, "test", (20, 21))
-        book.finish_run(Run(0, "test", 20), DONE)
-        book.add_runs(0, "test", (20, 21, 22))
+        add_trial(book, 0, CONFIG, recipe(spec), (0,))
+        book.add_runs(0, "test", (20, 21), 128)
+        book.finish_run(Run(0, "test", 20), DONE, False, None)
+        book.add_runs(0, "test", (20, 21, 22), 128)
         assert [(r.seed, r.state) for r in reader.runs("small", "test")] == [
             (20, "completed"),
             (21, "waiting"),
@@ -119,12 +120,12 @@ def test_a_killed_engine_is_replaced_at_once(tmp_path: Path, spec: StudySpec) ->
 
 def test_a_fenced_engine_cannot_write(spec: StudySpec) -> None:
     book = Book(spec, max_pending=1, waiting=print)
-    book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
+    add_trial(book, 0, CONFIG, recipe(spec), (0,))
     databases.execute(spec.storage, "UPDATE autorl_study SET lease_epoch = lease_epoch + 1")
     for write in (
-        lambda: book.finish_run(Run(0, "tuning", 0), DONE),
-        lambda: book.add_trial(1, "optimizer", CONFIG, recipe(spec), "0:0", {}, (0,)),
-        lambda: book.beat({}),
+        lambda: book.finish_run(Run(0, "tuning", 0), DONE, False, None),
+        lambda: add_trial(book, 1, CONFIG, recipe(spec), (0,)),
+        lambda: book.beat({}, 0.0),
         lambda: book.enter("test", 0),
     ):
         with pytest.raises(Fenced):
@@ -153,8 +154,8 @@ def test_optuna_opens_what_autorl_writes(spec: StudySpec) -> None:
             {"learning_rate": 0.5, "gamma": 0.5, "batch_size": 64, "vf_clip": True, "clip_range_vf": 0.2}, {}
         )
         for number, (config, value) in enumerate([(outside, 1.0), (CONFIG, None), (CONFIG, 3.0), (CONFIG, 3.0)]):
-            book.add_trial(number, "optimizer", config, recipe(spec), "0:0", {}, (0,))
-            book.finish_trial(number, value)
+            add_trial(book, number, config, recipe(spec), (0,))
+            book.set_trial(number, stands(value))
         mirror = Mirror(book)
         for trial in reader.trials("small"):
             mirror.write(trial, outside, {0: trial.value})
@@ -171,8 +172,8 @@ def test_optuna_opens_what_autorl_writes(spec: StudySpec) -> None:
 
 def test_a_trial_whose_commit_was_not_answered_is_mirrored_once(spec: StudySpec) -> None:
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
-        book.finish_trial(0, 1.0)
+        add_trial(book, 0, CONFIG, recipe(spec), (0,))
+        book.set_trial(0, stands(1.0))
         Mirror(book).write(reader.trials("small")[0], CONFIG, {0: 1.0})
     study = optuna.load_study(study_name="small", storage=optuna_url(spec))
     study.add_trial(optuna.trial.create_trial(value=2.0))  # somebody else's is not ours
@@ -185,14 +186,14 @@ def test_every_write_does_nothing_the_second_time(spec: StudySpec) -> None:
     run = Run(0, "tuning", 0)
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
         for _ in range(2):
-            book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
+            add_trial(book, 0, CONFIG, recipe(spec), (0,))
         for _ in range(2):
             book.start_run(run, 1)
         for _ in range(2):
             tries = book.fail_attempt(run, 1, "crash", "killed by SIGKILL")
         assert [t.attempt for t in tries] == [1]
         for _ in range(2):
-            book.finish_run(run, DONE, 0.3, last=True)
+            book.finish_run(run, DONE, False, stands(0.3))
         (record,), (trial,) = reader.runs("small"), reader.trials("small")
         assert (record.attempts, record.tries, record.state) == (1, tries, "completed")
         assert (trial.state, trial.value) == ("completed", 0.3)
@@ -201,9 +202,11 @@ def test_every_write_does_nothing_the_second_time(spec: StudySpec) -> None:
 
 def test_any_text_can_be_stored(spec: StudySpec) -> None:
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
-        book.add_trial(0, "default", CONFIG, recipe(spec), "0:0", {}, (0,))
+        add_trial(book, 0, CONFIG, recipe(spec), (0,))
         odd = "NUL \0, half a pair \ud800, emoji \N{PILE OF POO}"
-        book.finish_run(Run(0, "tuning", 0), RunResult("failed", error_class="exception", error=odd, notes=(odd,)))
+        book.finish_run(
+            Run(0, "tuning", 0), RunResult("failed", error_class="exception", error=odd, notes=(odd,)), False, None
+        )
         (record,) = reader.runs("small")
         assert record.error == "NUL \N{REPLACEMENT CHARACTER}, half a pair ?, emoji \N{PILE OF POO}"
 
