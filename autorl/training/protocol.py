@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from autorl.spec.space import SearchSpace
+from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.trial import Point, Recipe, RunResult
 
@@ -87,6 +87,19 @@ class Backend(Protocol):
         Args:
             recipe: the study's recipe with the values chosen so far.
             key: a hyperparameter, or a dotted address.
+        """
+        ...
+
+    def match(
+        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
+    ) -> Configuration:
+        """Return the configuration that can be trained in another's place: itself, except where there are only some.
+
+        Args:
+            recipe: the study's recipe, without a configuration's values.
+            space: the study's search space.
+            config: what was proposed.
+            taken: the configurations of earlier trials, which are avoided as long as there are others.
         """
         ...
 

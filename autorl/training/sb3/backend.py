@@ -13,7 +13,7 @@ import gymnasium as gym
 import torch
 
 from autorl.errors import did_you_mean
-from autorl.spec.space import Choice, Parameter, SearchSpace
+from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.protocol import Host, Job
 from autorl.training.sb3.algorithms import ALGORITHMS, arguments, own_defaults, policy_arguments, wrong_value
@@ -162,6 +162,13 @@ class Sb3Backend:
             return recipe.hyperparameters[key]
         value = own_defaults(recipe.algorithm).get(key)
         return value if isinstance(value, bool | int | float | str) else None
+
+    def match(
+        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
+    ) -> Configuration:
+        """Return the configuration itself: any can be trained; see `Backend.match`."""
+        del recipe, space, taken
+        return config
 
     def warm(self) -> None:
         """Train PPO for a moment: the first training in a process initializes a second's worth of torch."""
