@@ -216,6 +216,20 @@ def test_every_row_can_be_proposed_and_trained(tmp_path: Path) -> None:
         assert result.score == returns()[row, 4, -1]
 
 
+def test_a_match_is_of_the_table_space_and_fixed_values_asked_about(tmp_path: Path) -> None:
+    spec = check(draft_study(study(tmp_path)))
+    backend, recipe = LandscapeBackend(), bind(spec, spec.space, {})
+    anything = Configuration({})
+    first = backend.match(recipe, spec.space, anything, ())
+    fixed = Recipe.from_dict({**recipe.to_dict(), "hyperparameters": {"batch_size": 64}})
+    assert backend.match(fixed, spec.space, anything, ()).values["batch_size"] == 64
+    small = SearchSpace((spec.space["gamma"],))
+    assert set(backend.match(recipe, small, anything, ()).values) == {"gamma"}
+    assert backend.match(recipe, spec.space, anything, ()) == first
+    np.savez(tmp_path / "table.npz", returns=returns()[-1:], configs=json.dumps(configs()[-1:]))
+    assert backend.match(recipe, spec.space, anything, ()).values["gamma"] == configs()[-1]["gamma"]
+
+
 def test_the_table_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = study(tmp_path)
     (tmp_path / "sub").mkdir()

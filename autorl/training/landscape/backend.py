@@ -28,6 +28,9 @@ class LandscapeBackend:
     vectorized = False
     metrics: Mapping[str, str] = {"return": "return, as the table holds it"}
 
+    def __init__(self) -> None:
+        self._rows: tuple[Any, Rows] | None = None
+
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find what the table does not hold: seeds, evaluations, hyperparameters; see `Backend.check`."""
         del repaired
@@ -60,7 +63,11 @@ class LandscapeBackend:
         self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
     ) -> Configuration:
         """Return the nearest configuration of the table; see `Backend.match` and `Rows.nearest`."""
-        return Rows(load_table(Path(recipe.env)), space, recipe.hyperparameters).nearest(config, taken)
+        table = load_table(Path(recipe.env))
+        asked = (table, space, recipe.hyperparameters)
+        if self._rows is None or self._rows[0] != asked:  # placing all rows takes longer than all else
+            self._rows = asked, Rows(table, space, recipe.hyperparameters)
+        return self._rows[1].nearest(config, taken)
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return none: each parameter is a column of the table."""
