@@ -10,7 +10,7 @@ from functools import cached_property
 
 from autorl.engine import policy
 from autorl.engine.dispatch import Dispatcher, last_line
-from autorl.engine.plan import default_configuration, max_pending, planned_steps, switches
+from autorl.engine.plan import default_configuration, match, max_pending, planned_steps, switches
 from autorl.engine.progress import Progress, Watch
 from autorl.engine.proposals import Curve, Proposer, objective_curve
 from autorl.engine.selection import choose
@@ -144,7 +144,7 @@ class Conductor:
         return [("default", default_configuration(self.spec, self._backend))]
 
     def _match(self, config: Configuration, taken: Sequence[Configuration]) -> Configuration:
-        return self._backend.match(self._space, config, taken)
+        return match(self.spec, self._backend, config, taken)
 
     @property
     def finished(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from autorl.optimizers.protocol import Method, Optimizer, Question
@@ -58,7 +59,13 @@ def switches(spec: StudySpec, backend: Backend) -> frozenset[str]:
 def default_configuration(spec: StudySpec, backend: Backend) -> Configuration:
     """Return the study's default configuration: the space's defaults, else the algorithm's own."""
     space, unused = spec.space, switches(spec, backend)
-    return space.default(lambda key, values: backend.default(bind(spec, space, values, unused), key))
+    config = space.default(lambda key, values: backend.default(bind(spec, space, values, unused), key))
+    return match(spec, backend, config, ())
+
+
+def match(spec: StudySpec, backend: Backend, config: Configuration, taken: Collection[Configuration]) -> Configuration:
+    """Return the configuration that is trained in place of another, given those that are taken."""
+    return backend.match(bind(spec, spec.space, {}), spec.space, config, taken)
 
 
 def default_recipe(spec: StudySpec, backend: Backend) -> Recipe:

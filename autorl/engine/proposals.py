@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autorl.engine.plan import make_optimizer
+from autorl.engine.plan import make_optimizer, match
 from autorl.errors import AutorlError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import ProposalRecord, Told, TrialRecord
@@ -251,10 +251,7 @@ def replay(reader: Reader, spec: StudySpec) -> Iterator[tuple[ProposalRecord, bo
     trials = {trial.number: trial for trial in reader.trials(spec.study)}
     curves: dict[tuple[int, int], Curve] = {}
 
-    def match(config: Configuration, taken: Sequence[Configuration]) -> Configuration:
-        return backend.match(spec.space, config, taken)
-
-    proposer = Proposer(spec, tuple, match, lambda *run: curves.get(run, ()))
+    proposer = Proposer(spec, tuple, lambda *which: match(spec, backend, *which), lambda *run: curves.get(run, ()))
     if proposer.optimizer.reads == "curves":
         for curve in reader.curves(spec.study, trials, "tuning"):
             curves[curve.run.trial, curve.run.seed] = objective_curve(curve.points, spec)

@@ -39,6 +39,7 @@ def study_document(path: Path, overrides: Sequence[str]) -> Document:
     _attach_space(document, path)
     for override in later:
         _override(document, override)
+    _resolve_table(document, path)
     return document
 
 
@@ -157,6 +158,16 @@ def _attach_space(document: Document, path: Path) -> None:
         return
     document.data["search_space"] = space.data
     document.attach(space, at)
+
+
+def _resolve_table(document: Document, path: Path) -> None:
+    """Make the path of a landscape's table absolute: relative ones are so to the file that they are written in."""
+    algorithm, task = document.data.get("algorithm"), document.data.get("task")
+    if not isinstance(algorithm, dict) or algorithm.get("backend") != "landscape" or not isinstance(task, dict):
+        return
+    if isinstance(table := task.get("env"), str):
+        file = document.place(("task", "env")).rpartition(":")[0]
+        task["env"] = str(((Path(file) if file else path).parent / table).absolute())
 
 
 def _placed(problem: Problem, place: str, key: str) -> Problem:

@@ -90,12 +90,21 @@ class Backend(Protocol):
         """
         ...
 
-    def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
-        """Return the parameters that only the conditions of others use: they are not passed to the algorithm."""
+    def match(
+        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
+    ) -> Configuration:
+        """Return the configuration that can be trained in another's place: itself, except where there are only some.
+
+        Args:
+            recipe: the study's recipe, without a configuration's values.
+            space: the study's search space.
+            config: what was proposed.
+            taken: the configurations of earlier trials, which are avoided as long as there are others.
+        """
         ...
 
-    def match(self, space: SearchSpace, config: Configuration, taken: Collection[Configuration]) -> Configuration:
-        """Return the configuration that can be trained in place of one: itself, unless a backend has only some."""
+    def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
+        """Return the parameters that only the conditions of others use: they are not passed to the algorithm."""
         ...
 
     def warm(self) -> None:

@@ -184,7 +184,7 @@ def test_validate_shows_the_study_its_space_and_its_cost(autorl: Any, tmp_path: 
     assert answer.code == 0
     assert "trials: 5" in answer.out
     assert "5 configurations drawn at random" in answer.out
-    assert "20 runs (10 tuning, 4 validation, 6 test) of 128 steps: 2,560 environment steps" in answer.out
+    assert "2,560 environment steps: as many as 20 runs of 128 (tuning 10, validation 4, test 6)" in answer.out
     assert re.search(r"About \d+ (s|min)", answer.out)
 
 

@@ -163,9 +163,11 @@ class Sb3Backend:
         value = own_defaults(recipe.algorithm).get(key)
         return value if isinstance(value, bool | int | float | str) else None
 
-    def match(self, space: SearchSpace, config: Configuration, taken: Collection[Configuration]) -> Configuration:
-        """Return the configuration itself: any can be trained."""
-        del space, taken
+    def match(
+        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
+    ) -> Configuration:
+        """Return the configuration itself: any can be trained; see `Backend.match`."""
+        del recipe, space, taken
         return config
 
     def warm(self) -> None:

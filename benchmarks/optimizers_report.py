@@ -1,0 +1,116 @@
+"""The tables and the plot of `optimizers.py`, from its raw results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Results:
+    """The results of one contender: task × repeat × budget, over the repeats that all tasks have."""
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], tasks: Sequence[str], budgets: Sequence[int]) -> None:
+        found = {(r["task"], r["repeat"]): {o["budget"]: o for o in r["outcomes"]} for r in records}
+        self.repeats = sorted({r for _, r in found if all((task, r) in found for task in tasks)})
+        self._cells = [[[found[task, r][b] for b in budgets] for r in self.repeats] for task in tasks]
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """Return a measure; NaN where there is none."""
+        return np.array([[[cell[name] for cell in row] for row in task] for task in self._cells], dtype=float)
+
+    def regret(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean regret over tasks and repeats, and its standard error over repeats, for each budget."""
+        means = self.values("regret").mean(axis=0)
+        return means.mean(axis=0), means.std(axis=0, ddof=min(1, len(means) - 1)) / np.sqrt(len(means))
+
+    def overstatement(self) -> NDArray[np.float64]:
+        """Return the median over tasks of the mean over repeats, for each budget."""
+        found: NDArray[np.float64] = np.median(self.values("overstatement").mean(axis=1), axis=0)
+        return found
+
+
+def read(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a results file; none if there is none yet."""
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):  # an empty line, or one cut short by an interruption
+            yield json.loads(line)
+
+
+def report(file: Path, labels: Mapping[str, str], tasks: Sequence[str], budgets: Sequence[int]) -> None:
+    """Print the tables and write `regret.png` beside the results."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    for record in read(file):
+        records.setdefault(record["contender"], []).append(record)
+    results = {label: Results(records.get(key, ()), tasks, budgets) for key, label in labels.items()}
+    for label in [label for label, result in results.items() if not result.repeats]:
+        print(f"{label}: no repeat is complete on all tasks")
+        del results[label]
+    _print_tables(results, tasks, budgets)
+    if results:
+        _plot(results, budgets, file.with_name("regret.png"))
+        print(f"\n{file}\n{file.with_name('regret.png')}")
+
+
+def _print_tables(results: Mapping[str, Results], tasks: Sequence[str], budgets: Sequence[int]) -> None:
+    print(f"\nTest regret ± standard error, mean over {len(tasks)} tasks; budget in full runs; n repeats")
+    print(f"{'':32s}{'n':>4}" + "".join(f"{budget:>15}" for budget in budgets))
+    for label, result in results.items():
+        cells = "".join(f"{mean:>8.3f} ± {error:.3f}" for mean, error in zip(*result.regret(), strict=True))
+        print(f"{label:32s}{len(result.repeats):>4}{cells}")
+    print(
+        "\nOverstatement: reported score minus test score in the task's range, mean over repeats, median over tasks."
+        "\nCoverage of the 90 % interval: of the chosen trial, and of all trials that are ranked; all budgets together."
+        f"\nms: the optimizer's own milliseconds per proposal, at {budgets[-1]} runs."
+    )
+    names = [*map(str, budgets), "chosen", "all", "ms"]
+    print(f"{'':36s}" + "".join(f"{name:>9}" for name in names))
+    for label, result in results.items():
+        over = "".join(f"{value:>9.3f}" for value in result.overstatement())
+        covered = "".join(_percent(result.values(name)) for name in ("covered", "covered_all"))
+        pace = 1000 * result.values("seconds")[..., -1].sum() / result.values("asks")[..., -1].sum()
+        print(f"{label:36s}{over}{covered}{pace:>9.2f}")
+    print(f"\nTest regret at {budgets[-1]} runs, by task")
+    width = max(map(len, tasks)) + 2
+    for index, label in enumerate(results):
+        print(f"{'':{width}s}{'':{9 * index}s}{label}")
+    for row, task in enumerate(tasks):
+        cells = "".join(f"{result.values('regret')[row, :, -1].mean():>9.3f}" for result in results.values())
+        print(f"{task:{width}s}{cells}")
+
+
+def _percent(values: NDArray[np.float64]) -> str:
+    known = values[np.isfinite(values)]
+    return f"{known.mean():>9.0%}" if known.size else f"{'':>9}"
+
+
+def _plot(results: Mapping[str, Results], budgets: Sequence[int], file: Path) -> None:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    colors = plt.get_cmap("tab20").colors  # type: ignore[attr-defined]
+    for index, (label, result) in enumerate(results.items()):
+        style = {"color": colors[index % len(colors)], "marker": "o", "markersize": 4}
+        style |= {"linewidth": 3 if label == "race" else 1.2, "zorder": 3 if label == "race" else 2}
+        mean, error = result.regret()
+        left.errorbar(budgets, mean, error, label=label, capsize=2, **style)
+        right.plot(budgets, result.overstatement(), **style)
+    left.set_ylabel("test regret (0: best configuration, 1: a median one)")
+    right.set_ylabel("reported minus test score, in the task's range")
+    right.axhline(0, color="grey", linewidth=0.8)
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(budgets, [str(budget) for budget in budgets])
+        axes.set_xlabel("budget in full runs")
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
