@@ -60,15 +60,15 @@ def test_old_tables_are_named_and_upgraded(old: str, tmp_path: Path) -> None:
     with Reader(old) as reader:
         trials, runs = reader.trials("old"), reader.runs("old")
         assert [(t.number, t.value, t.env_steps, t.seeds) for t in trials] == [
-            (0, 0.5, 128, 2),
-            (1, 0.75, 128, 2),
+            (0, 0.5, 128, 1),
+            (1, 0.75, 128, 1),
             (2, None, 0, 0),
         ]
         told = [(p.number, p.trial, p.seeds, p.until, p.known, dict(p.told)) for p in reader.proposals("old")]
         assert told == [
-            (0, 0, (0, 1), 128, 0, {}),
-            (1, 1, (0, 1), 128, 0, {}),
-            (2, 2, (0, 1), 128, 2, {0: Told(0.5), 1: Told(0.75)}),
+            (0, 0, (0,), 128, 0, {}),
+            (1, 1, (0,), 128, 0, {}),
+            (2, 2, (0,), 128, 2, {0: Told(0.5), 1: Told(0.75)}),
         ]
         assert [(r.trial, r.seed, r.state, r.score, r.tries) for r in runs][-1] == (2, 0, "running", None, ())
         assert len(reader.curves("old", [0, 1])[0].points) == 2
