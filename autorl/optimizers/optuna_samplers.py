@@ -186,7 +186,8 @@ def gp(question: Question) -> OptunaOptimizer:
 class _CmaEs(CmaEsSampler):
     """CMA-ES over the same dimensions throughout.
 
-    Optuna takes the parameters that all trials so far have in common, and gives up when one of them proves conditional.
+    Optuna takes the parameters that all trials so far have in common, and gives up for good when one of them proves
+    conditional after the first generation.
     """
 
     def __init__(self, space: SearchSpace, seed: int, population: int | None, pruned: bool) -> None:

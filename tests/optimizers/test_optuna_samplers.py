@@ -70,15 +70,15 @@ class TestNsga3(OptimizerConformance):
         return small(NSGA3, 6)
 
 
-def sphere_error(method: Method, seed: int, count: int) -> float:
+def sphere_error(method: Method, seed: int, count: int, space: SearchSpace = SPHERE) -> float:
     """Return the mean distance from the optimum of the last ten proposals."""
-    optimizer = method.make(Question(SPHERE, (0,), (1,), "minimize", seed, options=method.options()))
+    optimizer = method.make(Question(space, (0,), (1,), "minimize", seed, options=method.options()))
     distances = []
     for number in range(count):
         proposal = optimizer.ask(number)
         assert isinstance(proposal, Proposal)
         optimizer.take(number, proposal)
-        distances.append(float(np.linalg.norm([x - 0.3 for x in proposal.config.values.values()])))
+        distances.append(float(np.linalg.norm([proposal.config.values[p.name] - 0.3 for p in SPHERE])))
         optimizer.tell(number, TrialResult(distances[-1] ** 2))
     return float(np.mean(distances[-10:]))
 
@@ -163,10 +163,12 @@ def test_cma_es_is_the_evolution_strategy_of_its_reference() -> None:
     assert np.std(drawn, axis=0) / deviation == pytest.approx(np.ones(4), abs=0.15)
 
 
-def test_cma_es_goes_on_where_parameters_are_conditional() -> None:
-    found = drive(CMA_ES, count=150)
-    late = [np.log10(proposal.config.values["rate"]) for proposal in found.proposals[-20:]]
-    assert np.abs(np.array(late) + 3).mean() < 0.3
+def test_cma_es_goes_on_when_a_parameter_proves_conditional() -> None:
+    # Rarely inactive: Optuna alone takes the child for common to all trials, and then gives up for good.
+    kinds = tuple(range(20))
+    child = Parameter("child", Numeric(0.0, 1.0), "child", when=(("kind", kinds[1:]),))
+    space = SearchSpace((*SPHERE, Parameter("kind", Choice(kinds), "kind"), child))
+    assert max(sphere_error(CMA_ES, seed, 150, space) for seed in range(4, 8)) < 0.15
 
 
 def test_quasi_random_search_fills_every_dimension_evenly() -> None:
@@ -210,12 +212,12 @@ def test_a_configuration_may_be_tuned_on_fewer_seeds() -> None:
         drive(TPE, seeds=4)
 
 
-def test_a_default_that_leaves_a_parameter_to_the_algorithm_changes_no_model() -> None:
+def test_trials_that_leave_a_parameter_to_the_algorithm_change_no_model() -> None:
     coordinates = {"rate": 1e-3, "discount": 0.01, "clip": False}
     partial = Configuration({**coordinates, "discount": 0.99}, coordinates)
     assert partial.inside
     for method in (TPE, CMA_ES, small(NSGA2, 6)):
-        whole = Drive(method.make(question(method)), 0, [partial]).go(60)
+        whole = Drive(method.make(question(method)), 0, [partial] * 12).go(60)
         rates = [np.log10(proposal.config.values["rate"]) for proposal in whole.proposals[40:]]
         assert np.std(rates) < 1.0  # uniform: 1.15
 
