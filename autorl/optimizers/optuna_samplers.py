@@ -1,117 +1,287 @@
-"""Optuna's samplers as optimizers.
+"""Optuna's samplers as optimizers, and grid search: the methods that propose whole configurations, one by one.
 
-The sampler works on an in-memory Optuna study that mirrors the ledger, and is made anew for each proposal, seeded with
-a hash of (study seed, trial number). No sampler is ever stored, and a study that goes on proposes what it would have.
+Where a search space has priors, all of them draw from these whatever they draw without a model: random search
+everything, the others their first proposals and the parameters that their model leaves out.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
 
+from autorl.optimizers.grid import Grid, GridOptions
+from autorl.optimizers.optuna_optimizer import OptunaOptimizer, SamplerOptions, SeedsOptions
+from autorl.optimizers.priors import quantile
 from autorl.optimizers.protocol import Method, Question
 from autorl.spec.distributions import distribution
-from autorl.spec.space import Choice, Parameter
-from autorl.trial import Proposal, Standing, TrialResult
+from autorl.spec.section import Whole
+from autorl.spec.space import Numeric, SearchSpace
+
+
+class StartupOptions(SamplerOptions):
+    """As for all samplers, and when a model takes over."""
+
+    startup_trials: Whole = Field(default=10, ge=1, description="Trials with a result before a model proposes.")
+
+
+class CmaEsOptions(SamplerOptions):
+    """As for all samplers, and the size of a generation."""
+
+    population_size: Whole | None = Field(
+        default=None, ge=4, description="Trials of a generation; by default 4 + ⌊3 ln d⌋ for d numeric parameters."
+    )
+
+
+class GeneticOptions(SeedsOptions):
+    """On how many seeds configurations are tuned, and the size of a generation."""
+
+    population_size: Whole = Field(default=50, ge=2, description="Trials of a generation.")
+
+
+class FromPriors(BaseSampler):
+    """Takes each parameter on its own, from its prior.
+
+    Args:
+        space: the search space.
+        share: gives the quantile of a parameter, by name.
+    """
+
+    def __init__(self, space: SearchSpace, share: Callable[[str], float]) -> None:
+        self._space, self._share = space, share
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return none."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return none."""
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return the parameter's coordinate at its quantile."""
+        return quantile(self._space[param_name], self._share(param_name))
+
+
+def _at_random(space: SearchSpace, seed: int) -> FromPriors:
+    rng = np.random.default_rng(seed)
+    return FromPriors(space, lambda _: rng.random())
 
 
 def random(question: Question) -> OptunaOptimizer:
-    """Sample uniformly (on a log scale where the space says so), independently of all results."""
-    return OptunaOptimizer(question, lambda seed: RandomSampler(seed=seed), "nothing")
+    """Random search (Bergstra and Bengio 2012): from the priors, or uniformly on the scale of each parameter."""
+    return OptunaOptimizer(question, lambda seed, _: _at_random(question.space, seed), learns=False)
+
+
+def qmc(question: Question) -> OptunaOptimizer:
+    """Quasi-random search: trial n is point n of a Sobol sequence with Owen's scrambling, at the priors' quantiles.
+
+    Every parameter has a dimension of its own, which is passed over where it is not active; so a conditional space is
+    covered as evenly as the conditions allow.
+    """
+    from scipy.stats.qmc import Sobol
+
+    dimension = {parameter.name: index for index, parameter in enumerate(question.space)}
+    # A seed that no proposal draws from.
+    seed = question.draw(-1)
+
+    def sampler(_: int, trial: int) -> BaseSampler:
+        sequence = Sobol(max(len(dimension), 1), rng=np.random.default_rng(seed))
+        (point,) = sequence.fast_forward(trial).random(1) if trial else sequence.random(1)
+        return FromPriors(question.space, lambda name: float(point[dimension[name]]))
+
+    return OptunaOptimizer(question, sampler, learns=False)
+
+
+class _Tpe(TPESampler):
+    """TPE whose random proposals come from the priors."""
+
+    def __init__(self, space: SearchSpace, seed: int, startup: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=startup, group=True, constant_liar=True)
+        self._priors, self._startup = _at_random(space, seed), startup
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if len(told) < self._startup:
+            return self._priors.sample_independent(study, trial, param_name, param_distribution)
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
 def tpe(question: Question) -> OptunaOptimizer:
     """Tree-structured Parzen estimator (Bergstra et al. 2011), multivariate, conditional parameters in groups.
 
-    Trials still training count as bad ones (constant liar), so that parallel proposals differ. The first ten proposals
-    are random.
+    Trials still training count as bad ones (constant liar), so that parallel proposals differ. It learns from pruned
+    trials too: they count as worse than all complete ones, the further they got the better.
+    """
+    startup = question.options.startup_trials
+    return OptunaOptimizer(question, _quietly(lambda seed, _: _Tpe(question.space, seed, startup)), learns=True)
+
+
+class _Gp(GPSampler):
+    """A Gaussian process fitted to a part of the trials when there are many."""
+
+    def __init__(self, space: SearchSpace, seed: int, startup: int) -> None:
+        super().__init__(
+            seed=seed,
+            independent_sampler=_at_random(space, seed),
+            n_startup_trials=startup,
+            warn_independent_sampling=False,
+        )
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(told) <= GP_TRIALS:
+            return super().sample_relative(study, trial, search_space)
+        part = optuna.create_study(direction=study.direction)
+        part.add_trials(part_of(told, study.direction == optuna.study.StudyDirection.MAXIMIZE))
+        training = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        part.add_trials([other for other in training if other.number != trial.number])
+        part.ask()
+        return super().sample_relative(part, part.get_trials(deepcopy=False)[-1], search_space)
+
+
+GP_TRIALS = 150
+"""How many trials a Gaussian process is fitted to: the cost of a fit grows with their third power."""
+
+
+def part_of(trials: Sequence[FrozenTrial], maximize: bool) -> list[FrozenTrial]:
+    """Choose `GP_TRIALS` complete trials: the best half of them, and of the rest the latest, in their order.
+
+    The best say where the optimum is, the latest which places near it have just turned out worse.
+    """
+    best = sorted(trials, key=lambda t: t.values[0], reverse=maximize)[: GP_TRIALS // 2]
+    chosen = {trial.number for trial in best}
+    rest = [trial.number for trial in trials if trial.number not in chosen]
+    chosen |= set(rest[-(GP_TRIALS - len(chosen)) :])
+    return [trial for trial in trials if trial.number in chosen]
+
+
+def gp(question: Question) -> OptunaOptimizer:
+    """Gaussian process with a Matérn 5/2 kernel and noise, and log expected improvement (Ament et al. 2023).
+
+    With trials in training it maximizes the expected improvement over them together (q-log-EI). Conditional parameters
+    are drawn from their priors once trials lack them. When more than `GP_TRIALS` trials are complete, it is fitted to
+    that many (`part_of`). It does not learn from pruned trials.
+    """
+    startup = question.options.startup_trials
+    return OptunaOptimizer(question, _quietly(lambda seed, _: _Gp(question.space, seed, startup)), learns=True)
+
+
+class _CmaEs(CmaEsSampler):
+    """CMA-ES over the same dimensions throughout.
+
+    Optuna takes the parameters that all trials so far have in common, and gives up for good when one of them proves
+    conditional after the first generation.
     """
 
-    def sampler(seed: int) -> TPESampler:
+    def __init__(self, space: SearchSpace, seed: int, population: int | None, pruned: bool) -> None:
+        super().__init__(
+            seed=seed,
+            independent_sampler=_at_random(space, seed),
+            popsize=population,
+            consider_pruned_trials=pruned,
+            warn_independent_sampling=False,
+        )
+        self._dimensions = {
+            parameter.name: distribution(parameter)
+            for parameter in sorted(space, key=lambda parameter: parameter.name)
+            if isinstance(parameter.domain, Numeric) and not parameter.when
+        }
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._dimensions
+
+
+def cma_es(question: Question) -> OptunaOptimizer:
+    """Covariance matrix adaptation evolution strategy (Hansen 2016), over the unconditional numeric parameters.
+
+    Choices and conditional parameters are drawn from their priors, independently of all results. The first generation
+    starts from the middle of the ranges with σ = 1/6 of them. A trial with another configuration than was proposed
+    counts in its generation with the configuration that it has. With the median or percentile pruner, pruned trials
+    count with their last objective.
+    """
+    options: CmaEsOptions = question.options
+    pruned = options.pruner.name in ("median", "percentile")
+    return OptunaOptimizer(
+        question,
+        _quietly(lambda seed, _: _CmaEs(question.space, seed, options.population_size, pruned)),
+        learns=True,
+        notes=True,
+    )
+
+
+class _MutatesFromPriors(BaseSampler):
+    """Draws the first generation and what mutates from the priors."""
+
+    priors: FromPriors
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self.priors.sample_independent(study, trial, param_name, param_distribution)
+
+
+class _Nsga2(_MutatesFromPriors, NSGAIISampler):
+    pass
+
+
+class _Nsga3(_MutatesFromPriors, NSGAIIISampler):
+    pass
+
+
+def _genetic(question: Question, kind: type[_Nsga2] | type[_Nsga3]) -> OptunaOptimizer:
+    population: int = question.options.population_size
+
+    def sampler(seed: int, _: int) -> BaseSampler:
+        made = kind(population_size=population, seed=seed)
+        made.priors = _at_random(question.space, seed)
+        return made
+
+    return OptunaOptimizer(question, _quietly(sampler), learns=True, notes=True)
+
+
+def nsga2(question: Question) -> OptunaOptimizer:
+    """NSGA-II (Deb et al. 2002): generations, uniform crossover, elitist selection by rank and crowding."""
+    return _genetic(question, _Nsga2)
+
+
+def nsga3(question: Question) -> OptunaOptimizer:
+    """NSGA-III (Deb and Jain 2014): as NSGA-II, with selection by reference points instead of crowding."""
+    return _genetic(question, _Nsga3)
+
+
+def _quietly(make: Callable[[int, int], BaseSampler]) -> Callable[[int, int], BaseSampler]:
+    def sampler(seed: int, trial: int) -> BaseSampler:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # `group` may still change; it is chosen knowingly
-            return TPESampler(seed=seed, group=True, constant_liar=True)
+            warnings.simplefilter("ignore", ExperimentalWarning)  # these may still change; they are chosen knowingly
+            return make(seed, trial)
 
-    return OptunaOptimizer(question, sampler, "values")
-
-
-class OptunaOptimizer:
-    """Any Optuna sampler that needs no attributes of its own in the study.
-
-    Proposals train each configuration on all tuning seeds, to the end.
-    """
-
-    def __init__(
-        self, question: Question, sampler: Callable[[int], BaseSampler], reads: Literal["nothing", "values"]
-    ) -> None:
-        self.reads: Literal["nothing", "values", "curves"] = reads
-        self._question = question
-        self._sampler = sampler
-        self._distributions = {parameter.name: distribution(parameter) for parameter in question.space}
-        # Samplers warn of being experimental and of what they fall back to; the choice was made here.
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study = optuna.create_study(direction=question.direction)
-        self._number_of: dict[int, int] = {}
-        self._added = 0
-
-    def ask(self, number: int) -> Proposal:
-        """Propose a configuration on all tuning seeds."""
-        self._study.sampler = self._sampler(self._question.draw(number))
-        trial = self._study.ask()
-        config = self._question.space.build(lambda parameter: _suggest(trial, parameter))
-        # A sampler leaves notes on the trial that it sampled, and reads them while the trial is running. A trial that
-        # is only taken has none, so neither may this one: it is added anew.
-        self._study.tell(trial, state=TrialState.FAIL)
-        self._added += 1
-        return Proposal(number, config, self._question.seeds, self._question.until)
-
-    def take(self, number: int, proposal: Proposal) -> None:
-        """Add a trial, unless the space cannot express it: no model could place it.
-
-        A sampler that ignores results has no use for them.
-        """
-        if self.reads == "nothing" or not proposal.config.inside:
-            return
-        params = dict(proposal.config.coordinates)
-        distributions = {name: self._distributions[name] for name in params}
-        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
-        self._number_of[number] = self._added
-        self._added += 1
-
-    def tell(self, number: int, result: TrialResult) -> None:
-        """Learn a trial's objective; a failed trial is left out of the model."""
-        if number not in self._number_of:
-            return
-        trial = self._number_of.pop(number)
-        if result.value is None:
-            self._study.tell(trial, state=TrialState.FAIL)
-        else:
-            self._study.tell(trial, result.value)
-
-    def needed(self) -> Collection[int]:
-        """Return none: runs are trained to the end at once."""
-        return ()
-
-    def ranking(self) -> Sequence[Standing]:
-        """Return none: values decide."""
-        return ()
+    return sampler
 
 
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> object:
-    domain = parameter.domain
-    if isinstance(domain, Choice):
-        return trial.suggest_categorical(parameter.name, domain.labels)
-    if domain.integer:
-        step = int(domain.step or 1)
-        return trial.suggest_int(parameter.name, int(domain.low), int(domain.high), step=step, log=domain.log)
-    return trial.suggest_float(parameter.name, domain.low, domain.high, step=domain.step, log=domain.log)
+_CLONES = "A child may equal one of its parents, so that a configuration is trained again."
 
-
-RANDOM = Method(random)
-TPE = Method(tpe)
+RANDOM = Method(random, SamplerOptions)
+TPE = Method(tpe, StartupOptions)
+GP = Method(gp, StartupOptions, extra="optuna")
+CMA_ES = Method(cma_es, CmaEsOptions, extra="optuna")
+QMC = Method(qmc, SamplerOptions)
+NSGA2 = Method(nsga2, GeneticOptions, caveat=_CLONES)
+NSGA3 = Method(nsga3, GeneticOptions, caveat=_CLONES)
+GRID = Method(Grid, GridOptions)

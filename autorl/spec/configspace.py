@@ -3,7 +3,7 @@
 What ConfigSpace can say and autorl cannot (forbidden clauses, conditions by order, weights, normal and beta priors) is
 an error on the way in, never dropped in silence; an ordinal becomes plain choices, as no choices of autorl have an
 order. What autorl can say and ConfigSpace cannot (transforms, `sets`, choices that are no scalars, no default, the
-order of the parameters) travels in `meta`.
+order of the parameters, priors) travels in `meta`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autorl.errors import AutorlError, Problem, SpecError
-from autorl.spec.parameters import MAX_PARAMETERS, ParameterSpec
+from autorl.spec.parameters import MAX_PARAMETERS, ParameterSpec, prior_entry
 from autorl.spec.space import Choice, Numeric, Parameter, SearchSpace, identity
 from autorl.spec.yaml12 import Document, Key, printable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
 _META = "autorl"
-_CARRIED = ("values", "default", "sets", "transform", "step", "description", "log")
+_CARRIED = ("values", "default", "sets", "transform", "step", "description", "log", "prior")
 
 
 def to_autorl(document: Document) -> Document:
@@ -184,6 +184,8 @@ def _hyperparameter(parameter: Parameter, position: int) -> Any:
         carried["transform"] = parameter.transform
     if parameter.description:
         carried["description"] = parameter.description
+    if parameter.prior:
+        carried["prior"] = prior_entry(parameter)
     # ConfigSpace gives every hyperparameter a default; ours may be none, outside, or in other units.
     if default is None or identity(default) != identity(parameter.default):
         carried["default"] = parameter.default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from decimal import Decimal
 from typing import Annotated, Any
@@ -9,13 +10,24 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from autorl.spec.section import Spec
-from autorl.spec.space import Choice, Numeric, Parameter, SearchSpace, Transform, identity
+from autorl.spec.space import Choice, Numeric, Parameter, Prior, SearchSpace, Transform, identity, inverse, transformed
 from autorl.spec.yaml12 import show
 
 MAX_PARAMETERS = 1_000
 MAX_VALUES = 1_000
 # Beyond this a float cannot tell whole numbers apart.
 MAX_BOUND = 2**53
+
+
+class PriorSpec(Spec):
+    """Where good values of a range are believed to lie: a normal distribution, cut off at the ends of the range."""
+
+    mean: float | int = Field(description="Value (after the transform, as in `default`) believed best.")
+    std: float = Field(
+        gt=0,
+        description="Standard deviation on the scale that is searched: of the coordinate (before the transform); "
+        "with 'log', of its decimal logarithm, so that 0.5 is half a decade.",
+    )
 
 
 class ParameterSpec(Spec):
@@ -41,6 +53,9 @@ class ParameterSpec(Spec):
         default={}, description="Active only if each parameter named has this value, or one of these."
     )
     default: Any = Field(default=None, description="Value (after the transform) in the default configuration.")
+    prior: PriorSpec | None = Field(
+        default=None, description="Where good values of a range are believed to lie; without it, anywhere."
+    )
     sets: str | None = Field(default=None, description="Key that it sets, if that is not its name.")
     description: str = Field(default="", description="What it does, for people.")
 
@@ -55,7 +70,7 @@ class ParameterSpec(Spec):
         return [*self._wrong_range(self.min, self.max)]
 
     def _wrong_values(self, values: list[Any]) -> Iterator[tuple[str, str]]:
-        for key in ("min", "max", "log", "step", "transform"):
+        for key in ("min", "max", "log", "step", "transform", "prior"):
             if getattr(self, key) not in (None, False):
                 yield key, f"'{key}' goes with a range, not with 'values'; leave out one of them"
         seen: set[Hashable] = set()
@@ -88,6 +103,9 @@ class ParameterSpec(Spec):
             yield "transform", "power_of_two needs whole numbers for min and max: they are exponents"
         elif self.transform == "power_of_two" and not 0 <= low < high <= 62:
             yield "transform", f"power_of_two takes exponents from 0 to 62, not {low} to {high}"
+        elif self.prior is not None and low < high and self._prior_mean(self.prior.mean, low, high) is None:
+            ends = sorted(transformed(self.transform, end) for end in (low, high))
+            yield "prior", f"mean {self.prior.mean} is outside the range, which goes from {ends[0]} to {ends[1]}"
 
     @staticmethod
     def _wrong_step(low: float, high: float, step: float) -> Iterator[tuple[str, str]]:
@@ -101,6 +119,13 @@ class ParameterSpec(Spec):
             last = start + (end - start) // width * width
             yield "step", f"steps of {step} from {low} do not end at {high}; write max {last}"
 
+    def _prior_mean(self, value: float, low: float, high: float) -> float | None:
+        """Return the coordinate of a prior's mean, which need not be whole or on a step; None if out of the range."""
+        coordinate = inverse(self.transform, value)
+        # 1 - (1 - x) may miss an end of the range by a rounding error.
+        coordinate = next((end for end in (low, high) if math.isclose(coordinate, end, rel_tol=1e-9)), coordinate)
+        return coordinate if low <= coordinate <= high else None
+
     @property
     def _integer(self) -> bool:
         return all(
@@ -110,15 +135,28 @@ class ParameterSpec(Spec):
     def parameter(self, name: str) -> Parameter:
         """Return the parameter that this entry describes."""
         domain: Numeric | Choice
+        prior = None
         if self.values is not None:
             domain = Choice(tuple(self.values))
         else:
             assert self.min is not None and self.max is not None
             domain = Numeric(self.min, self.max, self.log, self.step, self._integer)
+            if self.prior is not None:
+                mean = self._prior_mean(self.prior.mean, self.min, self.max)
+                assert mean is not None
+                prior = Prior(float(mean), self.prior.std)
         when = tuple(
             (parent, tuple(value) if isinstance(value, list) else (value,)) for parent, value in self.when.items()
         )
-        return Parameter(name, domain, self.sets or name, self.transform, when, self.default, self.description)
+        return Parameter(name, domain, self.sets or name, self.transform, when, self.default, self.description, prior)
+
+
+def prior_entry(parameter: Parameter) -> dict[str, float]:
+    """Return the prior of a parameter that has one, as it stands in a file."""
+    assert parameter.prior is not None
+    mean = transformed(parameter.transform, parameter.prior.mean)
+    # As many digits as a float surely keeps: 0.3, which is not 1 - (1 - 0.3), is read back as the same coordinate.
+    return {"mean": float(f"{mean:.15g}"), "std": parameter.prior.std}
 
 
 class SearchSpaceSpec(Spec):

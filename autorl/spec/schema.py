@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from autorl.plugins import Group, names
-from autorl.spec.parameters import SearchSpaceSpec
+from autorl.spec.parameters import SearchSpaceSpec, prior_entry
 from autorl.spec.space import Choice, SearchSpace
 from autorl.spec.study import StudySpec
 
@@ -64,6 +64,7 @@ def space_to_dict(space: SearchSpace) -> dict[str, Any]:
             {"when": {parent: _alternatives(values) for parent, values in parameter.when}} if parameter.when else {}
         )
         entry |= {"default": parameter.default} if parameter.default is not None else {}
+        entry |= {"prior": prior_entry(parameter)} if parameter.prior else {}
         entry |= {"sets": parameter.sets} if parameter.sets != parameter.name else {}
         entry |= {"description": parameter.description} if parameter.description else {}
         parameters[parameter.name] = entry

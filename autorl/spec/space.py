@@ -71,6 +71,19 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """Where a good coordinate of a range is believed to lie: a normal distribution on its scale, cut off at its ends.
+
+    Attributes:
+        mean: search coordinate believed best.
+        std: standard deviation, in search coordinates; in decades (powers of ten) of them on a logarithmic scale.
+    """
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One dimension of a search space.
 
@@ -82,6 +95,7 @@ class Parameter:
         when: parent → values of it under which this parameter is active; all must hold.
         default: value in the default configuration, or None to leave that to the algorithm.
         description: what it does, for people.
+        prior: where in its range good values are believed to lie, or None if all of it is as good.
     """
 
     name: str
@@ -91,6 +105,7 @@ class Parameter:
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     default: Any = None
     description: str = ""
+    prior: Prior | None = None
 
     def value(self, coordinate: Any) -> Any:
         """Turn a search coordinate into the value that training uses."""
@@ -110,11 +125,7 @@ class Parameter:
             return self.domain.label(value) if any(same(v, value) for v in self.domain.values) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 2**63:
             return None
-        found: float = value
-        if self.transform == "one_minus":
-            found = 1 - value
-        elif self.transform == "power_of_two":
-            found = math.log2(value) if value > 0 else math.nan
+        found = inverse(self.transform, value)
         if self.domain.integer and math.isfinite(found) and found == int(found):
             found = int(found)
         if self.domain.contains(found):
@@ -213,6 +224,22 @@ class SearchSpace:
             if coordinate is not None:
                 coordinates[parameter.name] = coordinate
         return Configuration(values, coordinates)
+
+
+def transformed(transform: Transform | None, coordinate: float) -> float:
+    """Return what a transform makes of a number."""
+    if transform == "one_minus":
+        return 1 - coordinate
+    return 2**coordinate if transform == "power_of_two" else coordinate
+
+
+def inverse(transform: Transform | None, value: float) -> float:
+    """Return the number that a transform turns into a value; nan if there is none."""
+    if transform == "one_minus":
+        return 1 - value
+    if transform == "power_of_two":
+        return math.log2(value) if value > 0 else math.nan
+    return value
 
 
 def same(a: Any, b: Any) -> bool:

@@ -38,7 +38,8 @@ def test_a_shipped_space_is_valid(path):
 @pytest.mark.parametrize(
     ("old", "new"),
     [("study: s\n", ""), ("study: s", "study: a b"), ("env:", "enw:"), ("name: ppo", "nam: ppo"), ("min: 0.9, ", ""),
-     ("min: 0.9", "min: a"), ("min: 0.9", "values: [1], min: 0.9"), ("gamma", "a b"), ("0:3", "0-3"), ("0:3", "-1"),
+     ("min: 0.9", "min: a"), ("min: 0.9", "values: [1], min: 0.9"), ("max: 0.99", "max: 0.99, prior: {mean: 0.95}"),
+     ("max: 0.99", "max: 0.99, prior: {mean: 0.95, std: 0}"), ("gamma", "a b"), ("0:3", "0-3"), ("0:3", "-1"),
      ("20", "0"), ("20", "'20'"), ("1e6", "1.5"), ("trials", "trails"),
      ("budget", "objectives: [{direction: up}]\nbudget"),
      ("budget", "execution: {workers: many}\nbudget"), ("budget", "extra: 1\nbudget")],
@@ -48,6 +49,12 @@ def test_a_broken_study_is_not(old, new):
     check.validate(parse(STUDY.encode(), "f").data)
     assert STUDY.count(old) >= 1
     assert not check.is_valid(parse(STUDY.replace(old, new, 1).encode(), "f").data)
+
+
+def test_a_prior_is_valid():
+    with_prior = STUDY.replace("max: 0.99", "max: 0.99, prior: {mean: 0.95, std: 0.1}")
+    assert with_prior != STUDY
+    validator("study").validate(parse(with_prior.encode(), "f").data)
 
 
 def test_a_study_that_includes_another_may_leave_out_what_that_has():

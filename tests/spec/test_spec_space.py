@@ -16,7 +16,7 @@ from autorl.spec.distributions import distribution, readable
 from autorl.spec.load import load_space
 from autorl.spec.parameters import SearchSpaceSpec
 from autorl.spec.schema import space_to_dict
-from autorl.spec.space import Choice, Configuration, SearchSpace, same
+from autorl.spec.space import Choice, Configuration, Prior, SearchSpace, same
 from autorl.spec.yaml12 import dump, parse, scalar
 
 ROOT = Path(__file__).parents[2]
@@ -133,6 +133,27 @@ def test_the_ends_of_a_range_that_is_searched_as_one_minus_are_inside(value):
         assert same(parameter.value(parameter.coordinate(value)), value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "coordinate"),
+    [({"min": 1e-5, "max": 1e-2, "log": True}, 3e-4), ({"min": 1, "max": 9}, 2.5), ({"min": 0.0, "max": 1.0}, 1),
+     ({"min": 0.0, "max": 1.0, "step": 0.5}, 0.7)],
+)  # fmt: skip
+def test_the_mean_of_a_prior_is_a_value_of_the_range_and_need_not_be_on_a_step(entry, coordinate):
+    spec = SearchSpaceSpec.model_validate({"parameters": {"a": {**entry, "prior": {"mean": coordinate, "std": 0.5}}}})
+    assert spec.space()["a"].prior == Prior(coordinate, 0.5)
+
+
+def test_the_mean_of_a_prior_is_given_after_the_transform():
+    gamma = {"min": 1e-4, "max": 0.1, "log": True, "transform": "one_minus", "prior": {"mean": 0.99, "std": 0.5}}
+    end = {**gamma, "prior": {"mean": 0.9, "std": 0.5}}
+    batch = {"min": 3, "max": 8, "transform": "power_of_two", "prior": {"mean": 64, "std": 1}}
+    spec = SearchSpaceSpec.model_validate({"parameters": {"gamma": gamma, "end": end, "batch": batch}})
+    space = spec.space()
+    assert space["gamma"].prior == Prior(pytest.approx(0.01), 0.5)
+    assert space["end"].prior == Prior(0.1, 0.5)  # 1 - 0.9 is a little less than 0.1, but the same end is meant
+    assert space["batch"].prior == Prior(6, 1)
+
+
 def test_values_compare_as_yaml_means_them():
     assert same(1, 1.0)
     assert same([1, {"a": 2}], [1.0, {"a": 2.0}])
@@ -217,7 +238,9 @@ def test_everything_that_a_space_can_say_survives(tmp_path):
         steps: {min: 2, max: 5, transform: power_of_two, default: 8, description: of a rollout}
         a: {min: 0.1, max: 1.0, when: {arch: [[64, 64]], steps: [8, 32]}, sets: b, default: auto}
         gamma: {min: 1e-4, max: 0.03, log: true, transform: one_minus, default: 0.99, when: {arch: [true, '1e-5']}}
-        n: {min: 1, max: 9, step: 1}
+        n: {min: 1, max: 9, step: 1, prior: {mean: 2.5, std: 2}}
+        lam: {min: 0.1, max: 0.9, transform: one_minus, prior: {mean: 0.3, std: 0.1}}
+        batch: {min: 3, max: 10, transform: power_of_two, prior: {mean: 96, std: 1}}
         k: {min: 1, max: 1000, log: true, default: 7}
         """,
     )
