@@ -1,0 +1,154 @@
+"""SMAC's surrogate: what to try next, given what is known, alike in every process.
+
+`SMBO` and the facades write files and live on generators, so their parts are put together here for each proposal anew.
+"""
+
+from __future__ import annotations
+
+import warnings
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from ConfigSpace import Configuration as Point
+from smac.acquisition.maximizer import LocalSearch
+from smac.facade.abstract_facade import AbstractFacade
+from smac.main.config_selector import ConfigSelector
+from smac.main.exceptions import ConfigurationSpaceExhaustedException
+from smac.model.abstract_model import AbstractModel
+from smac.model.random_forest import RandomForest
+from smac.runhistory import RunHistory, TrialInfo
+from smac.scenario import Scenario
+
+from autorl.spec.configspace import to_configspace
+from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
+
+_TRIES = 100
+"""How many configurations are looked at for a new one before the space counts as exhausted."""
+
+
+class Surrogate:
+    """Learns costs of configurations and proposes the next.
+
+    Args:
+        facade: where model, acquisition function and initial design come from, with its settings.
+        space: the search space.
+        seed: of the initial design.
+        evaluations: how many the study can pay for; the initial design takes a quarter of them at most.
+        initial: configurations of the initial design, or None for as many as the facade takes.
+    """
+
+    def __init__(
+        self, facade: type[AbstractFacade], space: SearchSpace, seed: int, evaluations: int, initial: int | None
+    ) -> None:
+        self._facade, self._space, self._evaluations = facade, space, evaluations
+        self._points = to_configspace(space, "autorl")
+        self._history = RunHistory()
+        design = facade.get_initial_design(self._scenario(seed), n_configs=initial)  # type: ignore[call-arg]
+        self._initial = design.select_configurations()
+
+    def start(self, config: Configuration, seed: int | None, budget: float | None) -> None:
+        """Take note that a configuration is being evaluated, so that it is not proposed again."""
+        if (point := self._point(config)) is not None:
+            self._history.add_running_trial(TrialInfo(point, seed=seed, budget=budget))
+
+    def learn(self, config: Configuration, seed: int | None, budget: float | None, cost: float) -> None:
+        """Learn the cost of an evaluation; a configuration that the space cannot express is passed over."""
+        if (point := self._point(config)) is not None:
+            self._history.add(point, cost, seed=seed, budget=budget, force_update=True)
+
+    def propose(self, seed: int) -> Configuration | None:
+        """Propose a new configuration, or None if the space seems to have no other."""
+        known = set(self._history.get_configs())
+        for point in self._initial:
+            if point not in known:
+                return self._configuration(point)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # its debug messages average times of empty searches
+            try:
+                for point in islice(self._selector(seed), _TRIES):
+                    if point not in known:
+                        return self._configuration(point)
+            except ConfigurationSpaceExhaustedException:
+                pass
+        return None
+
+    def _scenario(self, seed: int) -> Scenario:
+        scenario = Scenario(self._points, n_trials=self._evaluations, seed=seed)
+        self._points.seed(seed)
+        return scenario
+
+    def _selector(self, seed: int) -> ConfigSelector:
+        # As AbstractFacade puts them together.
+        facade: Any = self._facade
+        scenario = self._scenario(seed)
+        model = _model(facade, scenario, len(self._history))
+        acquisition = facade.get_acquisition_function(scenario)
+        acquisition.model = model
+        maximizer = facade.get_acquisition_maximizer(scenario)
+        maximizer._local_search = _LocalSearch(self._points, seed=seed)
+        maximizer.acquisition_function = acquisition
+        encoder = facade.get_runhistory_encoder(scenario)
+        encoder.runhistory = self._history
+        selector = _Selector(scenario)
+        selector._set_components(
+            initial_design=facade.get_initial_design(scenario, n_configs=0),
+            runhistory=self._history,
+            runhistory_encoder=encoder,
+            model=model,
+            acquisition_maximizer=maximizer,
+            acquisition_function=acquisition,
+            random_design=facade.get_random_design(scenario),
+        )
+        return selector
+
+    def _point(self, config: Configuration) -> Point | None:
+        if any(p.name not in config.coordinates for p in self._space if p.active(config.values)):
+            return None
+        values = Point(self._points, values=dict(config.coordinates))
+        # Points are told apart by how their values print, and those that SMAC makes from vectors hold NumPy's.
+        return Point(self._points, vector=values.get_array())
+
+    def _configuration(self, point: Point) -> Configuration:
+        return self._space.build(lambda parameter: _coordinate(parameter, point[parameter.name]))
+
+
+class _LocalSearch(LocalSearch):
+    """SMAC's own goes through a set of configurations, in an order that changes with Python's hash seed."""
+
+    def _get_init_points_from_previous_configs(
+        self,
+        previous_configs: list[Point],
+        n_points: int,
+        additional_start_points: list[tuple[float, Point]] | None,
+    ) -> list[Point]:
+        return sorted(
+            super()._get_init_points_from_previous_configs(previous_configs, n_points, additional_start_points),
+            key=str,
+        )
+
+
+class _Selector(ConfigSelector):
+    """SMAC's own asks the model for one configuration at a time, which takes seconds for a thousand."""
+
+    def _get_x_best(self, X: np.ndarray) -> tuple[np.ndarray, float]:  # noqa: N803 - SMAC's name
+        assert self._model is not None
+        means = self._model.predict_marginalized(X)[0][:, 0]
+        best = int(np.argmin(means))
+        return X[best], means[best]
+
+
+def _model(facade: Any, scenario: Scenario, rows: int) -> AbstractModel:
+    model: AbstractModel = facade.get_model(scenario)
+    if isinstance(model, RandomForest):
+        # The same trees on one thread and without room for 2**20 leaves each, which takes 0.7 s to clear.
+        model._rf_opts |= {"n_jobs": 1, "max_leaf_nodes": max(2, rows)}
+    return model
+
+
+def _coordinate(parameter: Parameter, found: Any) -> Any:
+    plain = found.item() if isinstance(found, np.generic) else found
+    if isinstance(parameter.domain, Choice):
+        return plain
+    # Its unit cube is left and entered through logarithms, which may miss an end of the range by a rounding error.
+    return min(max(plain, parameter.domain.low), parameter.domain.high)
