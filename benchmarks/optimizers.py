@@ -64,7 +64,7 @@ CONTENDERS = (
     Contender("race", "race", anytime=False),
     Contender("random, 1 seed", "random", {"seeds": 1}),
     Contender("random, 5 seeds", "random"),
-    Contender("TPE + median pruner, 1 seed", "tpe", {"seeds": 1, "pruner": "median"}),
+    Contender("TPE + median pruner, 1 seed", "tpe", {"seeds": 1, "pruner": {"name": "median"}}),
     Contender("TPE, 5 seeds", "tpe"),
     Contender("GP, 5 seeds", "gp"),
     Contender("CMA-ES, 5 seeds", "cma_es"),

@@ -279,8 +279,8 @@ _CLONES = "A child may equal one of its parents, so that a configuration is trai
 
 RANDOM = Method(random, SamplerOptions)
 TPE = Method(tpe, StartupOptions)
-GP = Method(gp, StartupOptions, extra="optuna")
-CMA_ES = Method(cma_es, CmaEsOptions, extra="optuna")
+GP = Method(gp, StartupOptions, extra="samplers")
+CMA_ES = Method(cma_es, CmaEsOptions, extra="samplers")
 QMC = Method(qmc, SamplerOptions)
 NSGA2 = Method(nsga2, GeneticOptions, caveat=_CLONES)
 NSGA3 = Method(nsga3, GeneticOptions, caveat=_CLONES)
