@@ -7,6 +7,7 @@ numbers, so the same scores always give the same answer.
 """
 
 from autorl.analysis.estimate import Estimate, Statistic, aggregate, estimate
+from autorl.analysis.gain import expected_best, gain_of_doubling
 from autorl.analysis.headline import Headline, headline
 from autorl.analysis.superiority import probability_better
 
@@ -16,6 +17,8 @@ __all__ = [
     "Statistic",
     "aggregate",
     "estimate",
+    "expected_best",
+    "gain_of_doubling",
     "headline",
     "probability_better",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from autorl.errors import PluginNotFound
+from autorl.engine.plan import enqueued, make_optimizer, optimizer_options
+from autorl.errors import AutorlError, PluginNotFound, did_you_mean
 from autorl.optimizers.protocol import Method
 from autorl.plugins import find, names
 from autorl.spec.load import Draft
+from autorl.spec.space import Choice
 from autorl.spec.study import OptimizerSpec, StudySpec
 from autorl.spec.understand import understand
+from autorl.spec.yaml12 import Key, show
 from autorl.training.protocol import Backend
 
 
@@ -40,7 +43,37 @@ def check(draft: Draft) -> StudySpec:
         else:
             for place, message in backend.check(draft.sections, draft.repaired):
                 draft.report(place, message)
+    spec = draft.spec()
+    _check_enqueued(draft, spec, backend)
+    _check_optimizer(draft, spec)
     return draft.spec()
+
+
+def _check_enqueued(draft: Draft, spec: StudySpec, backend: Backend) -> None:
+    """Report what of the enqueued configurations would be ignored, or cannot be."""
+    known = {parameter.name: parameter for parameter in spec.space}
+    for index, (asked, config) in enumerate(zip(spec.optimizer.enqueue, enqueued(spec, backend), strict=True)):
+        for name, value in asked.items():
+            at: Key = ("optimizer", "enqueue", index, name)
+            if name not in known:
+                draft.report(at, f"the search space has no parameter '{name}'{did_you_mean(name, known)}")
+            elif name not in config.values:
+                draft.report(at, f"{name} is not active in this configuration: its conditions do not hold")
+            elif isinstance(domain := known[name].domain, Choice) and name not in config.coordinates:
+                draft.report(at, f"{show(value)} is not one of {show(list(domain.values))}")
+
+
+def _check_optimizer(draft: Draft, spec: StudySpec) -> None:
+    """Report what the optimizer says against the study."""
+    method, _ = optimizer_options(spec)
+    try:
+        make_optimizer(spec)
+    except ImportError as error:
+        draft.report(
+            ("optimizer", "name"), f"'{spec.optimizer.name}' needs '{error.name}'; pip install 'autorl[{method.extra}]'"
+        )
+    except AutorlError as error:
+        draft.report(("optimizer", "name"), str(error))
 
 
 def _check_options(draft: Draft, optimizer: OptimizerSpec) -> None:

@@ -8,9 +8,18 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 
+from autorl.analysis import gain_of_doubling
 from autorl.engine import policy
 from autorl.engine.dispatch import Dispatcher, last_line
-from autorl.engine.plan import default_configuration, match, max_pending, planned_steps, switches
+from autorl.engine.plan import (
+    default_configuration,
+    enqueued,
+    match,
+    max_pending,
+    planned_steps,
+    switches,
+    transferred,
+)
 from autorl.engine.progress import Progress, Watch
 from autorl.engine.proposals import Curve, Proposer, objective_curve
 from autorl.engine.selection import choose
@@ -29,6 +38,7 @@ from autorl.trial import Checkpoint, FailureClass, Phase, Run, RunResult, Start,
 
 POLL_SECONDS = 0.5
 BELIEVE_SECONDS = 10.0
+GAIN_TRIALS = 16  # fewer say too little of what a better one would be
 
 Stopping = Callable[[], bool]
 
@@ -140,8 +150,15 @@ class Conductor:
         return switches(self.spec, self._backend)
 
     def _first(self) -> list[tuple[str, Configuration]]:
-        """Return the configurations that are tried before the optimizer's own."""
-        return [("default", default_configuration(self.spec, self._backend))]
+        """Return the configurations that are tried before the optimizer's own, each once."""
+        wanted = [("default", default_configuration(self.spec, self._backend))]
+        wanted += [("enqueued", config) for config in enqueued(self.spec, self._backend)]
+        transfer = self.spec.optimizer.transfer
+        if transfer is not None:
+            with Reader(transfer.storage or self.spec.storage) as earlier:
+                found = transferred(self.spec, self._backend, earlier)
+            wanted += [("transferred", config) for config in found]
+        return [(o, config) for i, (o, config) in enumerate(wanted) if all(config != c for _, c in wanted[:i])]
 
     def _match(self, config: Configuration, taken: Sequence[Configuration]) -> Configuration:
         return match(self.spec, self._backend, config, taken)
@@ -305,7 +322,16 @@ class Conductor:
             value = _believed(best)
             if value >= budget.target if self.spec.objective.direction == "maximize" else value <= budget.target:
                 return f"trial {best.number} reached the target of {budget.target:g}"
+        if budget.gain is not None and (gain := self._gain()) is not None and gain < budget.gain:
+            return f"as much training again is expected to gain {gain:.3g}, less than {budget.gain:g}"
         return ""
+
+    def _gain(self) -> float | None:
+        """Return what as much training again is expected to gain, once enough trials tell."""
+        ranked = self._trials.ranked
+        values = [_believed(trial) for trial in ranked if trial.env_steps == ranked[0].env_steps]
+        sign = 1.0 if self.spec.objective.direction == "maximize" else -1.0
+        return gain_of_doubling([sign * value for value in values]) if len(values) >= GAIN_TRIALS else None
 
     @property
     def _tuning_seconds(self) -> float:

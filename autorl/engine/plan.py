@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from autorl.engine.selection import rank
+from autorl.ledger.reader import Reader
 from autorl.optimizers.protocol import Method, Optimizer, Question
 from autorl.plugins import find
 from autorl.spec.space import Configuration
@@ -61,6 +63,30 @@ def default_configuration(spec: StudySpec, backend: Backend) -> Configuration:
     space, unused = spec.space, switches(spec, backend)
     config = space.default(lambda key, values: backend.default(bind(spec, space, values, unused), key))
     return match(spec, backend, config, ())
+
+
+def enqueued(spec: StudySpec, backend: Backend) -> list[Configuration]:
+    """Return the configurations that the study wants tried after the default."""
+    return [_with(spec, backend, values) for values in spec.optimizer.enqueue]
+
+
+def transferred(spec: StudySpec, backend: Backend, reader: Reader) -> list[Configuration]:
+    """Return the best configurations of the earlier study that is named, in this study's space.
+
+    A parameter that only one of the studies has is left out, or as in the default.
+    """
+    assert spec.optimizer.transfer is not None
+    earlier = reader.study(spec.optimizer.transfer.study)
+    ranked = rank(reader.trials(earlier.name), earlier.spec.objective.direction)
+    best = [trial.config.values for trial in ranked[: spec.optimizer.transfer.top]]
+    return [_with(spec, backend, values) for values in best]
+
+
+def _with(spec: StudySpec, backend: Backend, values: Mapping[str, Any]) -> Configuration:
+    space, unused = spec.space, switches(spec, backend)
+    known = {parameter.name for parameter in space}
+    given = {name: value for name, value in values.items() if name in known}
+    return space.default(lambda key, chosen: backend.default(bind(spec, space, chosen, unused), key), given)
 
 
 def match(spec: StudySpec, backend: Backend, config: Configuration, taken: Collection[Configuration]) -> Configuration:

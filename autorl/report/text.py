@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, headline_lines, number, sentences, setting
+from autorl.report.words import duration, headline_lines, number, sentences, setting, trained
 
 TOP = 5
 
@@ -65,17 +65,21 @@ def _configuration(findings: Findings) -> Table:
 
 def _trials(findings: Findings) -> Table:
     table = Table(title="Best trials by tuning data", title_justify="left", box=None, header_style="dim")
-    for column in ("trial", *PHASES, "tuning seeds"):
-        table.add_column(column, justify="right" if column != "tuning seeds" else "left")
+    believed = any(trial.posterior is not None for trial in findings.trials)
+    columns = ("trial", "trained", *(["expected"] if believed else []), *PHASES, "tuning seeds")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("trained", "tuning seeds") else "right")
     shown = findings.ranked[:TOP]
     if findings.trials and findings.trials[0] not in shown:
         shown.append(findings.trials[0])
     for trial in shown:
         name = f"{trial.number}{' (default)' if trial.number == 0 else ''}"
-        values = [number(findings.value(trial.number, phase)) for phase in PHASES]
+        values = [number(trial.value), *(number(findings.value(trial.number, phase)) for phase in PHASES[1:])]
+        if believed:
+            values.insert(0, number(trial.posterior.mean if trial.posterior else None))
         seeds = "  ".join(number(score, 3) for score in findings.scores(trial.number, "tuning"))
         style = "bold" if findings.winner is not None and trial.number == findings.winner.number else ""
-        table.add_row(name, *values, seeds, style=style)
+        table.add_row(name, trained(findings.spec, trial), *values, seeds, style=style)
     return table
 
 

@@ -59,6 +59,14 @@ def interval(estimate: Estimate, show: Callable[[float], str] = number) -> str:
     return f"{estimate.level:.0%} interval {show(estimate.low)} to {show(estimate.high)}"
 
 
+def trained(spec: StudySpec, trial: TrialRecord) -> str:
+    """Say how far a trial was trained in tuning: `5 seeds`, or `1 seed to 50%`."""
+    if not trial.seeds:
+        return "–"
+    share = trial.env_steps / spec.budget.steps_per_run
+    return f"{trial.seeds} seed{'s' * (trial.seeds > 1)}" + (f" to {share:.0%}" if share < 1 else "")
+
+
 def setting(value: Any) -> str:
     """Format a hyperparameter's value."""
     if isinstance(value, float):
@@ -98,9 +106,10 @@ def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
 def sentences(findings: Findings) -> list[str]:
     """Say what was found, and what it is worth, one finding a sentence."""
     if findings.winner is None:
-        said = [_leading(findings)]
+        said = [_leading(findings), *_ended(findings)]
     else:
-        said = [*_chosen(findings, findings.winner), *_overstated(findings, findings.winner)]
+        said = [*_chosen(findings, findings.winner), *_expected(findings.winner)]
+        said += [*_overstated(findings, findings.winner), *_ended(findings)]
         said += _tested_for_analysis(findings, findings.winner)
     if findings.failed:
         count = len(findings.failed)
@@ -154,6 +163,20 @@ def _tested(spec: StudySpec) -> str:
     return f"{seeds} test seed{'s' * (seeds > 1)} that tuning never used"
 
 
+def _ended(findings: Findings) -> list[str]:
+    return [f"Tuning ended: {findings.study.ended}."] if findings.study.ended else []
+
+
+def _expected(winner: TrialRecord) -> list[str]:
+    believed = winner.posterior
+    if believed is None:
+        return []
+    return [
+        f"From tuning data alone {number(believed.mean)} was expected of it, with a 90% interval of "
+        f"{number(believed.low)} to {number(believed.high)} for its score on the test seeds."
+    ]
+
+
 def _overstated(findings: Findings, winner: TrialRecord) -> list[str]:
     found = findings.headline
     if found is None or winner.value is None:
@@ -162,7 +185,7 @@ def _overstated(findings: Findings, winner: TrialRecord) -> list[str]:
     overstated = gap > 0 if findings.spec.objective.direction == "maximize" else gap < 0
     amount = number(abs(gap))
     outcome = f"it overstated the test score by {amount}" if overstated else f"the test score is {amount} better"
-    seeds = len(findings.spec.seeds.tuning)
+    seeds = winner.seeds
     return [f"The winner's tuning score was {number(winner.value)} on {seeds} seed{'s' * (seeds > 1)}: {outcome}."]
 
 

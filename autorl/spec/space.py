@@ -204,19 +204,23 @@ class SearchSpace:
             values[parameter.name] = parameter.value(coordinate)
         return Configuration(values, coordinates)
 
-    def default(self, known: Callable[[str, Mapping[str, Any]], Any]) -> Configuration:
+    def default(
+        self, known: Callable[[str, Mapping[str, Any]], Any], given: Mapping[str, Any] | None = None
+    ) -> Configuration:
         """Make the default configuration: each parameter at the file's `default`, or at the algorithm's own.
 
         Args:
             known: the algorithm's own default for a key (`Parameter.sets`), given the values so far, or None.
                 Such a parameter is left out, so that training leaves it alone.
+            given: parameter name → value that it has instead.
         """
         values: dict[str, Any] = {}
         coordinates: dict[str, Any] = {}
         for parameter in self:
             if not parameter.active(values):
                 continue
-            value = parameter.default if parameter.default is not None else known(parameter.sets, values)
+            value = (given or {}).get(parameter.name, parameter.default)
+            value = value if value is not None else known(parameter.sets, values)
             if value is None:
                 continue
             values[parameter.name] = value

@@ -191,6 +191,16 @@ class RetestSpec(Spec):
     top: Whole = Field(default=3, gt=0, description="How many of the best trials by tuning data.")
 
 
+class TransferSpec(Spec):
+    """An earlier study whose best configurations are tried first."""
+
+    study: Name = Field(description="Name of the earlier study.")
+    storage: Annotated[str, BeforeValidator(_database)] | None = Field(
+        default=None, description="Database that holds it, if not this study's."
+    )
+    top: Whole = Field(default=5, gt=0, le=1_000, description="How many of its best trials.")
+
+
 class OptimizerSpec(Spec):
     """What proposes configurations. Further keys are options of the optimizer that is named."""
 
@@ -203,6 +213,14 @@ class OptimizerSpec(Spec):
         ge=0,
         description="A proposal waits for all earlier trials but this many, so that timing cannot change it; "
         "by default as few as keep the workers busy.",
+    )
+    enqueue: Annotated[tuple[dict[str, Any], ...], BeforeValidator(as_tuple)] = Field(
+        default=(),
+        max_length=1_000,
+        description="Configurations to try after the default: values of parameters; the others as in the default.",
+    )
+    transfer: TransferSpec | None = Field(
+        default=None, description="An earlier study whose best configurations are tried next."
     )
 
     @property

@@ -90,7 +90,7 @@ def over_seeds(spec: StudySpec, scores: Sequence[float]) -> Estimate:
 
 def incumbent(found: Findings) -> Picture | None:
     """Draw every trial's tuning score and the best so far, by trial number; None while no trial has one."""
-    scored = [trial for trial in found.trials if trial.value is not None]
+    scored = [trial for trial in found.trials if trial.value is not None and trial.state == "completed"]
     if not scored:
         return None
     table = _incumbents(found, scored)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, number, setting, state, tries
+from autorl.report.words import duration, number, setting, state, trained, tries
 
 NONE = "–"
 
@@ -69,7 +69,10 @@ def trials(found: Findings, which: Sequence[TrialRecord]) -> pd.DataFrame:
     rows = []
     for trial in which:
         row: dict[str, Any] = {"trial": trial.number, "role": role(found, trial.number), "state": trial.state}
-        row |= {"origin": trial.origin, "tuning": trial.value}
+        row |= {"origin": trial.origin, "trained": trained(found.spec, trial)}
+        if any(known.posterior is not None for known in found.trials):
+            row["expected"] = trial.posterior.mean if trial.posterior is not None else None
+        row["tuning"] = trial.value
         runs = {run.seed: run.score for run in found.runs.get(trial.number, ()) if run.phase == "tuning"}
         row["by seed"] = "  ".join(number(runs.get(seed), 3) for seed in found.spec.seeds.tuning)
         if found.spec.seeds.validation:
