@@ -46,9 +46,6 @@ def test_a_race_spends_the_budget_on_more_trials_and_trains_the_best_further(tmp
     assert {trial.state for trial in found.trials} == {"pruned", "completed"}
     assert {(t.env_steps, t.seeds) for t in found.trials} == {(64, 1), (128, 1), (128, 2)}
     assert found.trials[0].origin == "default"
-    assert all(
-        run.attempts == 1 or run.trial in {t.number for t in found.ranked} for r in found.runs.values() for run in r
-    )
     best = found.incumbent
     assert best is not None
     assert best.posterior is not None
@@ -110,11 +107,13 @@ def test_known_configurations_are_tried_first(tmp_path: Path) -> None:
     )
     conduct(spec, ignore)
     trials = findings(spec).trials
-    assert [t.origin for t in trials] == ["default", "enqueued", "enqueued", "transferred", "transferred", "optimizer"]
+    # The earlier study's best two; where the default is one of them it has been tried already.
+    best = [trial.config.values for trial in findings(earlier).ranked[:2] if trial.number]
+    origins = ["default", "enqueued", "enqueued", *["transferred"] * len(best)]
+    assert [t.origin for t in trials] == [*origins, *["optimizer"] * (6 - len(origins))]
     assert trials[1].config.values["clip_range_vf"] == 0.3
     assert trials[2].config.values == {**trials[0].config.values, "batch_size": 8}
-    ranked = findings(earlier).ranked
-    assert [t.config for t in trials[3:5]] == [t.config for t in ranked if t.number][:2] or ranked[0].number == 0
+    assert [t.config.values for t in trials[3 : 3 + len(best)]] == best
 
 
 @pytest.mark.parametrize(
