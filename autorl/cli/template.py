@@ -19,20 +19,20 @@ algorithm:
   name: {algorithm}
   fixed: {{}}                  # hyperparameters that every trial shares, such as n_envs: 8
 
-# Every trial is trained on all tuning seeds. The best are trained again on the validation seeds, which choose the
-# winner; the winner and the default configuration are trained on the test seeds. The three may not overlap.
+# Trials compete on the tuning seeds. The best are trained again on the validation seeds, which choose the winner; the
+# winner and the default configuration are trained on the test seeds. The three may not overlap.
 seeds: {{tuning: 0:3, validation: 50:53, test: 100:110}}
 retest: {{top: 3}}
 
 budget:
-  trials: 30                  # configurations; the first is the default
+  trials: 30                  # as much training as so many configurations take on all tuning seeds
   steps_per_run: 50_000       # environment steps of each run
 
 objectives:
   - {{metric: return, over_seeds: mean, direction: maximize}}
 
 evaluation: {{points: 10, episodes: 10}}  # along each run; the last evaluation is its score
-optimizer: {{name: tpe, seed: 0}}
+optimizer: {{name: race, seed: 0}}    # docs/optimizers.md names the others
 execution: {{executor: processes, workers: auto}}
 storage: sqlite:///autorl.db
 

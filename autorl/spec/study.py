@@ -206,7 +206,7 @@ class OptimizerSpec(Spec):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str = Field(default="tpe", description="Optimizer, such as tpe or random.")
+    name: str = Field(default="race", description="Optimizer, such as race, tpe or random.")
     seed: int = Field(default=0, ge=0, le=MAX_SEED, description="Seed of the proposals.")
     max_pending: int | None = Field(
         default=None,
