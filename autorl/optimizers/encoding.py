@@ -24,20 +24,24 @@ class Encoding:
     Attributes:
         columns: how many there are.
         choices: which of them belong to choices, shape (columns,).
+        groups: number of the parameter that each belongs to, shape (columns,).
     """
 
     def __init__(self, space: SearchSpace, one_hot: bool = False) -> None:
         self._space = space
         self._at: dict[str, slice] = {}
         choices: list[bool] = []
+        groups: list[int] = []
         for parameter in space:
             domain = parameter.domain
             wide = one_hot and isinstance(domain, Choice) and len(domain.values) > 2
             count = len(domain.values) if wide and isinstance(domain, Choice) else 1
             self._at[parameter.name] = slice(len(choices), len(choices) + count)
             choices += [isinstance(domain, Choice)] * count
+            groups += [len(self._at) - 1] * count
         self.columns = len(choices)
         self.choices = np.array(choices, dtype=bool)
+        self.groups = np.array(groups, dtype=np.int64)
 
     def encode(self, config: Configuration) -> Vector:
         """Return a configuration's vector, shape (columns,), in [0, 1].
