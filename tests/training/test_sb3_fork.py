@@ -125,6 +125,31 @@ def test_a_lost_checkpoint_is_made_up_for(tmp_path: Path) -> None:
     assert any("started anew" in note for note in result.notes)
 
 
+RESHAPED: dict[str, tuple[Recipe, dict[str, Any]]] = {
+    "environments on policy": (DONORS["ppo"], {"n_envs": 3}),
+    "environments off policy": (DONORS["sac"], {"n_envs": 2, "use_sde": True}),
+    "noise": (
+        recipe("td3", "Pendulum-v1", {"learning_starts": 20, "noise_type": "ornstein-uhlenbeck"}),
+        {"noise_type": "normal", "train_freq": [1, "episode"]},
+    ),
+    "recurrence": (
+        recipe("recurrent_ppo", "CartPole-v1", {"n_steps": 20, "batch_size": 20}),
+        {"n_steps": 10, "batch_size": 10},
+    ),
+    "directions": (recipe("ars", "CartPole-v1", {"n_delta": 2}), {"n_delta": 3}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", RESHAPED)
+def test_shapes_may_change(name: str, tmp_path: Path) -> None:
+    donor, changes = RESHAPED[name]
+    student = forked(donor, 120, changes)
+    expected = chain([donor, student], tmp_path)
+    assert len(expected.curve) == 4
+    assert learned(train(BACKEND, student, tmp_path / "replayed")) == learned(expected)
+
+
 def test_a_shorter_replay_buffer_keeps_the_newest() -> None:
     model: Any
     model, *_ = build(recipe("dqn", "CartPole-v1", {"buffer_size": 6, "n_envs": 2}), 0)
