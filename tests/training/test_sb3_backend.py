@@ -13,8 +13,8 @@ from conformance.backends import BackendConformance, learned, train
 
 from autorl.training.sb3 import Sb3Backend, checkpoint
 from autorl.training.sb3.algorithms import ALGORITHMS
+from autorl.training.sb3.model import build
 from autorl.training.sb3.plain import random_streams
-from autorl.training.sb3.run import build
 from autorl.trial import Recipe
 
 BANDIT, TARGET = "probe_envs:autorl-tests/Bandit-v0", "probe_envs:autorl-tests/Target-v0"

@@ -24,6 +24,12 @@ def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
         raise ExportError(f"unknown format '{format_name}'{did_you_mean(format_name, FORMATS)}")
     if trial.recipe.backend != "sb3":
         raise ExportError(f"{format_name} holds what the sb3 backend trains, not '{trial.recipe.backend}'")
+    if trial.recipe.start is not None:
+        raise ExportError(
+            f"trial {trial.number} goes on from trial {trial.forked_from} at {trial.recipe.start.env_steps:,} steps: a "
+            f"schedule of hyperparameters, which {format_name} cannot hold; to train it with the test seeds: "
+            f"autorl test {findings.study.name} --trial {trial.number}"
+        )
     return renderers[format_name](findings, trial)
 
 

@@ -17,8 +17,9 @@ from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.protocol import Host, Job
 from autorl.training.sb3.algorithms import ALGORITHMS, arguments, own_defaults, policy_arguments, wrong_value
+from autorl.training.sb3.model import build
 from autorl.training.sb3.plain import make_vec_env
-from autorl.training.sb3.run import Training, build
+from autorl.training.sb3.run import Training
 from autorl.trial import Recipe, RunResult
 
 # Hidden layers that SB3's policies have when none are asked for, in the words of a study file.

@@ -24,6 +24,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import OrnsteinUhlenbeckActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
@@ -75,12 +76,12 @@ class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
         reset = json.loads(episode["reset"])
         self.unwrapped.np_random.bit_generator.state = reset["generator"]
         self.reset(seed=reset["seed"], options=reset["options"])
-        for action in _unpack(episode["actions"]):
+        for action in unpack(episode["actions"]):
             # Discrete actions reach the environment as numpy integers, as they do from SB3.
             *_, terminated, truncated, _ = self.step(action if action.ndim else action[()])
             if terminated or truncated:
                 return False
-        return _equal(self._observation, _unpack(episode["observation"]))
+        return _equal(self._observation, unpack(episode["observation"]))
 
 
 def pack(content: dict[str, Any]) -> memoryview:
@@ -162,20 +163,36 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[str, ...]:
     Returns:
         What could not be restored exactly, in sentences; empty if everything was.
     """
-    env = model.get_env()
-    assert env is not None
-    model.set_parameters(state["parameters"], exact_match=True)
-    for name, tensor in state["variables"].items():
+    load(model, state["parameters"], state["variables"], state["counters"])
+    if "buffer" in state:
+        assert isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None
+        restore_buffer(model.replay_buffer, state["buffer"])
+    return restore_episodes(model, state)
+
+
+def load(
+    model: BaseAlgorithm, parameters: Mapping[str, Any], variables: Mapping[str, Any], counters: Mapping[str, Any]
+) -> None:
+    """Set what a model has learned, and how far it has got."""
+    model.set_parameters(dict(parameters), exact_match=True)
+    for name, tensor in variables.items():
         getattr(model, name).data.copy_(tensor)
-    for name, value in state["counters"].items():
+    for name, value in counters.items():
         setattr(model, name, value)
     if hasattr(model, "weights"):  # ARS keeps its parameters a second time, as one vector
         model.weights = torch.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+
+
+def restore_episodes(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Put a model into the episodes that were under way.
+
+    Returns:
+        What could not be restored exactly, in sentences; empty if everything was.
+    """
+    env = model.get_env()
+    assert env is not None
     for name, packed in state["observations"].items():
-        setattr(model, name, _unpack(packed))
-    if "buffer" in state:
-        assert isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None
-        _restore_buffer(model.replay_buffer, state["buffer"])
+        setattr(model, name, unpack(packed))
     if "lstm" in state:
         recurrent: Any = model
         recurrent._last_lstm_states = type(recurrent._last_lstm_states)(*(tuple(pair) for pair in state["lstm"]))
@@ -190,6 +207,11 @@ def restore(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[str, ...]:
     return ("resumed from a fresh episode: the environment's state does not follow from its seed and actions",)
 
 
+def within_rollout(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a captured state that `restore_within_rollout` needs."""
+    return {key: state[key] for key in ("exploration", "noise") if key in state}
+
+
 def restore_within_rollout(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     """Restore what `learn` draws anew before it first asks its callbacks: exploration matrices and action noise."""
     if "exploration" in state:
@@ -197,7 +219,7 @@ def restore_within_rollout(model: BaseAlgorithm, state: Mapping[str, Any]) -> No
             distribution.exploration_mat, distribution.exploration_matrices = saved
     if "noise" in state:
         for noise, saved in zip(_walking_noises(model.action_noise), state["noise"], strict=True):
-            noise.noise_prev = _unpack(saved)
+            noise.noise_prev = unpack(saved)
 
 
 def distribution_state(distribution: Any) -> list[torch.Tensor]:
@@ -232,12 +254,10 @@ def _replayable(env: VecEnv) -> list[ReplayableEnv]:
 
 def _wrapper_state(wrapper: VecEnvWrapper) -> dict[str, Any]:
     if isinstance(wrapper, VecNormalize):
-        moments = {"returns": wrapper.ret_rms}
-        if wrapper.norm_obs:
-            moments |= wrapper.obs_rms if isinstance(wrapper.obs_rms, dict) else {"observations": wrapper.obs_rms}
         return {
             "moments": {
-                k: [_pack(np.asarray(m.mean)), _pack(np.asarray(m.var)), float(m.count)] for k, m in moments.items()
+                k: [_pack(np.asarray(m.mean)), _pack(np.asarray(m.var)), float(m.count)]
+                for k, m in _moments(wrapper).items()
             },
             "discounted": _pack(wrapper.returns),
             "old": [_pack(wrapper.old_obs), _pack(wrapper.old_reward)],
@@ -249,15 +269,26 @@ def _wrapper_state(wrapper: VecEnvWrapper) -> dict[str, Any]:
 
 def _restore_wrapper(wrapper: VecEnvWrapper, state: Mapping[str, Any]) -> None:
     if isinstance(wrapper, VecNormalize):
-        moments = {"returns": wrapper.ret_rms}
-        if wrapper.norm_obs:
-            moments |= wrapper.obs_rms if isinstance(wrapper.obs_rms, dict) else {"observations": wrapper.obs_rms}
-        for key, (mean, variance, count) in state["moments"].items():
-            moments[key].mean, moments[key].var, moments[key].count = _unpack(mean), _unpack(variance), count
-        wrapper.returns = _unpack(state["discounted"])
-        wrapper.old_obs, wrapper.old_reward = (_unpack(packed) for packed in state["old"])
+        restore_moments(wrapper, state["moments"])
+        wrapper.returns = unpack(state["discounted"])
+        wrapper.old_obs, wrapper.old_reward = (unpack(packed) for packed in state["old"])
     elif isinstance(wrapper, VecFrameStack):
-        _set_stacks(wrapper, _unpack(state["stack"]))
+        _set_stacks(wrapper, unpack(state["stack"]))
+
+
+def restore_moments(wrapper: VecNormalize, moments: Mapping[str, Any]) -> None:
+    """Set the means and variances of a normalization, as far as it has those that were stored."""
+    own = _moments(wrapper)
+    for key in own.keys() & moments.keys():
+        mean, variance, count = moments[key]
+        own[key].mean, own[key].var, own[key].count = unpack(mean), unpack(variance), count
+
+
+def _moments(wrapper: VecNormalize) -> dict[str, RunningMeanStd]:
+    found = {"returns": wrapper.ret_rms}
+    if wrapper.norm_obs:
+        found |= wrapper.obs_rms if isinstance(wrapper.obs_rms, dict) else {"observations": wrapper.obs_rms}
+    return found
 
 
 def _stacks(wrapper: VecFrameStack) -> Any:
@@ -295,10 +326,11 @@ def _head(value: Any, filled: int) -> Any:
     return {key: part[:filled] for key, part in value.items()} if isinstance(value, dict) else value[:filled]
 
 
-def _restore_buffer(buffer: Any, state: Mapping[str, Any]) -> None:
+def restore_buffer(buffer: Any, state: Mapping[str, Any]) -> None:
+    """Fill a replay buffer as it was."""
     buffer.pos, buffer.full = state["position"], state["full"]
     for key, packed in state["arrays"].items():
-        target, saved = getattr(buffer, key), _unpack(packed)
+        target, saved = getattr(buffer, key), unpack(packed)
         for part, array in ((target[k], saved[k]) for k in saved) if isinstance(saved, dict) else ((target, saved),):
             part[: len(array)] = array
 
@@ -312,9 +344,10 @@ def _pack(value: Any) -> Any:
     return torch.from_numpy(np.array(value, copy=True))
 
 
-def _unpack(value: Any) -> Any:
+def unpack(value: Any) -> Any:
+    """Turn tensors back into the arrays that they were."""
     if isinstance(value, dict):
-        return {key: _unpack(part) for key, part in value.items()}
+        return {key: unpack(part) for key, part in value.items()}
     return value.numpy()
 
 

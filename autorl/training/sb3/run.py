@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from autorl.errors import CheckpointError
 from autorl.training.protocol import Host, Interrupted, Job
-from autorl.training.sb3 import checkpoint
-from autorl.training.sb3.algorithms import Arguments, arguments
-from autorl.training.sb3.plain import Evaluations, make_vec_env, random_streams
+from autorl.training.sb3 import checkpoint, fork
+from autorl.training.sb3.model import build
+from autorl.training.sb3.plain import Evaluations
 from autorl.trial import FailureClass, Point, Recipe, RunResult
 
 
-def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, list[int]]:
-    """Make the model of a run, with its training environments, and its evaluation environments.
-
-    Returns:
-        The model, the evaluation environments, SB3's arguments, and the seed of each evaluation.
-    """
-    network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
-    n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
-    env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, n_envs, stack, checkpoint.ReplayableEnv)
-    eval_env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, recipe.evaluation_episodes, stack)
-    args = arguments(recipe, env.observation_space, env.action_space)
-    if args.normalize is not None:
-        env = VecNormalize(env, **args.normalize)
-        eval_env = VecNormalize(eval_env, **{**args.normalize, "training": False, "norm_reward": False})
-    model = args.algorithm(
-        args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs
-    )
-    env.seed(environment)
-    model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a folder for each run
-    return model, eval_env, args, evaluations
+def lineage(recipe: Recipe, until: int) -> list[tuple[Recipe, int]]:
+    """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""
+    before = [] if recipe.start is None else lineage(recipe.start.recipe, recipe.start.env_steps)
+    return [*before, (recipe, until)]
 
 
 class _Paused(Exception):
     """Raised between two rollouts to leave SB3's training loop."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        super().__init__()
+        self.state = state
 
 
 class Training:
@@ -57,6 +45,7 @@ class Training:
         self.curve: list[Point] = []
         self.notes: list[str] = []
         self.model: BaseAlgorithm | None = None
+        self._state: dict[str, Any] | None = None
         self._started = time.monotonic(), _cpu_seconds()
         self._before = 0.0, 0.0
 
@@ -77,14 +66,23 @@ class Training:
         return self._ended("completed", score=self.curve[-1].metrics[self.job.metric] if self.curve else None)
 
     def _train(self) -> None:
-        recipe = self.job.recipe
+        segments = lineage(self.job.recipe, self.job.until)
+        for recipe, until in segments[self._load(segments) :]:
+            self._train_segment(recipe, until)
+            if self._state is None:  # the run is over
+                return
+
+    def _train_segment(self, recipe: Recipe, until: int) -> None:
+        """Train one recipe until it is to pause, from the state of the run so far."""
         self.model, eval_env, _, seeds = build(recipe, self.seed)
         points = [
             round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)
         ]
         evaluations = Evaluations(eval_env, points, seeds, recipe.deterministic, self._evaluated)
-        keeper = _Keeper(self)
-        self._resume(keeper)
+        keeper = _Keeper(self, recipe, until)
+        if self._state is not None:
+            keeper.resumed = self._take_up(recipe, self._state)
+            self._state = None  # which may be large
         evaluations.done = len(self.curve)
         if recipe.algorithm == "ars":
             _anneal_over(self.model, recipe.env_steps)
@@ -92,37 +90,56 @@ class Training:
             if self.model.num_timesteps < recipe.env_steps:
                 remaining = recipe.env_steps - self.model.num_timesteps
                 self.model.learn(remaining, [evaluations, keeper], reset_num_timesteps=keeper.resumed is None)
-        except _Paused:
-            pass
+        except _Paused as paused:
+            self._state = paused.state
         finally:
             training_env = self.model.get_env()
             eval_env.close()
             if training_env is not None:
                 training_env.close()
 
-    def _resume(self, keeper: _Keeper) -> None:
-        assert self.model is not None
+    def _load(self, segments: Sequence[tuple[Recipe, int]]) -> int:
+        """Load the state that the run is to go on from, if there is one; return the segment that goes on from it."""
         path = self.job.resume.get(self.seed)
         if path is None:
-            return
+            return 0
         try:
             state = checkpoint.read(path)
-            if state["recipe"] != _fingerprint(self.job.recipe, self.seed):
+            known = [_fingerprint(recipe, self.seed) for recipe, _ in segments]
+            if state["recipe"] not in known:
                 raise CheckpointError(f"{path}: written for another configuration")
         except CheckpointError as error:
             self.notes.append(f"started anew: {error}")
-            return
-        self.notes += checkpoint.restore(self.model, state["model"])
+            return 0
+        self._state = state
         self.curve = [Point(**point) for point in state["curve"]]
         self._before = state["wall_seconds"], state["cpu_seconds"]
-        keeper.resumed = state
+        found = known.index(state["recipe"])
+        done = state["model"]["counters"]["num_timesteps"] >= segments[found][1]
+        return found + (done and found < len(segments) - 1)
 
-    def save(self, random_state: dict[str, Any]) -> None:
-        """Hand the run's state to the host."""
+    def _take_up(self, recipe: Recipe, state: dict[str, Any]) -> dict[str, Any]:
+        """Set the model to a state; return what of it follows when the first rollout begins."""
+        assert self.model is not None
+        if state["recipe"] == _fingerprint(recipe, self.seed):
+            self.notes += checkpoint.restore(self.model, state["model"])
+            return {"random": state["random"], "model": checkpoint.within_rollout(state["model"])}
+        kept, notes = fork.take_over(self.model, recipe, state["model"], self.seed, self._alive)
+        self.notes += notes
+        return {"random": state["random"], "model": kept}
+
+    def _alive(self) -> None:
+        assert self.model is not None
+        if self.host.stopping():
+            raise Interrupted  # the state that was to be taken over is still there
+        self.host.alive(self.seed, self.model.num_timesteps)
+
+    def save(self, recipe: Recipe, random_state: dict[str, Any]) -> dict[str, Any]:
+        """Hand the run's state to the host, and return it."""
         assert self.model is not None
         wall, cpu = self._seconds()
         content = {
-            "recipe": _fingerprint(self.job.recipe, self.seed),
+            "recipe": _fingerprint(recipe, self.seed),
             "model": checkpoint.capture(self.model),
             "random": random_state,
             "curve": [point.to_dict() for point in self.curve],
@@ -130,6 +147,7 @@ class Training:
             "cpu_seconds": cpu,
         }
         self.host.save(self.seed, self.model.num_timesteps, checkpoint.pack(content))
+        return content
 
     def _evaluated(self, env_steps: int, metrics: dict[str, float]) -> None:
         wrong = [f"the evaluation's {name} is {value}" for name, value in metrics.items() if not np.isfinite(value)]
@@ -164,14 +182,14 @@ class Training:
 class _Keeper(BaseCallback):
     """Saves, pauses and resumes between rollouts, where SB3's state is whole."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, recipe: Recipe, until: int) -> None:
         super().__init__()
-        self.training = training
+        self.training, self.recipe, self.until = training, recipe, until
         self.resumed: dict[str, Any] | None = None
         self._saved = time.monotonic()
         self._after_rollout: dict[str, Any] | None = None
         # ARS draws its candidates before it first calls back, so its generators are those after the last rollout.
-        self._early = training.job.recipe.algorithm == "ars"
+        self._early = recipe.algorithm == "ars"
 
     def _on_training_start(self) -> None:
         if self.resumed is not None and self._early:
@@ -183,7 +201,7 @@ class _Keeper(BaseCallback):
             checkpoint.restore_random_state(self.model, self.resumed["random"])
             checkpoint.restore_within_rollout(self.model, self.resumed["model"])
             self.resumed = None
-        done = self.num_timesteps >= self.training.job.until
+        done = self.num_timesteps >= self.until
         stopping = self.training.host.stopping()
         due = time.monotonic() - self._saved > self.training.job.checkpoint_seconds
         if not (done or due or stopping):
@@ -191,12 +209,12 @@ class _Keeper(BaseCallback):
         state = self._after_rollout if self._early else checkpoint.random_state(self.model)
         if state is None:
             return
-        self.training.save(state)
+        saved = self.training.save(self.recipe, state)
         self._saved = time.monotonic()
         if stopping:
             raise Interrupted
         if done:
-            raise _Paused
+            raise _Paused(saved)
 
     def _on_rollout_end(self) -> None:
         if self._early:
@@ -222,7 +240,8 @@ def _anneal_over(model: BaseAlgorithm, env_steps: int) -> None:
 
 
 def _fingerprint(recipe: Recipe, seed: int) -> str:
-    return repr((sorted(recipe.to_dict().items(), key=lambda item: item[0]), seed))
+    # A recipe that has been stored has lists for tuples.
+    return json.dumps([recipe.to_dict(), seed], sort_keys=True, default=repr)
 
 
 def _cpu_seconds() -> float:

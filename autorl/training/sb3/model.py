@@ -1,0 +1,34 @@
+"""Make what a recipe trains: a model, with environments to train and to evaluate it in."""
+
+from __future__ import annotations
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from autorl.training.sb3 import checkpoint
+from autorl.training.sb3.algorithms import Arguments, arguments
+from autorl.training.sb3.plain import make_vec_env, random_streams
+from autorl.trial import Recipe
+
+
+def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, list[int]]:
+    """Make the model of a run, with its training environments, and its evaluation environments.
+
+    Returns:
+        The model, the evaluation environments, SB3's arguments, and the seed of each evaluation.
+    """
+    network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
+    n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
+    env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, n_envs, stack, checkpoint.ReplayableEnv)
+    eval_env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, recipe.evaluation_episodes, stack)
+    args = arguments(recipe, env.observation_space, env.action_space)
+    if args.normalize is not None:
+        env = VecNormalize(env, **args.normalize)
+        eval_env = VecNormalize(eval_env, **{**args.normalize, "training": False, "norm_reward": False})
+    model = args.algorithm(
+        args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs
+    )
+    env.seed(environment)
+    model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a folder for each run
+    return model, eval_env, args, evaluations
