@@ -124,6 +124,8 @@ class Conductor:
         self._tuned_before, self._tuning = self._study.tuning_seconds, False
         # A traceback for which the study has paused once, and which somebody has seen, does not stop it again.
         self._accepted = {event.detail.get("fingerprint") for event in reader.events(self.spec.study, "paused")}
+        for trial in reader.trials(self.spec.study):
+            self._trials.keep(trial)
         unfinished: dict[Run, RunRecord] = {}
         for record in reader.runs(self.spec.study):
             done = record.state in ("paused", "completed", "failed")
@@ -132,8 +134,6 @@ class Conductor:
                 self._count(record.run, record.error_class, record.error, record.env_steps)
             if record.state not in ("completed", "failed"):
                 unfinished[record.run] = record
-        for trial in reader.trials(self.spec.study):
-            self._trials.keep(trial)
         self._dispatcher = Dispatcher(
             book, executor, unfinished, self._run_finished, self._warn, lambda: self._tuning_seconds
         )
@@ -367,6 +367,7 @@ class Conductor:
 
     def _count(self, run: Run, error_class: FailureClass | None, error: str | None, env_steps: int) -> None:
         self._runs_done += run not in self._steps
+        env_steps -= self._trials.inherited(run)
         self._steps_done += env_steps - self._steps.get(run, 0)
         self._steps[run] = env_steps
         if error_class == "exception":
@@ -429,7 +430,10 @@ class Conductor:
 
     def _tell_watch(self, news: str, warning: bool = False) -> None:
         best = self._trials.incumbent
-        live = sum(steps - self._steps.get(run, 0) for run, steps in self._dispatcher.live_steps.items())
+        live = sum(
+            steps - self._trials.inherited(run) - self._steps.get(run, 0)
+            for run, steps in self._dispatcher.live_steps.items()
+        )
         self._watch(
             Progress(
                 phase=self._phase,

@@ -121,7 +121,7 @@ class Proposer:
                 raise AutorlError(f"optimizer {self._spec.optimizer.name} waits for results of which there are none")
             return None
         if proposal is None:
-            self.ended = "nothing is left to try"
+            self.ended = "the budget is spent" if self._too_little_is_left else "nothing is left to try"
             return None
         self._refuse(proposal)
         if self._spec.tuning_steps is not None and self.spent + self._cost(proposal) > self._spec.tuning_steps:
@@ -134,6 +134,11 @@ class Proposer:
             number, proposal.trial, proposal.seeds, proposal.until, proposal.resume_from, self._known, told
         )
         return Proposed(record, origin, proposal.config)
+
+    @property
+    def _too_little_is_left(self) -> bool:
+        budget = self._spec.tuning_steps
+        return budget is not None and budget - self.spent < self._spec.budget.steps_per_run
 
     def _fit(self, proposal: Proposal) -> tuple[Proposal, str | None]:
         """Return what is trained in place of a proposal, and where the configuration of a new trial comes from."""

@@ -56,6 +56,11 @@ class Trials:
         """Take up how a run stands."""
         self._runs[run] = _Known(until, done, score, error_class)
 
+    def inherited(self, run: Run) -> int:
+        """Return the environment steps of a tuning run that it took over from the trial that it forked."""
+        start = self.records[run.trial].recipe.start
+        return start.env_steps if start is not None and run.phase == "tuning" else 0
+
     def done(self, run: Run) -> bool:
         """Say whether a run has got where it was to get, or has failed."""
         return run in self._runs and self._runs[run].done

@@ -292,7 +292,9 @@ class _Belief:
         believed = self._sign * float(self._expected[trial])
         mean = (sum(ends) + _PSEUDO_RUNS * believed) / (len(ends) + _PSEUDO_RUNS)
         scores = self._sign * self._warp.back(normal).mean(axis=1) + mean - believed
-        low, high = (float(q) for q in np.quantile(scores, [0.05, 0.95]))
+        # Shifted by the runs' part of the mean, it may pass what any run has reached: a floor or a ceiling, often.
+        worst, best = sorted((self._sign * self._warp.low, self._sign * self._warp.high))
+        low, high = (min(max(float(q), worst), best) for q in np.quantile(scores, [0.05, 0.95]))
         return Standing(trial, mean, min(low, mean), max(high, mean))
 
 

@@ -69,10 +69,17 @@ def at_the_end(vectors: Floats, trials: Ints) -> Points:
 
 
 class Warp:
-    """Maps scores to normal scores by rank, and back by interpolation between the scores seen."""
+    """Maps scores to normal scores by rank, and back by interpolation between the scores seen.
+
+    Attributes:
+        normal: the normal scores, shape (n,).
+        low: the lowest score seen.
+        high: the highest.
+    """
 
     def __init__(self, scores: Floats) -> None:
         self._scores, index = np.unique(scores, return_inverse=True)
+        self.low, self.high = float(self._scores[0]), float(self._scores[-1])
         ranks = np.empty(len(self._scores))
         ranks[index] = rankdata(scores)
         self._normal = norm.ppf((ranks - 0.5) / len(scores))

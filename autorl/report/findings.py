@@ -98,12 +98,17 @@ class Findings:
             runs = [run for runs in self.runs.values() for run in runs if run.phase == phase]
             result[phase] = {
                 "runs": sum(run.state in ("paused", "completed", "failed") for run in runs),
-                "env_steps": sum(run.env_steps for run in runs),
+                "env_steps": sum(self._trained(run) for run in runs),
                 "planned_env_steps": planned[phase] or 0,
                 "wall_seconds": sum(run.wall_seconds for run in runs),
                 "cpu_seconds": sum(run.cpu_seconds for run in runs),
             }
         return result
+
+    def _trained(self, run: RunRecord) -> int:
+        """Return the environment steps that a run trained itself: a fork takes those of its donor over."""
+        start = self.trials[run.trial].recipe.start
+        return max(0, run.env_steps - start.env_steps) if start is not None and run.phase == "tuning" else run.env_steps
 
     @property
     def objective(self) -> str:
