@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -14,7 +14,6 @@ from autorl.engine.dispatch import Dispatcher, last_line
 from autorl.engine.plan import (
     default_configuration,
     enqueued,
-    match,
     max_pending,
     planned_steps,
     switches,
@@ -34,7 +33,7 @@ from autorl.plugins import find
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
-from autorl.trial import Checkpoint, FailureClass, Phase, Run, RunResult, Start, bind
+from autorl.trial import Checkpoint, FailureClass, Phase, Recipe, Run, RunResult, Start, bind
 
 POLL_SECONDS = 0.5
 BELIEVE_SECONDS = 10.0
@@ -149,6 +148,11 @@ class Conductor:
     def _switches(self) -> frozenset[str]:
         return switches(self.spec, self._backend)
 
+    @cached_property
+    def _common(self) -> Recipe:
+        """The study's recipe, without any configuration."""
+        return bind(self.spec, self._space, {})
+
     def _first(self) -> list[tuple[str, Configuration]]:
         """Return the configurations that are tried before the optimizer's own, each once."""
         wanted = [("default", default_configuration(self.spec, self._backend))]
@@ -161,7 +165,7 @@ class Conductor:
         return [(o, config) for i, (o, config) in enumerate(wanted) if all(config != c for _, c in wanted[:i])]
 
     def _match(self, config: Configuration, taken: Sequence[Configuration]) -> Configuration:
-        return match(self.spec, self._backend, config, taken)
+        return self._backend.match(self._common, self._space, config, taken)
 
     @property
     def finished(self) -> bool:
@@ -215,7 +219,7 @@ class Conductor:
         self._believe()
         self._book.end_tuning(ended)
         self._trials.end()
-        self._mirror_finished(over=True)
+        self._mirror_finished(())
 
     def validate(self) -> None:
         """Train the best trials on the validation seeds and choose the winner; without such seeds tuning data does."""
@@ -268,7 +272,7 @@ class Conductor:
                 self._proposer.finish(proposal.number, self._trials.outcome(proposal))
         for run, until in waiting:
             self._dispatcher.enqueue(run, self._trials.records[run.trial].recipe, until)
-        self._mirror_finished()
+        self._mirror_finished(self._proposer.needed)
 
     def _propose(self) -> None:
         proposed = self._proposer.propose()
@@ -394,8 +398,9 @@ class Conductor:
         self._trials.keep(replace(self._trials.records[number], **asdict(progress), finished_at=at))
         if time.monotonic() - self._believed > BELIEVE_SECONDS:
             self._believe()
-        self._dispatcher.keep_only(self._proposer.needed)
-        self._mirror_finished()
+        needed = self._proposer.needed
+        self._dispatcher.keep_only(needed)
+        self._mirror_finished(needed)
         shown = f"{progress.value:.6g}" if progress.value is not None else "failed"
         what = f"trial {number}: {self.spec.objective.over_seeds} {self.spec.objective.metric} {shown}"
         full = progress.state == "completed" and progress.seeds == len(self.spec.seeds.tuning)
@@ -404,9 +409,8 @@ class Conductor:
             what += f" at {progress.env_steps:,} steps on {seeds}"
         self._tell_watch(what)
 
-    def _mirror_finished(self, over: bool = False) -> None:
+    def _mirror_finished(self, open_trials: Collection[int]) -> None:
         """Write as Optuna trials those that will not change any more, in the order of their numbers."""
-        open_trials = () if over else self._proposer.needed
         while (trial := self._trials.records.get(self._mirror.next)) is not None:
             if trial.state in ("running", "paused") or trial.number in open_trials:
                 break

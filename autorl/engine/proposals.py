@@ -233,8 +233,10 @@ class Proposer:
     @property
     def needed(self) -> frozenset[int]:
         """The trials whose checkpoints a later proposal may start from, as far as can be told by now."""
-        untold = {proposal.trial for proposal in self._proposals[self._known :]}
-        return frozenset(self.optimizer.needed()) | untold
+        needed = frozenset(self.optimizer.needed())
+        if self.optimizer.reads == "nothing":
+            return needed
+        return needed.union(proposal.trial for proposal in self._proposals[self._known :])
 
     def conclude(self) -> None:
         """Tell what has not been told, since nothing more is proposed: the ranking is to know everything."""
