@@ -82,21 +82,30 @@ class OptunaOptimizer:
         learns: whether the sampler uses results.
         notes: whether it goes on from attributes that it left on earlier trials. They are not stored: when a study
             goes on, each trial is sampled again to find them.
+        bare: whether it can sample for the same trial of the Optuna study again and again, which saves adding one.
     """
 
-    def __init__(self, question: Question, sampler: SamplerFactory, *, learns: bool, notes: bool = False) -> None:
+    def __init__(
+        self, question: Question, sampler: SamplerFactory, *, learns: bool, notes: bool = False, bare: bool = False
+    ) -> None:
         self._question, self._sampler, self._keeps_notes = question, sampler, notes
         pruner = getattr(question.options, "pruner", PrunerSpec(name="none"))
         self._course: Course = course(question, tuned_seeds(question, question.options), pruner)
         self.reads: Literal["nothing", "values", "curves"] = (
             "curves" if self._course.pruner is not None else "values" if learns else "nothing"
         )
+        self._bare = bare and self._course.pruner is None
         self._distributions = {parameter.name: distribution(parameter) for parameter in question.space}
         # Samplers warn of being experimental and of what they fall back to; the choice was made here.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         # Hyperband draws a trial's bracket from the study's name.
         self._study = optuna.create_study(study_name="autorl", direction=question.direction)
         self._notes: Mapping[str, Any] = {}
+        self._added = 0
+        if self._bare:
+            # A trial that is always sampled for and never told: samplers leave the one they sample for out of account.
+            self._study.add_trial(create_trial(state=TrialState.RUNNING))
+            self._added = 1
         self._trials: list[_Progress] = []
         self._untold: dict[int, int] = {}
         self._ready: set[int] = set()
@@ -149,6 +158,8 @@ class OptunaOptimizer:
         return ()
 
     def _sample(self, number: int, trial: int) -> Configuration:
+        if self._bare:
+            return self._sample_bare(self._sampler(self._question.draw(number), trial))
         self._study.sampler = self._sampler(self._question.draw(number), trial)
         sampled = self._study.ask()
         config = self._question.space.build(lambda parameter: _suggest(sampled, parameter))
@@ -157,10 +168,24 @@ class OptunaOptimizer:
         self._notes = self._study.tell(sampled, state=TrialState.FAIL).system_attrs
         return config
 
+    def _sample_bare(self, sampler: BaseSampler) -> Configuration:
+        study, asked = self._study, self._history[0]
+        relative = sampler.sample_relative(study, asked, sampler.infer_relative_search_space(study, asked))
+
+        def choose(parameter: Parameter) -> object:
+            name = parameter.name
+            if name in relative:
+                return relative[name]
+            return sampler.sample_independent(study, asked, name, self._distributions[name])
+
+        return self._question.space.build(choose)
+
     def _add(self, number: int, proposal: Proposal) -> int | None:
         """Add a trial to the Optuna study; return its number there, or None if it has no place in it."""
         if self.reads == "nothing":
             return None
+        if self._bare:
+            return self._add_bare(proposal)
         # Numbers matter to CMA-ES and Hyperband: trial n is 2 n + 1, after the one on which it was sampled.
         if len(self._history) == 2 * proposal.trial:
             if self._keeps_notes:
@@ -180,6 +205,15 @@ class OptunaOptimizer:
             )
         )
         return 2 * proposal.trial + 1
+
+    def _add_bare(self, proposal: Proposal) -> int | None:
+        if not _complete(self._question.space, proposal.config):
+            return None
+        params = dict(proposal.config.coordinates)
+        distributions = {name: self._distributions[name] for name in params}
+        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
+        self._added += 1
+        return self._added - 1
 
     @property
     def _history(self) -> list[FrozenTrial]:

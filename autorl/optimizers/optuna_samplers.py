@@ -110,7 +110,14 @@ class _Tpe(TPESampler):
 
     def __init__(self, space: SearchSpace, seed: int, startup: int) -> None:
         super().__init__(seed=seed, n_startup_trials=startup, group=True, constant_liar=True)
-        self._priors, self._startup = _at_random(space, seed), startup
+        self._space, self._priors, self._startup = space, _at_random(space, seed), startup
+
+    def seeded(self, seed: int) -> _Tpe:
+        """Return the sampler as it is when made with a seed; making one takes a tenth of the time of a proposal."""
+        self._rng.rng.seed(seed)
+        self._random_sampler._rng.rng.seed(seed)
+        self._priors = _at_random(self._space, seed)
+        return self
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -128,7 +135,9 @@ def tpe(question: Question) -> OptunaOptimizer:
     trials too: they count as worse than all complete ones, the further they got the better.
     """
     startup = question.options.startup_trials
-    return OptunaOptimizer(question, _quietly(lambda seed, _: _Tpe(question.space, seed, startup)), learns=True)
+    sampler = _quietly(lambda seed, _: _Tpe(question.space, seed, startup))(0, 0)
+    assert isinstance(sampler, _Tpe)
+    return OptunaOptimizer(question, lambda seed, _: sampler.seeded(seed), learns=True, bare=True)
 
 
 class _Gp(GPSampler):
