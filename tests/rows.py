@@ -21,20 +21,7 @@ def add_trial(
 
 def new_trial(number: int, config: Configuration, recipe: Recipe) -> TrialRecord:
     """Return a trial that has just been proposed."""
-    return TrialRecord(
-        number=number,
-        origin="optimizer" if number else "default",
-        config=config,
-        recipe=recipe,
-        forked_from=None,
-        state="running",
-        value=None,
-        env_steps=0,
-        seeds=0,
-        posterior=None,
-        created_at=time.time(),
-        finished_at=None,
-    )
+    return TrialRecord(number, "optimizer" if number else "default", config, recipe, time.time())
 
 
 def stands(value: float | None, env_steps: int = 128, seeds: int = 2) -> TrialProgress:

@@ -8,12 +8,14 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 
-from autorl.analysis import gain_of_doubling
 from autorl.engine import policy
 from autorl.engine.dispatch import Dispatcher, last_line
+from autorl.engine.limits import limit_reached
 from autorl.engine.plan import (
+    Matcher,
     default_configuration,
     enqueued,
+    matcher,
     max_pending,
     planned_steps,
     switches,
@@ -33,11 +35,10 @@ from autorl.plugins import find
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
-from autorl.trial import Checkpoint, FailureClass, Phase, Recipe, Run, RunResult, Start, bind
+from autorl.trial import Checkpoint, FailureClass, Phase, Run, RunResult, Start, bind
 
 POLL_SECONDS = 0.5
 BELIEVE_SECONDS = 10.0
-GAIN_TRIALS = 16  # fewer say too little of what a better one would be
 
 Stopping = Callable[[], bool]
 
@@ -112,7 +113,9 @@ class Conductor:
         self._study = reader.study(self.spec.study)
         self._trials = Trials(self.spec)
         self._curves: dict[tuple[int, int], Curve] = {}
-        self._proposer = Proposer(self.spec, self._first, self._match, lambda *run: self._curves.get(run, ()))
+        self._proposer = Proposer(
+            self.spec, self._first, lambda *which: self._match(*which), lambda *run: self._curves.get(run, ())
+        )
         self._phase = "tuning"
         self._winner: int | None = None
         self._steps_done = self._runs_done = 0
@@ -149,9 +152,8 @@ class Conductor:
         return switches(self.spec, self._backend)
 
     @cached_property
-    def _common(self) -> Recipe:
-        """The study's recipe, without any configuration."""
-        return bind(self.spec, self._space, {})
+    def _match(self) -> Matcher:
+        return matcher(self.spec, self._backend)
 
     def _first(self) -> list[tuple[str, Configuration]]:
         """Return the configurations that are tried before the optimizer's own, each once."""
@@ -163,9 +165,6 @@ class Conductor:
                 found = transferred(self.spec, self._backend, earlier)
             wanted += [("transferred", config) for config in found]
         return [(o, config) for i, (o, config) in enumerate(wanted) if all(config != c for _, c in wanted[:i])]
-
-    def _match(self, config: Configuration, taken: Sequence[Configuration]) -> Configuration:
-        return self._backend.match(self._common, self._space, config, taken)
 
     @property
     def finished(self) -> bool:
@@ -213,7 +212,7 @@ class Conductor:
                 ended = self._proposer.ended
             if self._dispatcher.busy:
                 self._step()
-            ended = ended or self._limit()
+            ended = ended or limit_reached(self.spec, self._trials, self._tuning_seconds)
         self._tuned_before, self._tuning = self._tuning_seconds, False
         self._proposer.conclude()
         self._believe()
@@ -284,18 +283,7 @@ class Conductor:
             start, checkpoints = self._fork(proposal)
             recipe = bind(self.spec, self._space, proposed.config.values, self._switches, start)
             trial = TrialRecord(
-                number=proposal.trial,
-                origin=proposed.origin,
-                config=proposed.config,
-                recipe=recipe,
-                forked_from=proposal.resume_from,
-                state="running",
-                value=None,
-                env_steps=0,
-                seeds=0,
-                posterior=None,
-                created_at=time.time(),
-                finished_at=None,
+                proposal.trial, proposed.origin, proposed.config, recipe, time.time(), proposal.resume_from
             )
         elif proposal.trial < self._mirror.next:
             # What Optuna holds of it is final, and no longer true: the study's trials are written anew.
@@ -316,26 +304,6 @@ class Conductor:
         copies = {seed: self._dispatcher.fork(run, Run(proposal.trial, "tuning", seed)) for seed, run in runs.items()}
         start = Start(donor.recipe, self._trials.until(next(iter(runs.values()))))
         return start, {seed: checkpoint for seed, checkpoint in copies.items() if checkpoint is not None}
-
-    def _limit(self) -> str:
-        """Return why tuning should end although there is budget, or nothing."""
-        budget, best = self.spec.budget, self._trials.incumbent
-        if budget.seconds is not None and self._tuning_seconds >= budget.seconds:
-            return f"its {budget.seconds:g} seconds are over"
-        if budget.target is not None and best is not None:
-            value = _believed(best)
-            if value >= budget.target if self.spec.objective.direction == "maximize" else value <= budget.target:
-                return f"trial {best.number} reached the target of {budget.target:g}"
-        if budget.gain is not None and (gain := self._gain()) is not None and gain < budget.gain:
-            return f"as much training again is expected to gain {gain:.3g}, less than {budget.gain:g}"
-        return ""
-
-    def _gain(self) -> float | None:
-        """Return what as much training again is expected to gain, once enough trials tell."""
-        ranked = self._trials.ranked
-        values = [_believed(trial) for trial in ranked if trial.env_steps == ranked[0].env_steps]
-        sign = 1.0 if self.spec.objective.direction == "maximize" else -1.0
-        return gain_of_doubling([sign * value for value in values]) if len(values) >= GAIN_TRIALS else None
 
     @property
     def _tuning_seconds(self) -> float:
@@ -444,14 +412,8 @@ class Conductor:
                 env_steps=self._steps_done + max(live, 0),
                 env_steps_planned=self._planned,
                 runs=self._runs_done,
-                incumbent=(best.number, _believed(best)) if best is not None else None,
+                incumbent=(best.number, best.worth) if best is not None and best.worth is not None else None,
                 news=news,
                 warning=warning,
             )
         )
-
-
-def _believed(trial: TrialRecord) -> float:
-    """Return what a trial with a value is worth: by the optimizer's belief, where it has one."""
-    assert trial.value is not None
-    return trial.value if trial.posterior is None else trial.posterior.mean

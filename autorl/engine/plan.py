@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from autorl.engine.selection import rank
@@ -15,6 +15,8 @@ from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
 from autorl.trial import Phase, Recipe, bind
 
+Matcher = Callable[[Configuration, Collection[Configuration]], Configuration]
+
 
 def optimizer_options(spec: StudySpec) -> tuple[Method, Any]:
     """Return the optimizer that a study names, and its options."""
@@ -22,9 +24,10 @@ def optimizer_options(spec: StudySpec) -> tuple[Method, Any]:
     return method, method.options.model_validate(spec.optimizer.options)
 
 
-def question(spec: StudySpec) -> Question:
-    """Return what a study asks its optimizer."""
-    return Question(
+def make_optimizer(spec: StudySpec) -> Optimizer:
+    """Make the optimizer that a study names, for the question that the study asks."""
+    method, options = optimizer_options(spec)
+    question = Question(
         spec.space,
         spec.seeds.tuning,
         spec.points,
@@ -32,13 +35,9 @@ def question(spec: StudySpec) -> Question:
         spec.optimizer.seed,
         spec.tuning_steps,
         len(spec.seeds.test),
-        optimizer_options(spec)[1],
+        options,
     )
-
-
-def make_optimizer(spec: StudySpec) -> Optimizer:
-    """Make the optimizer that a study names."""
-    return optimizer_options(spec)[0].make(question(spec))
+    return method.make(question)
 
 
 def max_pending(spec: StudySpec) -> int:
@@ -60,9 +59,7 @@ def switches(spec: StudySpec, backend: Backend) -> frozenset[str]:
 
 def default_configuration(spec: StudySpec, backend: Backend) -> Configuration:
     """Return the study's default configuration: the space's defaults, else the algorithm's own."""
-    space, unused = spec.space, switches(spec, backend)
-    config = space.default(lambda key, values: backend.default(bind(spec, space, values, unused), key))
-    return match(spec, backend, config, ())
+    return matcher(spec, backend)(_with(spec, backend, {}), ())
 
 
 def enqueued(spec: StudySpec, backend: Backend) -> list[Configuration]:
@@ -83,15 +80,18 @@ def transferred(spec: StudySpec, backend: Backend, reader: Reader) -> list[Confi
 
 
 def _with(spec: StudySpec, backend: Backend, values: Mapping[str, Any]) -> Configuration:
+    """Return the default configuration with some values laid over it."""
     space, unused = spec.space, switches(spec, backend)
     known = {parameter.name for parameter in space}
     given = {name: value for name, value in values.items() if name in known}
     return space.default(lambda key, chosen: backend.default(bind(spec, space, chosen, unused), key), given)
 
 
-def match(spec: StudySpec, backend: Backend, config: Configuration, taken: Collection[Configuration]) -> Configuration:
-    """Return the configuration that is trained in place of another, given those that are taken."""
-    return backend.match(bind(spec, spec.space, {}), spec.space, config, taken)
+def matcher(spec: StudySpec, backend: Backend) -> Matcher:
+    """Return what gives the configuration that is trained in place of another, given those that are taken."""
+    space = spec.space
+    common = bind(spec, space, {})
+    return lambda config, taken: backend.match(common, space, config, taken)
 
 
 def default_recipe(spec: StudySpec, backend: Backend) -> Recipe:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autorl.engine.plan import make_optimizer, match
+from autorl.engine.plan import Matcher, make_optimizer, matcher
 from autorl.errors import AutorlError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import ProposalRecord, Told, TrialRecord
@@ -68,7 +68,7 @@ class Proposer:
         self,
         spec: StudySpec,
         first: Callable[[], Sequence[tuple[str, Configuration]]],
-        match: Callable[[Configuration, Sequence[Configuration]], Configuration],
+        match: Matcher,
         curve: Callable[[int, int], Curve],
     ) -> None:
         self._spec, self._first, self._match, self._curve = spec, first, match, curve
@@ -258,7 +258,7 @@ def replay(reader: Reader, spec: StudySpec) -> Iterator[tuple[ProposalRecord, bo
     trials = {trial.number: trial for trial in reader.trials(spec.study)}
     curves: dict[tuple[int, int], Curve] = {}
 
-    proposer = Proposer(spec, tuple, lambda *which: match(spec, backend, *which), lambda *run: curves.get(run, ()))
+    proposer = Proposer(spec, tuple, matcher(spec, backend), lambda *run: curves.get(run, ()))
     if proposer.optimizer.reads == "curves":
         for curve in reader.curves(spec.study, trials, "tuning"):
             curves[curve.run.trial, curve.run.seed] = objective_curve(curve.points, spec)

@@ -74,7 +74,7 @@ class Mirror:
             default: the study's default configuration.
             scores: seed → score of its tuning runs.
         """
-        worth = trial.value if trial.posterior is None else trial.posterior.mean
+        worth = trial.worth
         state = TrialState.COMPLETE if trial.state == "completed" or trial.posterior is not None else TrialState.PRUNED
         if worth is None:
             state = TrialState.FAIL

@@ -116,11 +116,10 @@ class Reader:
             sign * trial.value,
             trial.number,
         )
-        query = _of(study, select(trial.number, trial.value, trial.posterior_mean)).where(trial.value.is_not(None))
+        worth = func.coalesce(trial.posterior_mean, trial.value).label("worth")
+        query = _of(study, select(trial.number, worth)).where(trial.value.is_not(None))
         rows = self._rows(query.order_by(*order).limit(1))
-        if not rows:
-            return None
-        return rows[0].number, rows[0].value if rows[0].posterior_mean is None else rows[0].posterior_mean
+        return (rows[0].number, rows[0].worth) if rows else None
 
     def curves(self, study: str, trials: Iterable[int], phase: Phase | None = None) -> list[CurveRecord]:
         """Return the learning curves of some trials' runs."""

@@ -59,14 +59,19 @@ class TrialRecord:
     origin: str
     config: Configuration
     recipe: Recipe
-    forked_from: int | None
-    state: str
-    value: float | None
-    env_steps: int
-    seeds: int
-    posterior: Standing | None
     created_at: float
-    finished_at: float | None
+    forked_from: int | None = None
+    state: str = "running"
+    value: float | None = None
+    env_steps: int = 0
+    seeds: int = 0
+    posterior: Standing | None = None
+    finished_at: float | None = None
+
+    @property
+    def worth(self) -> float | None:
+        """What it is worth by tuning data: by the optimizer's belief where there is one, else its value."""
+        return self.value if self.posterior is None else self.posterior.mean
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def test_pending_keeps_workers_busy_and_no_more(tmp_path: Path) -> None:
 
 def record(number: int, value: float | None) -> TrialRecord:
     config = Configuration({})
-    return TrialRecord(number, "optimizer", config, None, None, "completed", value, 100, 2, None, 0.0, 0.0)  # type: ignore[arg-type]
+    return TrialRecord(number, "optimizer", config, None, 0.0, None, "completed", value, 100, 2)  # type: ignore[arg-type]
 
 
 def test_the_earlier_of_equals_wins() -> None:
