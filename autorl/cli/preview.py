@@ -12,9 +12,10 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from autorl.engine.plan import default_recipe, optimizer_options, planned_steps
+from autorl.optimizers.priors import draw
 from autorl.plugins import find
 from autorl.report.words import duration, setting
-from autorl.spec.space import Choice, Parameter, SearchSpace
+from autorl.spec.space import SearchSpace
 from autorl.spec.study import StudySpec
 from autorl.spec.yaml12 import dump
 from autorl.training.protocol import Backend, Job
@@ -38,7 +39,7 @@ def show(spec: StudySpec, console: Console) -> None:
 
 def _samples(space: SearchSpace, seed: int) -> Table:
     generator = np.random.default_rng(seed)
-    configs = [space.build(lambda parameter: _draw(parameter, generator)) for _ in range(SAMPLES)]
+    configs = [draw(space, generator) for _ in range(SAMPLES)]
     table = Table(
         title=f"{len(space)} parameters, and {SAMPLES} configurations drawn at random",
         title_justify="left",
@@ -52,18 +53,6 @@ def _samples(space: SearchSpace, seed: int) -> Table:
         values = [setting(c.values[parameter.name]) if parameter.name in c.values else "–" for c in configs]
         table.add_row(parameter.name, *values)
     return table
-
-
-def _draw(parameter: Parameter, generator: np.random.Generator) -> object:
-    domain = parameter.domain
-    if isinstance(domain, Choice):
-        return domain.labels[int(generator.integers(len(domain.labels)))]
-    low, high = (np.log(domain.low), np.log(domain.high)) if domain.log else (domain.low, domain.high)
-    value = float(generator.uniform(low, high))
-    value = min(max(float(np.exp(value)) if domain.log else value, domain.low), domain.high)
-    if domain.step is not None:
-        value = domain.low + round((value - domain.low) / domain.step) * domain.step
-    return round(value) if domain.integer else value
 
 
 def _cost(spec: StudySpec) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from autorl.errors import AutorlError
-from autorl.optimizers.optuna_optimizer import SeedsOptions
 from autorl.optimizers.protocol import Question
+from autorl.optimizers.seeds import SeedsOptions
 from autorl.spec.section import Whole
 
 

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from autorl.optimizers.brackets import Bracket, Brackets, FidelityOptions, bracket_sizes, ladder
 from autorl.optimizers.encoding import Encoding
-from autorl.optimizers.optuna_optimizer import tuned_seeds
 from autorl.optimizers.priors import draw
 from autorl.optimizers.protocol import Method, Question
+from autorl.optimizers.seeds import tuned_seeds
 from autorl.spec.space import Configuration, identity
 from autorl.trial import Proposal, Standing, TrialResult
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from autorl.optimizers.optuna_optimizer import SeedsOptions, tuned_seeds
 from autorl.optimizers.protocol import Question
+from autorl.optimizers.seeds import SeedsOptions, tuned_seeds
 from autorl.spec.section import Whole
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace, identity
 from autorl.trial import Proposal, Standing, TrialResult

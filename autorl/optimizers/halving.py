@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from autorl.optimizers.brackets import FidelityOptions, best_first, ladder
-from autorl.optimizers.optuna_optimizer import tuned_seeds
 from autorl.optimizers.priors import draw
 from autorl.optimizers.protocol import Method, Question
+from autorl.optimizers.seeds import tuned_seeds
 from autorl.spec.space import Configuration
 from autorl.trial import Proposal, Standing, TrialResult
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from autorl.optimizers.brackets import Brackets, FidelityOptions, ladder
 from autorl.optimizers.encoding import Encoding
 from autorl.optimizers.kernel_density import KernelDensity
-from autorl.optimizers.optuna_optimizer import tuned_seeds
 from autorl.optimizers.priors import draw
 from autorl.optimizers.protocol import Method, Question
+from autorl.optimizers.seeds import tuned_seeds
 from autorl.spec.space import Choice, Configuration
 from autorl.trial import Proposal, Standing, TrialResult
 

@@ -16,26 +16,15 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import Field
 
-from autorl.errors import AutorlError
 from autorl.optimizers.optuna_pruners import Course, PrunerSpec, Stage, course
 from autorl.optimizers.protocol import Question
+from autorl.optimizers.seeds import SeedsOptions, tuned_seeds
 from autorl.spec.distributions import distribution
-from autorl.spec.section import Spec, Whole
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.trial import Proposal, Standing, TrialResult
 
 SamplerFactory = Callable[[int, int], BaseSampler]
 """Makes the sampler of one proposal, from the seed of its draws and the number of the trial that it starts."""
-
-
-class SeedsOptions(Spec):
-    """On how many seeds configurations are tuned."""
-
-    seeds: Whole | None = Field(
-        default=None,
-        ge=1,
-        description="How many tuning seeds, from the first on, each configuration is trained on; by default all.",
-    )
 
 
 class SamplerOptions(SeedsOptions):
@@ -44,17 +33,6 @@ class SamplerOptions(SeedsOptions):
     pruner: PrunerSpec = Field(
         default=PrunerSpec(name="none"), description="Which trials are stopped early; by default none."
     )
-
-
-def tuned_seeds(question: Question, options: SeedsOptions) -> tuple[int, ...]:
-    """Return the seeds that each configuration is trained on.
-
-    Raises:
-        AutorlError: there are not so many.
-    """
-    if options.seeds is not None and options.seeds > len(question.seeds):
-        raise AutorlError(f"optimizer.seeds: {options.seeds}, but the study has {len(question.seeds)} tuning seeds")
-    return question.seeds[: options.seeds]
 
 
 @dataclass

@@ -19,9 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from autorl.optimizers.grid import Grid, GridOptions
-from autorl.optimizers.optuna_optimizer import OptunaOptimizer, SamplerOptions, SeedsOptions
+from autorl.optimizers.optuna_optimizer import OptunaOptimizer, SamplerOptions
 from autorl.optimizers.priors import quantile
 from autorl.optimizers.protocol import Method, Question
+from autorl.optimizers.seeds import SeedsOptions
 from autorl.spec.distributions import distribution
 from autorl.spec.section import Whole
 from autorl.spec.space import Numeric, SearchSpace

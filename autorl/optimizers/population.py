@@ -26,7 +26,8 @@ from pydantic import BeforeValidator, Field
 from autorl.errors import AutorlError
 from autorl.optimizers.positions import at
 from autorl.optimizers.protocol import WAIT, Question, Wait
-from autorl.spec.section import Spec, Whole, as_tuple
+from autorl.optimizers.seeds import SeedsOptions, tuned_seeds
+from autorl.spec.section import Whole, as_tuple
 from autorl.spec.space import Choice, Configuration, Numeric, Parameter, SearchSpace
 from autorl.trial import Proposal, Standing, TrialResult
 
@@ -40,7 +41,7 @@ CAVEAT: Final = (
 )
 
 
-class PopulationOptions(Spec):
+class PopulationOptions(SeedsOptions):
     """What the methods have in common."""
 
     population: Annotated[Whole, Field(ge=2, le=10_000)] | None = Field(
@@ -59,10 +60,6 @@ class PopulationOptions(Spec):
         gt=0,
         le=0.5,
         description="Fraction of the population that is replaced, and fraction at the top that replaces it.",
-    )
-    seeds: Annotated[Whole, Field(ge=1)] | None = Field(
-        default=None,
-        description="How many of the tuning seeds each member trains on, the same for all; all by default.",
     )
     mutable: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] | None = Field(
         default=None,
@@ -127,7 +124,7 @@ class Population(abc.ABC):
                 "no parameter of the search space may change while training, so members of a population have nothing "
                 "to learn from each other; name those that may in 'optimizer.mutable', or take another optimizer"
             )
-        self.seeds = question.seeds[: options.seeds]
+        self.seeds = tuned_seeds(question, options)
         self.ends = ends(question.points, options.interval)
         self._cost = len(self.seeds) * question.until
         self._size = options.population or (8 if question.budget is None else max(2, question.budget // self._cost))

@@ -12,8 +12,10 @@ towards what the space and the other trials make plausible, by as much as seeds 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -97,6 +99,8 @@ class Race:
         self._trials: list[_Trial] = []
         self._asked: list[tuple[Proposal, int]] = []  # by number, with the stage
         self._spent = [0] * len(self._stages)
+        points = question.points
+        self._marks = {points[max(0, math.ceil(fraction * len(points) - 1e-9) - 1)] for fraction in _FRACTIONS}
         self._fitted = 0
         self._belief: _Belief | None = None
 
@@ -225,9 +229,7 @@ class Race:
 
     def _kept(self, curve: tuple[tuple[int, float], ...]) -> list[tuple[int, float]]:
         """Return the last point of a curve and those at a few fractions of a run."""
-        points = self._question.points
-        marks = {points[max(0, int(np.ceil(fraction * len(points) - 1e-9)) - 1)] for fraction in _FRACTIONS}
-        return [point for point in curve if point[0] in marks or point is curve[-1]]
+        return [point for point in curve if point[0] in self._marks or point is curve[-1]]
 
     def _observations(self, most: int) -> tuple[Points, Vector]:
         """Return points and scores, at most so many: first the trials that got furthest, then the latest."""
@@ -286,9 +288,9 @@ class _Belief:
             ends: the final scores of its full runs.
             seeds: how many.
         """
-        rng = np.random.default_rng(0)
-        level = self._mean[trial] + np.sqrt(self._variance[trial]) * rng.standard_normal((_DRAWS, 1))
-        normal = level + np.sqrt(self._surrogate.seed_variance) * rng.standard_normal((_DRAWS, seeds))
+        level, noise = _draws(seeds)
+        normal = self._mean[trial] + np.sqrt(self._variance[trial]) * level
+        normal = normal + np.sqrt(self._surrogate.seed_variance) * noise
         believed = self._sign * float(self._expected[trial])
         mean = (sum(ends) + _PSEUDO_RUNS * believed) / (len(ends) + _PSEUDO_RUNS)
         scores = self._sign * self._warp.back(normal).mean(axis=1) + mean - believed
@@ -296,6 +298,13 @@ class _Belief:
         worst, best = sorted((self._sign * self._warp.low, self._sign * self._warp.high))
         low, high = (min(max(float(q), worst), best) for q in np.quantile(scores, [0.05, 0.95]))
         return Standing(trial, mean, min(low, mean), max(high, mean))
+
+
+@cache
+def _draws(seeds: int) -> tuple[Vector, Vector]:
+    """Return standard normal draws for a configuration's level and for its seeds."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((_DRAWS, 1)), rng.standard_normal((_DRAWS, seeds))
 
 
 def _stages(question: Question) -> list[_Stage]:

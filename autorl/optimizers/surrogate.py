@@ -55,9 +55,6 @@ class Points:
     seeds: Ints
     log_fractions: Floats
 
-    def __getitem__(self, which: NDArray[np.intp]) -> Points:
-        return Points(self.vectors[which], self.trials[which], self.seeds[which], self.log_fractions[which])
-
     def __len__(self) -> int:
         return len(self.trials)
 
@@ -132,21 +129,16 @@ class Surrogate:
         cross = self._covariance(self._points, points)
         reduced = solve_triangular(self._factor, cross, lower=True)
         m, g, u = np.exp(self._theta[:3])
-        prior = _shared(points.log_fractions, points.log_fractions).diagonal() + (m + g + u) * np.exp(
-            2 * self._theta[6] * points.log_fractions
-        )
+        logs = points.log_fractions
+        prior = _LEVEL + _SLOPE * logs**2 + (m + g + u) * np.exp(2 * self._theta[6] * logs)
         return cross.T @ self._weights, np.maximum(prior - (reduced**2).sum(axis=0), 1e-9)
-
-    def _matern(self, a: Floats, b: Floats) -> tuple[Floats, Floats]:
-        """Return the kernel and the scaled distance."""
-        scales = np.exp(self._theta[7:])
-        return _matern(a / scales, b / scales)
 
     def _covariance(self, a: Points, b: Points) -> Floats:
         m, g, u, e = np.exp(self._theta[:4])
+        scales = np.exp(self._theta[7:])
         same = a.trials[:, None] == b.trials
         same_run = same & (a.seeds[:, None] == b.seeds) & (a.seeds[:, None] != NO_SEED)
-        among = m + g * self._matern(a.vectors, b.vectors)[0] + u * same + e * same_run
+        among = m + g * _matern(a.vectors / scales, b.vectors / scales)[0] + u * same + e * same_run
         over_time = _over_time(self._theta, a.log_fractions, b.log_fractions)
         covariance: Floats = _shared(a.log_fractions, b.log_fractions) + among * over_time
         return covariance
