@@ -32,7 +32,7 @@ _JITTER = 1e-6
 # Prior of the logarithms of m, g, u, e, o and l, of p, and of the logarithms of the length scales. Centred on what
 # many tuning landscapes have in common: the rank correlation of a run's score at 10, 30 and 50 % of training with its
 # final one is about 0.5, 0.7 and 0.85, which is exp(ln t / 3.5); about a fifth of the variance is the seed's.
-_CENTRE = np.array([*np.log([0.3, 0.3, 0.1, 0.2, 0.01, 3.5]), 0.5])
+_CENTRE = np.array([*np.log([0.3, 0.3, 0.1, 0.2, 0.1, 3.5]), 0.5])
 _SPREAD = np.array([1.0, 1.0, 1.0, 0.7, 1.0, 0.4, 0.3])
 _BOUNDS = [(-9.0, 3.0)] * 5 + [(0.0, 2.5), (0.0, 1.5)]
 # Quantiles rather than the few nodes of a Gauss-Hermite rule: `Warp.back` may be a step.
