@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -68,6 +68,9 @@ def at_the_end(vectors: Floats, trials: Ints) -> Points:
 class Warp:
     """Maps scores to normal scores by rank, and back by interpolation between the scores seen.
 
+    Equal scores share the mean of their normal scores; on the way back, all of that range stands for them. Otherwise
+    nothing would be expected to reach a ceiling that many runs have reached.
+
     Attributes:
         normal: the normal scores, shape (n,).
         low: the lowest score seen.
@@ -75,12 +78,12 @@ class Warp:
     """
 
     def __init__(self, scores: Floats) -> None:
-        self._scores, index = np.unique(scores, return_inverse=True)
+        order = np.argsort(scores, kind="stable")
+        self._scores = scores[order]
         self.low, self.high = float(self._scores[0]), float(self._scores[-1])
-        ranks = np.empty(len(self._scores))
-        ranks[index] = rankdata(scores)
-        self._normal = norm.ppf((ranks - 0.5) / len(scores))
-        self.normal: Floats = self._normal[index]
+        self._normal: Floats = norm.ppf((np.arange(len(scores)) + 0.5) / len(scores))
+        _, index, counts = np.unique(scores, return_inverse=True, return_counts=True)
+        self.normal: Floats = (np.bincount(np.sort(index), self._normal) / counts)[index]
 
     def back(self, normal: Floats) -> Floats:
         """Return scores for normal scores of any shape."""
