@@ -1,6 +1,6 @@
 """Racing configurations over steps and seeds: `race`, the default optimizer.
 
-A configuration is first trained on one seed for half of a run, then on that seed to the end, then on all tuning seeds.
+A configuration is first trained on one seed for part of a run, then on that seed to the end, then on all tuning seeds.
 Which configurations are started, and which of them are promoted, is decided by what the surrogate (see `surrogate`)
 believes of their final score over all seeds; every score of every configuration bears on that belief. The budget is
 shared between the three stages, the later ones coming in as it is spent, so that the last of it goes to telling the

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from ConfigSpace import Configuration as Point
+from ConfigSpace import UniformFloatHyperparameter
 from smac.acquisition.maximizer import LocalSearch
 from smac.facade.abstract_facade import AbstractFacade
 from smac.main.config_selector import ConfigSelector
@@ -105,12 +106,21 @@ class Surrogate:
     def _point(self, config: Configuration) -> Point | None:
         if any(p.name not in config.coordinates for p in self._space if p.active(config.values)):
             return None
-        values = Point(self._points, values=dict(config.coordinates))
+        values = Point(
+            self._points, values={name: _within(self._points[name], at) for name, at in config.coordinates.items()}
+        )
         # Points are told apart by how their values print, and those that SMAC makes from vectors hold NumPy's.
         return Point(self._points, vector=values.get_array())
 
     def _configuration(self, point: Point) -> Configuration:
         return self._space.build(lambda parameter: _coordinate(parameter, point[parameter.name]))
+
+
+def _within(hyperparameter: Any, coordinate: Any) -> Any:
+    # ConfigSpace rounds the ends of a range, and then refuses what lies at the end that was given.
+    if isinstance(hyperparameter, UniformFloatHyperparameter):
+        return min(max(coordinate, hyperparameter.lower), hyperparameter.upper)
+    return coordinate
 
 
 class _LocalSearch(LocalSearch):

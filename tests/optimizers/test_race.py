@@ -31,13 +31,12 @@ def test_the_budget_is_kept_and_spent() -> None:
         assert 0.9 * 24 * POINTS[-1] < whole.steps <= 24 * POINTS[-1]
 
 
-def test_the_best_are_trained_on_all_seeds_and_most_are_not() -> None:
+def test_some_of_the_best_are_trained_on_all_seeds_and_most_are_not() -> None:
     whole = race(0, 48)
-    full = {trial: [s for s in SEEDS if whole.reached.get((trial, s)) == POINTS[-1]] for trial in whole.trials}
-    best = whole.optimizer.ranking()[0].trial
+    finalists = {t for t in whole.trials if all(whole.reached.get((t, seed)) == POINTS[-1] for seed in SEEDS)}
     assert len(whole.trials) > 16
-    assert full[best] == list(SEEDS)
-    assert np.mean([len(seeds) < len(SEEDS) for seeds in full.values()]) > 0.5
+    assert finalists & {standing.trial for standing in whole.optimizer.ranking()[:3]}
+    assert len(finalists) < 0.25 * len(whole.trials)
 
 
 def test_it_finds_better_configurations_than_random_search_with_the_same_budget() -> None:

@@ -23,6 +23,7 @@ from autorl.optimizers.optuna_samplers import RANDOM
 from autorl.optimizers.protocol import Method
 from autorl.optimizers.smac3 import SMAC, SmacOptions
 from autorl.spec.configspace import to_configspace
+from autorl.spec.parameters import SearchSpaceSpec
 from autorl.spec.space import Choice, Configuration, Numeric, Parameter, SearchSpace
 from autorl.trial import Proposal, TrialResult
 
@@ -216,3 +217,17 @@ def test_a_range_with_a_step_is_refused() -> None:
     space = SearchSpace((Parameter("x", Numeric(0, 1, step=0.25), "x"),))
     with pytest.raises(AutorlError, match="x: ConfigSpace has no range with a step"):
         SMAC.make(replace(asked, space=space))
+
+
+def test_a_value_at_an_end_that_smac_rounds_is_taken() -> None:
+    low = 0.0019526896629932001
+    space = SearchSpaceSpec.model_validate({"parameters": {"rate": {"min": low, "max": 0.2}}}).space()
+    config = space.build(lambda _parameter: low)
+    asked = replace(question(SMAC, 0, 10 * POINTS[-1]), space=space)
+    optimizer = SMAC.make(asked)
+    proposal = optimizer.ask(0)
+    assert isinstance(proposal, Proposal)
+    optimizer.take(0, replace(proposal, config=config))
+    curves = {seed: tuple((until, 1.0) for until in POINTS) for seed in proposal.seeds}
+    optimizer.tell(0, TrialResult(1.0, curves))
+    assert isinstance(optimizer.ask(1), Proposal)
