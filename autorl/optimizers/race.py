@@ -36,12 +36,12 @@ _OPTIMISM_NEW, _OPTIMISM = 2.0, 1.0
 # overstates it. So many runs at what is believed, beside those that were trained, leave next to no bias.
 _PSEUDO_RUNS = 5.0
 # So much wider an interval is made by trials that are few, from which hyperparameters are not known well: measured too.
-_WIDENED = 6.0
+_WIDENED = 3.0
 _DRAWS = 2_000  # of the incumbent's score on new seeds, for its interval
 # What the surrogate looks at. Its cost grows with the cube of these. A policy's score goes up and down from one
 # evaluation to the next: several at the end of a run tell more of its configuration than the last one.
-_FRACTIONS = (0.3, 0.5, 0.8, 0.9, 1.0)
-_CONDITIONED, _FITTED = 600, 250
+_FRACTIONS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
+_CONDITIONED, _FITTED = 700, 300
 _ITERATIONS = 20
 _REFIT = 1.2  # hyperparameters are fitted again when there are so many times the observations
 
@@ -319,7 +319,7 @@ def _stages(question: Question) -> list[_Stage]:
         ladder.append((3, question.until))
     if count > 1:
         ladder.append((count, question.until))
-    begins = np.linspace(0.0, 0.65, len(ladder)) if len(ladder) > 1 else np.zeros(1)
+    begins = np.linspace(0.0, 0.5, len(ladder)) if len(ladder) > 1 else np.zeros(1)
     return [_Stage(seeds, until, float(b)) for (seeds, until), b in zip(ladder, begins, strict=True)]
 
 
