@@ -39,8 +39,7 @@ def ladder(question: Question) -> tuple[int, ...]:
     shortest, factor = options.min_fraction, options.reduction_factor
     # Powers of the factor may miss a full run, or a point, by a rounding error.
     last = math.floor(math.log(1 / shortest, factor) + 1e-9)
-    wanted = [shortest * factor**rung * question.until for rung in range(last)]
-    found = {next(point for point in question.points if point >= steps * (1 - 1e-9)) for steps in wanted}
+    found = {question.point_at(shortest * factor**rung) for rung in range(last)}
     found.add(question.until)
     if len(found) < 2:
         raise AutorlError(

@@ -125,7 +125,7 @@ class Population(abc.ABC):
                 "to learn from each other; name those that may in 'optimizer.mutable', or take another optimizer"
             )
         self.seeds = tuned_seeds(question, options)
-        self.ends = ends(question.points, options.interval)
+        self.ends = ends(question, options.interval)
         self._cost = len(self.seeds) * question.until
         self._size = options.population or (8 if question.budget is None else max(2, question.budget // self._cost))
         self._quantile = options.quantile
@@ -240,12 +240,10 @@ class Population(abc.ABC):
         return ()
 
 
-def ends(points: Sequence[int], interval: float) -> tuple[int, ...]:
+def ends(question: Question, interval: float) -> tuple[int, ...]:
     """Return the points at which generations end: the multiples of an interval, rounded up to points."""
-    wanted = [k * interval * points[-1] for k in range(1, math.ceil(1 / interval))]
-    # 3 * 0.1 is a little more than 0.3.
-    found = {next(point for point in points if point >= steps * (1 - 1e-9)) for steps in wanted}
-    return (*sorted(found | {points[-1]}),)
+    found = {question.point_at(k * interval) for k in range(1, math.ceil(1 / interval))}
+    return (*sorted(found | {question.until}),)
 
 
 def quantiles(members: Sequence[Member], fraction: float) -> tuple[list[Member], list[Member]]:

@@ -56,6 +56,11 @@ class Question:
         """Environment steps of a full run."""
         return self.points[-1]
 
+    def point_at(self, fraction: float) -> int:
+        """Return the first evaluation point at or after a fraction (at most 1) of a full run."""
+        # 3 * 0.1 is a little more than 0.3.
+        return next(point for point in self.points if point >= fraction * self.until * (1 - 1e-9))
+
     def draw(self, number: int) -> int:
         """Return the seed (32 bits) of whatever the proposal of this number draws."""
         return int.from_bytes(hashlib.sha256(f"autorl:{self.seed}:{number}".encode()).digest()[:4], "big")

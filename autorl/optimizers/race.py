@@ -12,7 +12,6 @@ towards what the space and the other trials make plausible, by as much as seeds 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -102,8 +101,7 @@ class Race:
         self._trials: list[_Trial] = []
         self._asked: list[tuple[Proposal, int]] = []  # by number, with the stage
         self._spent = [0] * len(self._stages)
-        points = question.points
-        self._marks = {points[max(0, math.ceil(fraction * len(points) - 1e-9) - 1)] for fraction in _FRACTIONS}
+        self._marks = {question.point_at(fraction) for fraction in _FRACTIONS}
         self._fitted = 0
         self._belief: _Belief | None = None
 
@@ -312,8 +310,7 @@ def _draws(seeds: int) -> tuple[Vector, Vector]:
 
 def _stages(question: Question) -> list[_Stage]:
     """Return the stages: one seed in part, one seed in full, all seeds; with many seeds one stage in between."""
-    points, count = question.points, len(question.seeds)
-    part = points[max(0, round(question.options.first_fraction * len(points)) - 1)]
+    count, part = len(question.seeds), question.point_at(question.options.first_fraction)
     ladder = [(1, part), (1, question.until)] if part < question.until else [(1, question.until)]
     if count > 6:
         ladder.append((3, question.until))

@@ -44,7 +44,7 @@ def test_a_race_spends_the_budget_on_more_trials_and_trains_the_best_further(tmp
     assert spec.tuning_steps is not None
     assert 0.8 * spec.tuning_steps < tuning_steps(found) <= spec.tuning_steps
     assert {trial.state for trial in found.trials} == {"pruned", "completed"}
-    assert {(t.env_steps, t.seeds) for t in found.trials} == {(32, 1), (128, 1), (128, 2)}
+    assert {(t.env_steps, t.seeds) for t in found.trials} == {(64, 1), (128, 1), (128, 2)}
     assert found.trials[0].origin == "default"
     best = found.incumbent
     assert best is not None

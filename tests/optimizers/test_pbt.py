@@ -109,10 +109,13 @@ def test_positions_cover_a_domain_and_lead_back(domain: Numeric | Choice) -> Non
 
 
 def test_generations_end_at_points() -> None:
-    assert ends(POINTS, 0.1) == POINTS
-    assert ends(POINTS, 0.3) == (300, 600, 900, 1000)
-    assert ends((200, 600, 1000), 0.1) == (200, 600, 1000)
-    assert ends((1000,), 0.1) == (1000,)
+    def found(points: tuple[int, ...], interval: float) -> tuple[int, ...]:
+        return ends(Question(SPACE, (0,), points, "maximize", 0), interval)
+
+    assert found(POINTS, 0.1) == POINTS
+    assert found(POINTS, 0.3) == (300, 600, 900, 1000)
+    assert found((200, 600, 1000), 0.1) == (200, 600, 1000)
+    assert found((1000,), 0.1) == (1000,)
 
 
 def test_the_winner_has_found_the_schedule() -> None:
