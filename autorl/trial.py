@@ -47,6 +47,11 @@ class Recipe:
     deterministic: bool
     start: Start | None = None
 
+    def lineage(self, until: int) -> list[tuple[Recipe, int]]:
+        """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""
+        before = [] if self.start is None else self.start.recipe.lineage(self.start.env_steps)
+        return [*before, (self, until)]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return dataclasses.asdict(self)

@@ -70,16 +70,20 @@ def _print_tables(results: Mapping[str, Results], tasks: Sequence[str], budgets:
         print(f"{label:32s}{len(result.repeats):>4}{cells}")
     print(
         "\nOverstatement: reported score minus test score in the task's range, mean over tasks and repeats."
-        "\nCoverage of the 90 % interval: of the chosen trial, and of all trials that are ranked; all budgets together."
         f"\nms: the optimizer's own milliseconds per proposal, at {budgets[-1]} runs."
     )
-    names = [*map(str, budgets), "chosen", "all", "ms"]
-    print(f"{'':36s}" + "".join(f"{name:>9}" for name in names))
+    print(f"{'':36s}" + "".join(f"{name:>9}" for name in [*map(str, budgets), "ms"]))
     for label, result in results.items():
         over = "".join(f"{value:>9.3f}" for value in result.overstatement())
-        covered = "".join(_percent(result.values(name)) for name in ("covered", "covered_all"))
         pace = 1000 * result.values("seconds")[..., -1].sum() / result.values("asks")[..., -1].sum()
-        print(f"{label:36s}{over}{covered}{pace:>9.2f}")
+        print(f"{label:36s}{over}{pace:>9.2f}")
+    print("\nShare of test scores within the 90 % interval: of the chosen trial, by budget, and of all ranked")
+    print(f"{'':36s}" + "".join(f"{name:>9}" for name in [*map(str, budgets), "all"]))
+    for label, result in results.items():
+        chosen = result.values("covered")
+        if np.isfinite(chosen).any():
+            cells = "".join(_percent(chosen[..., index]) for index in range(len(budgets)))
+            print(f"{label:36s}{cells}{_percent(result.values('covered_all'))}")
     print(f"\nTest regret at {budgets[-1]} runs, by task")
     width = max(map(len, tasks)) + 2
     for index, label in enumerate(results):

@@ -19,6 +19,7 @@ class ExportFormat(enum.StrEnum):
 
     sb3 = "sb3"
     zoo = "rl-zoo3"
+    schedule = "schedule"
 
 
 class Document(enum.StrEnum):
@@ -43,7 +44,11 @@ def export(
     study: StudyArgument = None,
     storage: StorageOption = None,
     format: Annotated[
-        ExportFormat, typer.Option("--format", help="A plain Stable-Baselines3 script, or rl-zoo3's YAML.")
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="A plain Stable-Baselines3 script, rl-zoo3's YAML, or a schedule's stages as YAML.",
+        ),
     ] = ExportFormat.sb3,
     trial: Annotated[int | None, typer.Option(help="Trial to export [default: the winner, or the incumbent].")] = None,
     out: OutOption = None,

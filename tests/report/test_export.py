@@ -15,6 +15,7 @@ from small_study import ignore, load
 from autorl.engine.conductor import conduct
 from autorl.errors import ExportError
 from autorl.ledger.reader import Reader
+from autorl.ledger.records import TrialRecord
 from autorl.report.export import render
 from autorl.report.findings import Findings, gather
 
@@ -38,22 +39,69 @@ def small(folder: Path, *overrides: str) -> Findings:
         return gather(reader, "small")
 
 
+def repeated(script: Path, folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """Return the learning curve that a script trains with seed 0, where autorl is not installed."""
+    # A finder that refuses autorl stands for an environment without it.
+    guard = "import sys; sys.modules['autorl'] = None; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[2:]; "
+    guard += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    command = [sys.executable, "-c", guard, TESTS, str(script), "--seed", "0", "--curve", str(folder / "curve.csv")]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with (folder / "curve.csv").open() as file:
+        return [(int(row.pop("env_steps")), {k: float(v) for k, v in row.items()}) for row in csv.DictReader(file)]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_script_repeats_a_run_to_the_last_digit_without_autorl(case: str, tmp_path: Path) -> None:
     found = small(tmp_path, *CASES[case])
     script = tmp_path / "exported.py"
     script.write_text(render(found, found.trials[1], "sb3"))
     assert "autorl" not in script.read_text().split('"""')[2]
-    # A finder that refuses autorl stands for an environment without it.
-    guard = "import sys; sys.modules['autorl'] = None; sys.path.insert(0, sys.argv[1]); sys.argv = sys.argv[2:]; "
-    guard += "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     with Reader(found.spec.storage) as reader:
         (recorded,) = (c for c in reader.curves("small", [1], "tuning") if c.run.seed == 0)
-    command = [sys.executable, "-c", guard, TESTS, str(script), "--seed", "0", "--curve", str(tmp_path / "curve.csv")]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    with (tmp_path / "curve.csv").open() as file:
-        repeated = [(int(row.pop("env_steps")), {k: float(v) for k, v in row.items()}) for row in csv.DictReader(file)]
-    assert repeated == [(point.env_steps, dict(point.metrics)) for point in recorded.points]
+    assert repeated(script, tmp_path) == [(point.env_steps, dict(point.metrics)) for point in recorded.points]
+
+
+SCHEDULES = {
+    "ppo": (
+        "algorithm.fixed={n_envs: 2, normalize: true, lr_schedule: linear}",
+        "search_space.parameters={n_steps: {min: 3, max: 5, transform: power_of_two}, gamma: {min: 0.9, max: 0.99}, "
+        "learning_rate: {min: 1e-4, max: 1e-1, log: true}}",
+    ),
+    "sac": (
+        "task.env=Pendulum-v1",
+        "algorithm.name=sac",
+        "algorithm.fixed={learning_starts: 32, noise_type: normal, noise_std: 0.2, n_steps: 3, ent_coef: auto}",
+        "search_space.parameters={learning_rate: {min: 1e-4, max: 1e-2, log: true}, gamma: {min: 0.9, max: 0.99}}",
+    ),
+    "dqn": (
+        "algorithm={name: dqn, fixed: {learning_starts: 32, buffer_size: 200, target_update_interval: 40}}",
+        "search_space.parameters={learning_rate: {min: 1e-4, max: 1e-2, log: true}, gamma: {min: 0.9, max: 0.99}}",
+    ),
+}
+
+
+def schedule(folder: Path, *overrides: str) -> tuple[Findings, TrialRecord]:
+    """Return a study by population-based training, and its trial with the longest lineage that was trained whole."""
+    population = "optimizer={name: pbt, seed: 3, population: 4, interval: 0.3, quantile: 0.5}"
+    found = small(folder, population, "evaluation.points=4", "budget={trials: 6, steps_per_run: 128}", *overrides)
+    whole = [trial for trial in found.trials if trial.env_steps >= 128]
+    return found, max(whole, key=lambda trial: len(trial.recipe.lineage(128)))
+
+
+@pytest.mark.parametrize("case", SCHEDULES)
+def test_the_script_of_a_schedule_repeats_a_run_to_the_last_digit(case: str, tmp_path: Path) -> None:
+    found, trial = schedule(tmp_path, *SCHEDULES[case])
+    stages = trial.recipe.lineage(128)
+    assert len(stages) > 1
+    assert len({str(recipe.hyperparameters) for recipe, _ in stages}) > 1
+    script = tmp_path / "exported.py"
+    script.write_text(render(found, trial, "sb3"))
+    with Reader(found.spec.storage) as reader:
+        (recorded,) = (c for c in reader.curves("small", [trial.number], "tuning") if c.run.seed == 0)
+    assert repeated(script, tmp_path) == [(point.env_steps, dict(point.metrics)) for point in recorded.points]
 
 
 def test_the_script_has_everything_written_out(tmp_path: Path) -> None:
@@ -88,6 +136,40 @@ def test_the_zoo_file_trains_with_rl_zoo3(case: str, tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert list((tmp_path / "logs").rglob(f"{env}.zip"))
+
+
+def test_a_schedule_is_written_as_data(tmp_path: Path) -> None:
+    found, trial = schedule(tmp_path, *SCHEDULES["ppo"])
+    written = yaml.safe_load(render(found, trial, "schedule"))
+    stages = trial.recipe.lineage(128)
+    assert [stage["until"] for stage in written["stages"]] == [until for _, until in stages]
+    assert [stage["hyperparameters"] for stage in written["stages"]] == [dict(r.hyperparameters) for r, _ in stages]
+    assert (written["algorithm"], written["env_steps"], written["policy"]) == ("ppo", 128, {"net_arch": [8]})
+    single = yaml.safe_load(render(found, found.trials[0], "schedule"))
+    assert single["stages"] == [{"until": 128}]
+    assert single["hyperparameters"] == found.trials[0].recipe.hyperparameters
+
+
+def test_what_cannot_hold_a_schedule_says_what_can(tmp_path: Path) -> None:
+    found, trial = schedule(tmp_path, *SCHEDULES["ppo"])
+    with pytest.raises(ExportError, match=rf"rl-zoo3 cannot hold it: .* autorl test small --trial {trial.number}"):
+        render(found, trial, "rl-zoo3")
+    architecture = "search_space.parameters={policy.net_arch: {values: [tiny, small]}, gamma: {min: 0.9, max: 0.99}}"
+    other = tmp_path / "other"
+    other.mkdir()
+    found = small(
+        other,
+        "optimizer={name: bg_pbt, seed: 3, population: 4, interval: 0.3, quantile: 0.5}",
+        "evaluation.points=4",
+        "budget={trials: 6, steps_per_run: 128}",
+        architecture,
+    )
+    grown = [
+        trial for trial in found.trials if len({str(recipe.policy) for recipe, _ in trial.recipe.lineage(128)}) > 1
+    ]
+    assert grown
+    with pytest.raises(ExportError, match="sb3 cannot hold it: the policy or the environment changes on the way"):
+        render(found, grown[0], "sb3")
 
 
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from autorl.errors import ExportError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 
-FORMATS = ("sb3", "rl-zoo3")
+FORMATS = ("sb3", "rl-zoo3", "schedule")
 
 
 def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
@@ -17,20 +17,28 @@ def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
     Raises:
         ExportError: there is no such format, or it cannot hold this trial.
     """
-    from autorl.report.export import sb3_script, zoo
+    from autorl.report.export import sb3_script, schedule, zoo
 
-    renderers: dict[str, Callable[[Findings, TrialRecord], str]] = {"sb3": sb3_script.render, "rl-zoo3": zoo.render}
+    renderers: dict[str, Callable[[Findings, TrialRecord], str]] = {
+        "sb3": sb3_script.render,
+        "rl-zoo3": zoo.render,
+        "schedule": schedule.render,
+    }
     if format_name not in renderers:
         raise ExportError(f"unknown format '{format_name}'{did_you_mean(format_name, FORMATS)}")
-    if trial.recipe.backend != "sb3":
+    if format_name != "schedule" and trial.recipe.backend != "sb3":
         raise ExportError(f"{format_name} holds what the sb3 backend trains, not '{trial.recipe.backend}'")
-    if trial.recipe.start is not None:
-        raise ExportError(
-            f"trial {trial.number} goes on from trial {trial.forked_from} at {trial.recipe.start.env_steps:,} steps: a "
-            f"schedule of hyperparameters, which {format_name} cannot hold; to train it with the test seeds: "
-            f"autorl test {findings.study.name} --trial {trial.number}"
-        )
     return renderers[format_name](findings, trial)
+
+
+def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -> ExportError:
+    """Return the error of a format that cannot hold a schedule of hyperparameters, with what can."""
+    assert trial.recipe.start is not None
+    return ExportError(
+        f"trial {trial.number} goes on from trial {trial.forked_from} at {trial.recipe.start.env_steps:,} steps, a "
+        f"schedule of hyperparameters; {format_name} cannot hold it: {why}. As data: --format schedule. To train it "
+        f"with the test seeds: autorl test {findings.study.name} --trial {trial.number}"
+    )
 
 
 def header(findings: Findings, trial: TrialRecord) -> list[str]:

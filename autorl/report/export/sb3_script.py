@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -18,13 +19,21 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
-from autorl.report.export import header
+from autorl.report.export import header, stages, unable
 from autorl.report.findings import Findings
 from autorl.training.sb3 import plain
 from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own_defaults
 from autorl.trial import Recipe
 
-_COPIED = (plain.random_streams, plain.make_vec_env, plain.evaluate, plain.Evaluations)
+_COPIED: tuple[Any, ...] = (
+    plain.random_streams,
+    plain.make_vec_env,
+    plain.generators,
+    plain.set_generators,
+    plain.evaluate,
+    plain.Evaluations,
+)
+_COPIED_FOR_STAGES = (stages.EndOfStage, stages.Stage, stages.hand_over)
 
 _PROMISE = '''
 
@@ -66,7 +75,7 @@ STEPS = {steps!r}
 EVALUATIONS = {points!r}
 EPISODES = {episodes!r}
 DETERMINISTIC = {deterministic!r}
-
+{stages}
 
 def train(seed: int) -> tuple[BaseAlgorithm, list[tuple[int, dict[str, float]]]]:
     """Train one agent; return it and its learning curve."""
@@ -74,18 +83,15 @@ def train(seed: int) -> tuple[BaseAlgorithm, list[tuple[int, dict[str, float]]]]
     network_seed, environment_seed, evaluation_seeds = random_streams(seed, EVALUATIONS)
     env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK)
     eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK)
-{normalize}    model = {algorithm}(
-{arguments}
-    )
-    env.seed(environment_seed)
-    curve: list[tuple[int, dict[str, float]]] = []
+{normalize}    curve: list[tuple[int, dict[str, float]]] = []
 
     def report(env_steps: int, metrics: dict[str, float]) -> None:
         curve.append((env_steps, metrics))
         print(f"{{env_steps:>10,}} steps   return {{metrics['return']:.4f}}", flush=True)
 
     points = [round(STEPS * k / EVALUATIONS) for k in range(1, EVALUATIONS + 1)]
-    model.learn(STEPS, Evaluations(eval_env, points, evaluation_seeds, DETERMINISTIC, report))
+    evaluations = Evaluations(eval_env, points, evaluation_seeds, DETERMINISTIC, report)
+{training}
     return model, curve
 
 
@@ -108,15 +114,79 @@ if __name__ == "__main__":
 '''
 
 
+_TRAINING = """\
+    model = {algorithm}(
+{arguments}
+    )
+    env.seed(environment_seed)
+    model.learn(STEPS, evaluations)\
+"""
+
+_STAGES = """\
+# The environment steps to which each stage trains, and with what.
+STAGES: list[tuple[int, dict[str, Any]]] = [
+{stages}
+]
+"""
+
+_STAGE = """\
+    (
+        {until},
+        dict(
+{arguments}
+        ),
+    ),\
+"""
+
+_TRAINING_IN_STAGES = """\
+    stage = model = None
+    for until, arguments in STAGES:
+{gamma}        before, model = model, {algorithm}(
+{arguments}
+            **arguments,
+        )
+        if before is None:
+            env.seed(environment_seed)
+            stage = Stage(until)
+        else:
+            hand_over(before, model)
+            stage = Stage(until, stage.generators)
+        try:
+            model.learn(STEPS - model.num_timesteps, [evaluations, stage], reset_num_timesteps=before is None)
+            break
+        except EndOfStage:
+            continue\
+"""
+
+_GAMMA = """\
+        env.gamma = arguments["gamma"]
+"""
+
+
 def render(findings: Findings, trial: TrialRecord) -> str:
     """Return the script.
 
     Raises:
-        ExportError: the environment cannot be made here, so its spaces are unknown.
+        ExportError: it is a schedule that plain Stable-Baselines3 cannot follow, or the environment cannot be made
+            here, so its spaces are unknown.
     """
     recipe = trial.recipe
+    if why := _obstacle(recipe):
+        raise unable(findings, trial, "sb3", why)
+    lineage = recipe.lineage(recipe.env_steps)
     args = resolve(recipe)
-    module, name = ALGORITHMS[recipe.algorithm]
+    algorithm = ALGORITHMS[recipe.algorithm]
+    shared, own = _shared(args), _arguments(recipe.algorithm, args)
+    if len(lineage) == 1:
+        table, copied = "", _COPIED
+        training = _TRAINING.format(algorithm=algorithm[1], arguments=_lines([*shared[:2], *own, *shared[2:]], 8))
+    else:
+        resolved = [(until, resolve(each)) for each, until in lineage]
+        table, copied = _STAGES.format(stages=_stages(recipe.algorithm, resolved)), _COPIED + _COPIED_FOR_STAGES
+        gammas = {each.normalize["gamma"] for _, each in resolved if each.normalize is not None}
+        training = _TRAINING_IN_STAGES.format(
+            algorithm=algorithm[1], arguments=_lines(shared, 12), gamma=_GAMMA if len(gammas) > 1 else ""
+        )
     body = _MAIN.format(
         env=recipe.env,
         env_kwargs=dict(recipe.env_kwargs),
@@ -127,14 +197,42 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         points=recipe.evaluation_points,
         episodes=recipe.evaluation_episodes,
         deterministic=recipe.deterministic,
+        stages=table,
         normalize=_normalize(args),
-        algorithm=name,
-        arguments=textwrap.indent(",\n".join([*_arguments(recipe.algorithm, args), ""]).rstrip("\n"), " " * 8),
+        training=training,
         seed=findings.spec.seeds.test[0],
     )
     docstring = '"""' + "\n".join(header(findings, trial)) + _PROMISE
-    copied = "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(part)).rstrip() + "\n" for part in _COPIED)
-    return f"{docstring}\n{_IMPORTS.format(algorithm=f'from {module} import {name}')}\n\n{copied}\n\n{body}"
+    sources = "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(part)).rstrip() + "\n" for part in copied)
+    return f"{docstring}\n{_IMPORTS.format(algorithm='from {} import {}'.format(*algorithm))}\n\n{sources}\n\n{body}"
+
+
+def _obstacle(recipe: Recipe) -> str:
+    """Return why a script cannot follow a schedule; empty if it can, or there is none."""
+    donors = [before for before, _ in recipe.lineage(recipe.env_steps)[:-1]]
+    own = own_defaults(recipe.algorithm)
+    for donor in donors:
+        if (donor.policy, donor.env_kwargs, donor.wrappers) != (recipe.policy, recipe.env_kwargs, recipe.wrappers):
+            return "the policy or the environment changes on the way"
+        for name in ("n_envs", "frame_stack", "normalize", "buffer_size", "use_sde"):
+            if {**own, **donor.hyperparameters}.get(name) != {**own, **recipe.hyperparameters}.get(name):
+                return f"'{name}' changes on the way"
+    if donors and recipe.algorithm in ("ars", "recurrent_ppo"):
+        return f"{recipe.algorithm} keeps what it is in the middle of where a script cannot reach it"
+    for name, value in (("use_sde", True), ("noise_type", "ornstein-uhlenbeck")):
+        if donors and any(each.hyperparameters.get(name) == value for each in (*donors, recipe)):
+            return f"'{name}: {value}' carries noise from one step to the next".replace("True", "true")
+    return ""
+
+
+def _stages(algorithm: str, resolved: Sequence[tuple[int, Arguments]]) -> str:
+    return "\n".join(
+        _STAGE.format(until=until, arguments=_lines(_arguments(algorithm, args), 12)) for until, args in resolved
+    )
+
+
+def _lines(arguments: Sequence[str], indent: int) -> str:
+    return textwrap.indent("".join(f"{argument},\n" for argument in arguments).rstrip("\n"), " " * indent)
 
 
 def resolve(recipe: Recipe) -> Arguments:
@@ -165,16 +263,20 @@ def _normalize(args: Arguments) -> str:
     return textwrap.indent("\n".join(lines) + "\n", " " * 4)
 
 
-def _arguments(algorithm: str, args: Arguments) -> list[str]:
-    """Return the constructor's arguments as code, the algorithm's own defaults written out."""
-    outside = {"n_envs", "normalize", "frame_stack", "lr_schedule", "noise_type", "noise_std"}
-    defaults = {key: value for key, value in own_defaults(algorithm).items() if key not in outside}
+def _shared(args: Arguments) -> list[str]:
+    """Return the constructor's arguments that all stages of a schedule share, as code: first those without a name."""
     lines = [repr(args.policy), "env"]
-    lines += [f"{key}={code(value)}" for key, value in {**defaults, **args.kwargs}.items()]
     if args.policy_kwargs:
         inner = ", ".join(f"{key}={code(value)}" for key, value in args.policy_kwargs.items())
         lines.append(f"policy_kwargs=dict({inner})")
     return [*lines, "seed=network_seed", 'device="cpu"']
+
+
+def _arguments(algorithm: str, args: Arguments) -> list[str]:
+    """Return the hyperparameters as code, the algorithm's own defaults written out."""
+    outside = {"n_envs", "normalize", "frame_stack", "lr_schedule", "noise_type", "noise_std"}
+    defaults = {key: value for key, value in own_defaults(algorithm).items() if key not in outside}
+    return [f"{key}={code(value)}" for key, value in {**defaults, **args.kwargs}.items()]
 
 
 def code(value: Any) -> str:

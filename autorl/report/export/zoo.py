@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from autorl.ledger.records import TrialRecord
-from autorl.report.export import header
+from autorl.report.export import header, unable
 from autorl.report.export.sb3_script import code, resolve
 from autorl.report.findings import Findings
 from autorl.training.sb3.algorithms import own_defaults
@@ -20,9 +20,11 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     """Return the YAML file.
 
     Raises:
-        ExportError: the environment cannot be made here, so its spaces are unknown.
+        ExportError: the trial is a schedule, or the environment cannot be made here, so its spaces are unknown.
     """
     recipe = trial.recipe
+    if recipe.start is not None:
+        raise unable(findings, trial, "rl-zoo3", "its files give a hyperparameter one value")
     args = resolve(recipe)
     defaults = {
         key: value
@@ -58,10 +60,10 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         f"Train: python -m rl_zoo3.train --algo {algorithm} --env {recipe.env} -conf THIS_FILE",
     ]
     comment = "".join(f"# {line}\n" for line in lines)
-    return comment + yaml.dump({recipe.env: entry}, Dumper=_Dumper, sort_keys=False, width=120)
+    return comment + yaml.dump({recipe.env: entry}, Dumper=Dumper, sort_keys=False, width=120)
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """Writes floats so that PyYAML, which rl-zoo3 reads with, reads them as floats: `1.0e-05`, not `1e-05`."""
 
 
@@ -73,7 +75,7 @@ def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
-_Dumper.add_representer(float, _float)
+Dumper.add_representer(float, _float)
 
 
 def _wrapper(wrapper: Any) -> Any:

@@ -66,6 +66,21 @@ def make_vec_env(
     return VecFrameStack(env, frame_stack) if frame_stack else env
 
 
+def generators(model: BaseAlgorithm) -> tuple[Any, ...]:
+    """Return the state of every random generator that training draws from."""
+    actions = model.action_space.np_random.bit_generator.state
+    return random.getstate(), np.random.get_state(), torch.get_rng_state(), actions  # noqa: NPY002
+
+
+def set_generators(model: BaseAlgorithm, state: tuple[Any, ...]) -> None:
+    """Set every generator to a state that `generators` returned."""
+    python, numpy, torch_state, actions = state
+    random.setstate(python)
+    np.random.set_state(numpy)  # noqa: NPY002
+    torch.set_rng_state(torch_state)
+    model.action_space.np_random.bit_generator.state = actions
+
+
 def evaluate(model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool) -> dict[str, float]:
     """Play one episode in each of the evaluation environments, seeded, and leave the training's randomness untouched.
 
@@ -75,8 +90,7 @@ def evaluate(model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool) 
     training_env = model.get_env()
     if isinstance(env, VecNormalize) and training_env is not None:
         sync_envs_normalization(training_env, env)
-    python, numpy, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    actions = model.action_space.np_random.bit_generator.state
+    training = generators(model)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)
@@ -87,10 +101,7 @@ def evaluate(model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool) 
             model, env, env.num_envs, deterministic=deterministic, return_episode_rewards=True
         )
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-        torch.set_rng_state(torch_state)
-        model.action_space.np_random.bit_generator.state = actions
+        set_generators(model, training)
     return {"return": float(np.mean(returns)), "return_std": float(np.std(returns)), "length": float(np.mean(lengths))}
 
 

@@ -23,12 +23,6 @@ from autorl.training.sb3.plain import Evaluations
 from autorl.trial import FailureClass, Point, Recipe, RunResult
 
 
-def lineage(recipe: Recipe, until: int) -> list[tuple[Recipe, int]]:
-    """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""
-    before = [] if recipe.start is None else lineage(recipe.start.recipe, recipe.start.env_steps)
-    return [*before, (recipe, until)]
-
-
 class _Paused(Exception):
     """Raised between two rollouts to leave SB3's training loop."""
 
@@ -66,7 +60,7 @@ class Training:
         return self._ended("completed", score=self.curve[-1].metrics[self.job.metric] if self.curve else None)
 
     def _train(self) -> None:
-        segments = lineage(self.job.recipe, self.job.until)
+        segments = self.job.recipe.lineage(self.job.until)
         for recipe, until in segments[self._load(segments) :]:
             self._train_segment(recipe, until)
             if self._state is None:  # the run is over
