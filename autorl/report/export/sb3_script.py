@@ -210,6 +210,8 @@ def render(findings: Findings, trial: TrialRecord) -> str:
 def _obstacle(recipe: Recipe) -> str:
     """Return why a script cannot follow a schedule; empty if it can, or there is none."""
     donors = [before for before, _ in recipe.lineage(recipe.env_steps)[:-1]]
+    if not donors:
+        return ""
     own = own_defaults(recipe.algorithm)
     for donor in donors:
         if (donor.policy, donor.env_kwargs, donor.wrappers) != (recipe.policy, recipe.env_kwargs, recipe.wrappers):
@@ -217,11 +219,13 @@ def _obstacle(recipe: Recipe) -> str:
         for name in ("n_envs", "frame_stack", "normalize", "buffer_size", "use_sde"):
             if {**own, **donor.hyperparameters}.get(name) != {**own, **recipe.hyperparameters}.get(name):
                 return f"'{name}' changes on the way"
-    if donors and recipe.algorithm in ("ars", "recurrent_ppo"):
+    if recipe.algorithm in ("ars", "recurrent_ppo"):
         return f"{recipe.algorithm} keeps what it is in the middle of where a script cannot reach it"
-    for name, value in (("use_sde", True), ("noise_type", "ornstein-uhlenbeck")):
-        if donors and any(each.hyperparameters.get(name) == value for each in (*donors, recipe)):
-            return f"'{name}: {value}' carries noise from one step to the next".replace("True", "true")
+    if any(
+        each.hyperparameters.get("use_sde") or each.hyperparameters.get("noise_type") == "ornstein-uhlenbeck"
+        for each in (*donors, recipe)
+    ):
+        return "its exploration noise goes on from step to step, also from one stage to the next"
     return ""
 
 
