@@ -91,7 +91,9 @@ class Task:
         self.points = tuple(POINT_STEPS * (index + 1) for index in range(self.table.points))
         returns = self.table.returns
         self.low, self.high = np.nanpercentile(returns, [0.5, 99.9])
-        self.test = np.where(np.isfinite(returns), returns, self.low)[:, TEST, -1].mean(axis=1)
+        # Clipped, since runs that diverge reach values that would outweigh all others in a mean.
+        final = np.where(np.isfinite(returns), np.clip(returns, self.low, self.high), self.low)[:, :, -1]
+        self.test = final[:, TEST].mean(axis=1)
 
     def curve(self, row: int, seed: int, until: int) -> tuple[tuple[int, float], ...]:
         """Return a run's evaluations; none if it failed."""
