@@ -16,6 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+REGRET_TICKS = (0.1, 0.2, 0.3, 0.5, 1, 10)
+
 
 class Results:
     """The results of one contender: task × repeat × budget, over the repeats that all tasks have."""
@@ -110,6 +112,9 @@ def _plot(results: Mapping[str, Results], budgets: Sequence[int], file: Path) ->
     left.set_ylabel("test regret (0: best configuration, 1: a median one)")
     right.set_ylabel("reported minus test score, in the task's range")
     right.axhline(0, color="grey", linewidth=0.8)
+    left.set_yscale("log")  # one pick that diverged must not flatten all others
+    left.set_yticks(REGRET_TICKS, [str(tick) for tick in REGRET_TICKS])
+    left.minorticks_off()
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         axes.set_xticks(budgets, [str(budget) for budget in budgets])
