@@ -63,7 +63,7 @@ from pathlib import Path
 from autorl.errors import SpecError
 from autorl.spec.load import load_space, load_study
 for name in sys.argv[2:]:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         (load_space if "ConfigSpace" in name else load_study)(Path(sys.argv[1], name))
     except SpecError as error:
@@ -71,11 +71,11 @@ for name in sys.argv[2:]:
         assert shown.isascii() or "…" in shown or "→" in shown
         assert all(len(line) < 2_000 for line in shown.splitlines())
         print(shown)
-    wall = time.perf_counter() - start
+    seconds = time.process_time() - start
     # Not getrusage: its peak is inherited from the process that started this one.
     peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     megabytes = int(peak.split()[1]) / 1024
-    print(f"\\0{name}\\0{wall}\\0{megabytes}")
+    print(f"\\0{name}\\0{seconds}\\0{megabytes}")
 """
 
 
@@ -102,7 +102,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
 @pytest.mark.parametrize("name", _CASES)
 @pytest.mark.xdist_group("hostile")
 def test_a_hostile_file_is_refused_quickly_and_in_little_memory(name, measured):
-    said, wall_seconds, megabytes = measured[name]
+    said, cpu_seconds, megabytes = measured[name]
     assert _CASES[name][1] in said
-    assert wall_seconds < 1
+    assert cpu_seconds < 2  # of the processor, which others on the machine do not add to; a bomb takes half a minute
     assert megabytes < 100
