@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autorl.spec.space import Choice, Configuration, Numeric, Parameter, SearchSpace
+from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
+from autorl.spec.unit import bin_of, from_unit, to_unit
 
 Vector = NDArray[np.float64]
 
@@ -57,61 +57,23 @@ class Encoding:
 
     def _place(self, parameter: Parameter, config: Configuration, width: int) -> Vector | float:
         domain, coordinate = parameter.domain, config.coordinates.get(parameter.name)
-        if isinstance(domain, Choice):
-            if coordinate is None:
-                return 0.5
-            index = next(i for i, label in enumerate(domain.labels) if label == coordinate)
-            return np.eye(width)[index] if width > 1 else (index + 0.5) / len(domain.values)
         if coordinate is None:
             coordinate = _nearest(parameter, config.values[parameter.name])
-        return 0.5 if coordinate is None else _to_unit(domain, coordinate)
+        if coordinate is None:
+            return 0.5
+        place = to_unit(domain, coordinate)
+        return np.eye(width)[bin_of(place, width)] if width > 1 else place
 
     def decode(self, vector: Vector) -> Configuration:
         """Return the configuration at a vector, or nearest to it; every vector has one."""
 
         def choose(parameter: Parameter) -> Any:
             domain, part = parameter.domain, np.clip(vector[self._at[parameter.name]], 0.0, 1.0)
-            if not isinstance(domain, Choice):
-                return _from_unit(domain, float(part[0]))
-            index = int(np.argmax(part)) if len(part) > 1 else _bin(float(part[0]), len(domain.values))
-            return domain.labels[index]
+            if isinstance(domain, Choice) and len(part) > 1:
+                return domain.labels[int(np.argmax(part))]
+            return from_unit(domain, float(part[0]))
 
         return self._space.build(choose)
-
-
-def _bins(domain: Numeric) -> int | None:
-    """Return how many values a domain has, or None if it is continuous."""
-    if domain.step is not None:
-        return round((domain.high - domain.low) / domain.step) + 1
-    return int(domain.high - domain.low) + 1 if domain.integer and not domain.log else None
-
-
-def _bin(place: float, count: int) -> int:
-    return min(int(place * count), count - 1)
-
-
-def _to_unit(domain: Numeric, coordinate: float) -> float:
-    count = _bins(domain)
-    if count is not None:
-        return (round((coordinate - domain.low) / (domain.step or 1)) + 0.5) / count
-    low, high, place = domain.low, domain.high, float(coordinate)
-    if domain.log:
-        low, high, place = math.log(low), math.log(high), math.log(place)
-    return (place - low) / (high - low)
-
-
-def _from_unit(domain: Numeric, place: float) -> float | int:
-    count = _bins(domain)
-    if count is not None:
-        found = domain.low + _bin(place, count) * (domain.step or 1)
-        return int(found) if domain.integer else min(float(found), domain.high)
-    if domain.log:
-        low, high = math.log(domain.low), math.log(domain.high)
-        found = math.exp(low + place * (high - low))
-    else:
-        found = domain.low + place * (domain.high - domain.low)
-    found = min(max(found, domain.low), domain.high)
-    return round(found) if domain.integer else found
 
 
 def _nearest(parameter: Parameter, value: Any) -> float | None:
