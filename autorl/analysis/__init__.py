@@ -6,19 +6,55 @@ whatever tells the user gets plain numbers back. Every function is pure and draw
 numbers, so the same scores always give the same answer.
 """
 
+from autorl.analysis.checks import Direction
+from autorl.analysis.cost import Cost, cost_by_phase, speed_up
+from autorl.analysis.difference import difference
 from autorl.analysis.estimate import Estimate, Statistic, aggregate, estimate
 from autorl.analysis.gain import expected_best, gain_of_doubling
 from autorl.analysis.headline import Headline, headline
+from autorl.analysis.learning import (
+    FidelityCorrelation,
+    ThresholdSummary,
+    area_under_curve,
+    fidelity_correlation,
+    final_against_best,
+    steps_to_threshold,
+    threshold_summary,
+)
+from autorl.analysis.overfitting import VarianceSplit, seeds_needed, split_variance, winners_curse
+from autorl.analysis.ranks import rank_correlation
+from autorl.analysis.sigmoid import HeldOutError, SigmoidFit, held_out_error, sigmoid_fit
 from autorl.analysis.superiority import probability_better
 
 __all__ = [
+    "Cost",
+    "Direction",
     "Estimate",
+    "FidelityCorrelation",
     "Headline",
+    "HeldOutError",
+    "SigmoidFit",
     "Statistic",
+    "ThresholdSummary",
+    "VarianceSplit",
     "aggregate",
+    "area_under_curve",
+    "cost_by_phase",
+    "difference",
     "estimate",
     "expected_best",
+    "fidelity_correlation",
+    "final_against_best",
     "gain_of_doubling",
     "headline",
+    "held_out_error",
     "probability_better",
+    "rank_correlation",
+    "seeds_needed",
+    "sigmoid_fit",
+    "speed_up",
+    "split_variance",
+    "steps_to_threshold",
+    "threshold_summary",
+    "winners_curse",
 ]

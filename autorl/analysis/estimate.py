@@ -54,7 +54,7 @@ def aggregate(scores: npt.ArrayLike, statistic: Statistic) -> float:
     Raises:
         ValueError: If there is no score, a score is not finite, or the statistic is unknown.
     """
-    return _trimmed_mean(np.sort(finite_vector("scores", scores)), statistic)
+    return float(aggregate_rows(finite_vector("scores", scores), statistic))
 
 
 def estimate(scores: npt.ArrayLike, statistic: Statistic = "mean", level: float = 0.95) -> Estimate:
@@ -98,31 +98,36 @@ def estimate(scores: npt.ArrayLike, statistic: Statistic = "mean", level: float 
     """
     check_level(level)
     ordered = np.sort(finite_vector("scores", scores))
-    value = _trimmed_mean(ordered, statistic)
+    value = float(aggregate_rows(ordered, statistic))
     if statistic == "median":
         low, high = _order_statistic_interval(ordered, level)
     else:
-        half = _half_width(ordered, _TRIMMED[statistic](ordered.size), level)
+        error, kept = standard_error(ordered, statistic)
+        half = float(special.stdtrit(kept - 1, (1.0 + level) / 2.0) * error) if kept > 1 else error
         low, high = value - half, value + half
     return Estimate(value, low, high, level)
 
 
-def _trimmed_mean(ordered: npt.NDArray[np.float64], statistic: Statistic) -> float:
+def aggregate_rows(table: npt.NDArray[np.float64], statistic: Statistic) -> npt.NDArray[np.float64]:
+    """Reduce each row of a table of finite scores, shape ``(trials, seeds)``, as `aggregate` does a vector."""
     if statistic not in _TRIMMED:
         raise ValueError(f"statistic: {statistic!r}; expected one of {', '.join(_TRIMMED)}")
-    cut = _TRIMMED[statistic](ordered.size)
-    return float(np.mean(ordered[cut : ordered.size - cut]))
+    seeds = table.shape[-1]
+    cut = _TRIMMED[statistic](seeds)
+    found: npt.NDArray[np.float64] = np.sort(table, axis=-1)[..., cut : seeds - cut].mean(axis=-1)
+    return found
 
 
-def _half_width(ordered: npt.NDArray[np.float64], cut: int, level: float) -> float:
-    """Tukey and McLaughlin's half-width; Student's where ``cut`` is 0."""
-    kept = ordered.size - 2 * cut
+def standard_error(scores: npt.NDArray[np.float64], statistic: Literal["mean", "iqm"]) -> tuple[float, int]:
+    """Return Tukey and McLaughlin's standard error, NaN for one score, and how many scores trimming keeps."""
+    cut = _TRIMMED[statistic](scores.size)
+    kept = scores.size - 2 * cut
     if kept < 2:
-        return float("nan")
+        return float("nan"), kept
+    ordered = np.sort(scores)
     winsorized = np.clip(ordered, ordered[cut], ordered[-1 - cut])
     squares = np.sum((winsorized - np.mean(winsorized)) ** 2)
-    standard_error = np.sqrt(squares / (kept * (kept - 1)))
-    return float(special.stdtrit(kept - 1, (1.0 + level) / 2.0) * standard_error)
+    return float(np.sqrt(squares / (kept * (kept - 1)))), kept
 
 
 def _order_statistic_interval(ordered: npt.NDArray[np.float64], level: float) -> tuple[float, float]:
