@@ -6,7 +6,7 @@ Started by `autorl dashboard`, which binds it to 127.0.0.1 and names the databas
 from __future__ import annotations
 
 import streamlit as st
-from board import data
+from board import data, door
 
 from autorl.errors import StorageError
 from autorl.ledger.records import StudyRecord
@@ -14,15 +14,21 @@ from autorl.report.words import state
 
 PAGES = (
     ("overview", "Overview", ":material/monitoring:"),
-    ("trials", "Trials", ":material/table_rows:"),
-    ("curves", "Learning curves", ":material/show_chart:"),
     ("seeds", "Seeds", ":material/casino:"),
+    ("sensitivity", "Sensitivity", ":material/tune:"),
+    ("curves", "Learning curves", ":material/show_chart:"),
+    ("trials", "Trials", ":material/table_rows:"),
+    ("pareto", "Score against cost", ":material/balance:"),
+    ("compare", "Compare studies", ":material/compare_arrows:"),
+    ("reproduce", "Reproduce", ":material/replay:"),
 )
 
 
 def main() -> None:
     """Show the page that is asked for, of the study that is selected."""
     st.set_page_config(page_title="autorl", page_icon=":material/science:", layout="wide")
+    if not door.admitted():
+        return
     page = st.navigation(
         [
             st.Page(f"app_pages/{name}.py", title=title, icon=icon, default=name == "overview")

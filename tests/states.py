@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from rows import add_trial, stands
 from small_study import load
 
 from autorl.ledger.book import Book
+from autorl.ledger.reader import Reader
+from autorl.optimizers.priors import draw
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.trial import Phase, Point, Run, RunResult, bind
@@ -41,14 +45,15 @@ class Writer:
     def __init__(self, book: Book) -> None:
         self.book, self.spec = book, book.spec
 
-    def propose(self, number: int) -> None:
+    def propose(self, number: int, drawn: Configuration | None = None) -> None:
         """Write a proposal."""
-        recipe = bind(self.spec, self.spec.space, config(number).values, SWITCHES)
-        add_trial(self.book, number, config(number), recipe, self.spec.seeds.tuning)
+        chosen = drawn or config(number)
+        recipe = bind(self.spec, self.spec.space, chosen.values, SWITCHES)
+        add_trial(self.book, number, chosen, recipe, self.spec.seeds.tuning)
 
-    def trial(self, number: int, scores: list[float] | None) -> None:
+    def trial(self, number: int, scores: list[float] | None, drawn: Configuration | None = None) -> None:
         """Write a trial with a score for each tuning seed, or one that failed."""
-        self.propose(number)
+        self.propose(number, drawn)
         for index, seed in enumerate(self.spec.seeds.tuning):
             self.book.finish_run(Run(number, "tuning", seed), result(scores[index]) if scores else FAILED, False, None)
         self.book.set_trial(number, stands(sum(scores) / len(scores) if scores else None))
@@ -127,6 +132,29 @@ def default_won(write: Writer) -> None:
     write.book.enter("finished", 0)
 
 
+def many_trials(write: Writer) -> None:
+    """The learning rate decides, the batch size helps, the rest does nothing; the seeds add noise."""
+    rng = np.random.default_rng(0)
+    space = write.spec.space
+    for number in range(30):
+        drawn = draw(space, rng)
+        worth = -abs(math.log10(drawn.values["learning_rate"]) + 2.5) + 0.02 * drawn.values["batch_size"]
+        write.trial(number, [float(worth + 0.1 * noise) for noise in rng.normal(size=2)], drawn)
+    best = max(range(30), key=lambda number: tuned(write, number))
+    write.retest(best, "validation", [tuned(write, best)] * 2)
+    for number in (0, best):
+        write.retest(number, "test", [float(score) for score in tuned(write, number) + 0.1 * rng.normal(size=3)])
+    write.book.enter("finished", best)
+
+
+def tuned(write: Writer, number: int) -> float:
+    """Return a trial's tuning score, as the ledger has it."""
+    with Reader(write.spec.storage) as reader:
+        value = reader.trials(write.spec.study, [number])[0].value
+    assert value is not None
+    return value
+
+
 def test_failed(write: Writer) -> None:
     """A test run of the winner failed."""
     one_trial(write)
@@ -138,7 +166,18 @@ def test_failed(write: Writer) -> None:
 
 STATES: dict[str, Callable[[Writer], None]] = {
     f.__name__: f
-    for f in (no_trial, proposed, one_trial, tuning, paused, all_failed, finished, default_won, test_failed)
+    for f in (
+        no_trial,
+        proposed,
+        one_trial,
+        tuning,
+        paused,
+        all_failed,
+        finished,
+        default_won,
+        many_trials,
+        test_failed,
+    )
 }
 
 

@@ -51,6 +51,7 @@ for command in (
     study.test,
     control.replay,
     look.report,
+    look.compare,
     files.export,
 ):
     app.command()(command)

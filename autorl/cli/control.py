@@ -49,7 +49,7 @@ def watch(study: StudyArgument = None, storage: StorageOption = None) -> None:
             out.print(
                 f"No engine conducts '{name}'; it is in its {record.state} phase. `autorl run` with its file goes on."
             )
-        text.show(gather(reader, name), out)
+        text.show(gather(reader, name), reader, out)
 
 
 def retry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,7 +73,8 @@ def best(study: StudyArgument = None, storage: StorageOption = None, format: For
 
     from autorl.ledger.reader import Reader
     from autorl.report.findings import gather
-    from autorl.report.words import headline_lines, number, setting
+    from autorl.report.sentences import headline_lines
+    from autorl.report.words import number, setting
 
     name, url = find_study(study, storage)
     with Reader(url) as reader:
@@ -150,10 +152,38 @@ def trials(
             out.print((run.error or "").rstrip(), markup=False, soft_wrap=True)
 
 
+def compare(
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY …", help="Names of studies, or their files.")],
+    storage: StorageOption = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Put studies side by side at equal budget, each against the first."""
+    from autorl.ledger.reader import Reader
+    from autorl.report import text
+    from autorl.report.compare import compare as put_side_by_side
+    from autorl.report.findings import gather
+
+    gathered = []
+    for study in studies:
+        name, url = find_study(study, storage)
+        with Reader(url) as reader:
+            gathered.append(gather(reader, name))
+    found = put_side_by_side(gathered)
+    if format is not Format.table:
+        data = found.to_dict()
+        emit(data["studies"] if format is Format.csv else data, format)
+        return
+    text.show_comparison(found, console())
+
+
 def report(
     study: StudyArgument = None,
     storage: StorageOption = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained HTML file with figures instead.")] = None,
+    checklist: Annotated[
+        Path | None,
+        typer.Option(help="Write the checklist of Eimer et al. (2023), filled in: FILE.md or FILE.tex."),
+    ] = None,
     format: FormatOption = Format.table,
 ) -> None:
     """Report what a study found, and what it is worth."""
@@ -164,34 +194,47 @@ def report(
     name, url = find_study(study, storage)
     with Reader(url) as reader:
         found = gather(reader, name)
+        if checklist is not None:
+            from autorl.report import checklist as lists
+
+            if checklist.suffix not in lists.FORMATS:
+                raise AutorlError(f"'{checklist}' ends in neither of {', '.join(lists.FORMATS)}")
+            write_atomically(checklist, lists.FORMATS[checklist.suffix](lists.checklist(found), name))
+            console().print(f"Wrote {checklist}")
+            return
         if html is not None:
             from autorl.report.html import page
 
             write_atomically(html, page(found, reader))
             console().print(f"Wrote {html}")
             return
-    if format is not Format.table:
-        emit(found.to_dict(), format)
-        return
-    text.show(found, console())
+        if format is not Format.table:
+            emit(found.to_dict(), format)
+            return
+        text.show(found, reader, console())
 
 
 def dashboard(
     storage: StorageOption = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    address: Annotated[
+        str, typer.Option(help="Address to bind; one that others can reach needs authentication.")
+    ] = "127.0.0.1",
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
 ) -> None:
-    """Look at studies in a browser. Only this machine can reach it (127.0.0.1)."""
+    """Look at studies in a browser. Only this machine can reach it, unless visitors have to authenticate."""
     from importlib.util import find_spec
 
+    from autorl.access import check_address
     from autorl.ledger.reader import default_url
     from autorl.shipped import folder
 
     if find_spec("streamlit") is None:
         raise AutorlError("the dashboard needs streamlit; run: pip install 'autorl[dashboard]'")
+    check_address(address, oidc=_authenticates())
     app = folder("dashboard") / "app.py"
     flags = {
-        "server.address": "127.0.0.1",
+        "server.address": address,
         "server.port": str(port),
         "server.headless": str(headless).lower(),
         "browser.gatherUsageStats": "false",
@@ -209,6 +252,17 @@ def dashboard(
     environment = {**os.environ, "AUTORL_STORAGE": default_url(storage)}
     # The command becomes the server, so that whoever stops the one has stopped the other.
     os.execve(sys.executable, command, environment)  # noqa: S606 - a fixed program with its arguments as a list
+
+
+def _authenticates() -> bool:
+    """Say whether Streamlit's authentication is set up, in one of the files in which Streamlit looks for it."""
+    for folder in (Path.cwd(), Path.home()):
+        try:
+            if "auth" in tomllib.loads((folder / ".streamlit" / "secrets.toml").read_text(encoding="utf-8")):
+                return True
+        except (OSError, tomllib.TOMLDecodeError):
+            continue
+    return False
 
 
 def write_atomically(path: Path, content: str) -> None:

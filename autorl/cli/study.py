@@ -79,8 +79,7 @@ def run(file: FileArgument, overrides: Overrides = None) -> None:
         out.print(f"Stopped, with the runs in training saved. Go on with:\n  {again}", soft_wrap=True)
         raise typer.Exit(130 if interrupted else 0)
     with Reader(spec.storage) as reader:
-        findings = gather(reader, spec.study)
-    text.show(findings, out)
+        text.show(gather(reader, spec.study), reader, out)
     _next_steps(spec)
 
 
@@ -112,7 +111,7 @@ def test(
         out.print("Stopped, with the runs in training saved. The same command goes on.")
         raise typer.Exit(130)
     with Reader(url) as reader:
-        text.show(gather(reader, name), out)
+        text.show(gather(reader, name), reader, out)
 
 
 def _load(file: Path, overrides: list[str] | None) -> StudySpec:

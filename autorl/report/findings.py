@@ -46,12 +46,13 @@ class Findings:
         return rank(self.trials, self.spec.objective.direction)
 
     def scores(self, trial: int, phase: Phase) -> list[float]:
-        """Return the scores of a trial's completed runs of a phase, by seed."""
+        """Return the scores of a trial's runs of a phase, by seed, as far as they have one."""
         return [run.score for run in self.runs.get(trial, ()) if run.phase == phase and run.score is not None]
 
     def value(self, trial: int, phase: Phase) -> float | None:
-        """Return a trial's objective over the seeds of a phase; None unless every seed has a score."""
-        scores = self.scores(trial, phase)
+        """Return a trial's objective over the seeds of a phase; None unless every seed was trained in full."""
+        own = [run for run in self.runs.get(trial, ()) if run.phase == phase]
+        scores = [run.score for run in own if run.state == "completed" and run.score is not None]
         if not scores or len(scores) != len(getattr(self.spec.seeds, phase)):
             return None
         return aggregate(scores, self.spec.objective.over_seeds)
@@ -98,14 +99,14 @@ class Findings:
             runs = [run for runs in self.runs.values() for run in runs if run.phase == phase]
             result[phase] = {
                 "runs": sum(run.state in ("paused", "completed", "failed") for run in runs),
-                "env_steps": sum(self._trained(run) for run in runs),
+                "env_steps": sum(self.trained(run) for run in runs),
                 "planned_env_steps": planned[phase] or 0,
                 "wall_seconds": sum(run.wall_seconds for run in runs),
                 "cpu_seconds": sum(run.cpu_seconds for run in runs),
             }
         return result
 
-    def _trained(self, run: RunRecord) -> int:
+    def trained(self, run: RunRecord) -> int:
         """Return the environment steps that a run trained itself: a fork takes those of its donor over."""
         start = self.trials[run.trial].recipe.start
         return max(0, run.env_steps - start.env_steps) if start is not None and run.phase == "tuning" else run.env_steps

@@ -7,23 +7,26 @@ passes through `html.escape` before it becomes part of the page.
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from autorl.ledger.reader import Reader
+from autorl.report.checklist import Item, checklist
 from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, headline_lines, number, sentences, setting, tries
+from autorl.report.influence import influence
+from autorl.report.reproduce import commands, resolved
+from autorl.report.sentences import headline_lines, influences, sentences
+from autorl.report.words import duration, hardware, number, setting, tries
 from autorl.spec.yaml12 import dump
 
 TOP = 10
 ERRORS = 20
-_DEFAULT_STORAGE = "sqlite:///autorl.db"
 
 
 def page(found: Findings, reader: Reader) -> str:
@@ -38,7 +41,7 @@ def page(found: Findings, reader: Reader) -> str:
         _header(found),
         _headline(found),
         _section("Paused", f"<pre>{escape(found.study.paused)}</pre>") if found.study.paused else "",
-        _section("What was found", _findings(found)),
+        _section("What was found", _findings(found, reader)),
         _section("Figures", f'<div class="figures">{"".join(map(_figure, figures(found, reader)))}</div>'),
         '<div class="pair">',
         _configuration(found),
@@ -47,6 +50,7 @@ def page(found: Findings, reader: Reader) -> str:
         _failures(found),
         _section("Budget spent", _spent(found)),
         _section("Reproduce", _reproduce(found, reader.url)),
+        _section("Checklist", _checklist(found)),
     ]
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     version = escape(found.study.versions.get("autorl", ""))
@@ -105,10 +109,8 @@ def _state(found: Findings) -> str:
     )
 
 
-def _findings(found: Findings) -> str:
-    said = sentences(found)
-    if not said and found.winner is not None:
-        said = [f"Trial {found.winner.number} was chosen; its runs and the default's on the test seeds are under way."]
+def _findings(found: Findings, reader: Reader) -> str:
+    said = [*sentences(found), *influences(influence(found, partial(reader.curves, found.study.name)))]
     return f'<ul class="findings">\n{"".join(f"<li>{_text(sentence)}</li>{chr(10)}" for sentence in said)}</ul>'
 
 
@@ -209,7 +211,7 @@ def _reproduce(found: Findings, url: str) -> str:
     seeds = found.spec.model_dump(mode="json")["seeds"]
     facts = {f"{phase} seeds": f"{seeds[phase]}" for phase in PHASES if seeds[phase]}
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in study.versions.items())
-    facts["hardware"] = _hardware(study.hardware)
+    facts["hardware"] = hardware(study.hardware)
     facts["fingerprint"] = f"{study.spec_hash} (SHA-256 of what decides the results)"
     listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>\n" for key, value in facts.items())
     best = found.winner or found.incumbent
@@ -218,8 +220,21 @@ def _reproduce(found: Findings, url: str) -> str:
     folded = _notes(found) + exact + _folded(f"The study, resolved: {file}", dump(data))
     return (
         f'<dl class="facts">\n{listed}</dl>\n{folded}'
-        f"<h3>Commands</h3>\n<pre><code>{escape(_commands(found, url, file))}</code></pre>"
+        f"<h3>Commands</h3>\n<pre><code>{escape(commands(found, url, file))}</code></pre>"
     )
+
+
+def _checklist(found: Findings) -> str:
+    rows = [
+        [escape(item.asked), {None: "", True: "✓", False: "✗"}[item.holds], "<br>".join(map(escape, _answers(item)))]
+        for item in checklist(found)
+    ]
+    about = '<p class="note">Of “Hyperparameters in Reinforcement Learning and How To Tune Them” (2023), filled in.</p>'
+    return about + _table(("asked", "", "answer"), rows)
+
+
+def _answers(item: Item) -> list[str]:
+    return [part for part in (item.answer, *item.details) if part]
 
 
 def _notes(found: Findings) -> str:
@@ -232,45 +247,6 @@ def _notes(found: Findings) -> str:
         for note, count in sorted(notes.items())
     )
     return f'<details><summary>Notes of runs</summary><ul class="findings">\n{said}</ul></details>\n'
-
-
-def _commands(found: Findings, url: str, file: str) -> str:
-    name, file = shlex.quote(found.study.name), shlex.quote(file)
-    where = "" if url == _DEFAULT_STORAGE else f" --storage {shlex.quote(_without_password(url))}"
-    lines = [
-        f"# run it again, from the study above saved as {file}, into a new database",
-        f"autorl run {file} storage=sqlite:///again.db",
-        "# look at what this report was made from",
-        f"autorl trials {name}{where}",
-    ]
-    if found.incumbent is not None and found.incumbent.recipe.backend == "sb3":
-        lines += [
-            "# take the best configuration into your own training code",
-            f"autorl export {name} --format sb3{where}",
-        ]
-    return "\n".join(lines)
-
-
-def resolved(found: Findings) -> dict[str, Any]:
-    """Return the study as a file would say it, every default included; a password in its storage is left out."""
-    data: dict[str, Any] = found.spec.model_dump(mode="json")
-    # Of a parameter's keys only those that were given say anything: a range has no values, and choices have no range.
-    data["search_space"] = found.spec.model_dump(mode="json", exclude_defaults=True)["search_space"]
-    data["storage"] = _without_password(found.spec.storage)
-    return data
-
-
-def _without_password(url: str) -> str:
-    url = re.sub(r"(://[^:@/]*):[^@]*@", r"\1@", url)
-    return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1…", url)
-
-
-def _hardware(hardware: Mapping[str, Any]) -> str:
-    memory = hardware.get("memory_bytes")
-    parts = [hardware.get("system"), hardware.get("processor")]
-    parts.append(f"{hardware['cores']} cores" if hardware.get("cores") else None)
-    parts.append(f"{memory / 2**30:.0f} GiB of memory" if isinstance(memory, int | float) else None)
-    return ", ".join(str(part) for part in parts if part)
 
 
 def _day(at: float) -> str:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autorl.ledger.reader import Reader
+from autorl.report.compare import Comparison
+from autorl.report.compare import sentences as compared
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, headline_lines, number, sentences, setting, trained
+from autorl.report.influence import influence
+from autorl.report.sentences import headline_lines, influences, sentences
+from autorl.report.words import duration, interval, number, setting, trained
 
 TOP = 5
 
 
-def show(findings: Findings, console: Console) -> None:
-    """Print the report of a study."""
+def show(findings: Findings, reader: Reader, console: Console) -> None:
+    """Print the report of a study.
+
+    Args:
+        findings: what the study found.
+        reader: the ledger, for the learning curves.
+        console: where to.
+    """
     if findings.study.paused is not None:
         console.print(Text(f"Paused: {findings.study.paused}", style="yellow"), soft_wrap=True)
     console.print(_headline(findings))
     for sentence in sentences(findings):
+        console.print(f"• {sentence}")
+    for sentence in influences(influence(findings, partial(reader.curves, findings.study.name))):
         console.print(f"• {sentence}")
     for caution in findings.cautions:
         console.print(f"[yellow]• Caution: {caution}.[/yellow]")
@@ -94,3 +109,28 @@ def _spent(findings: Findings) -> Table:
                 steps += f" of {spent['planned_env_steps']:,.0f}"
             table.add_row(phase, f"{spent['runs']:.0f}", steps, duration(spent["wall_seconds"]))
     return table
+
+
+def show_comparison(found: Comparison, console: Console) -> None:
+    """Print studies side by side."""
+    table = Table(box=None, header_style="dim")
+    for column in ("study", "optimizer", "tuning steps", "tuning score at equal budget", "winner", "test score"):
+        table.add_column(column, justify="left" if column in ("study", "optimizer") else "right", overflow="fold")
+    for side in found.sides:
+        spec, at = side.found.spec, side.at_equal_budget
+        table.add_row(
+            side.found.study.name,
+            spec.optimizer.name,
+            f"{side.found.spent['tuning']['env_steps']:,.0f}",
+            "–" if at is None else f"{number(at.trial.value)} (trial {at.trial.number})",
+            "–" if side.found.winner is None else f"trial {side.found.winner.number}",
+            "–" if side.test is None else f"{number(side.test.value)}, {interval(side.test)}",
+        )
+    console.print(table)
+    console.print(
+        f"[dim]equal budget: {found.budget:,} environment steps of tuning, the least that any of them spent[/dim]"
+    )
+    for sentence in compared(found):
+        console.print(f"• {sentence}")
+    for caution in found.cautions:
+        console.print(f"[yellow]• Caution: {caution}.[/yellow]")

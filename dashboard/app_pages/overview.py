@@ -6,7 +6,7 @@ import streamlit as st
 from board import data, figures, show, tables
 
 from autorl.report.findings import Findings
-from autorl.report.words import headline_lines, sentences
+from autorl.report.sentences import headline_lines, sentences
 
 SECONDS = 3.0
 Line = tuple[str, str, str]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import streamlit as st
-from board import data, seeds, show
+from board import data, seeds, show, stability
 
+from autorl.report.evidence import evidence
 from autorl.report.findings import Findings
 
 
@@ -13,6 +14,10 @@ def main() -> None:
     found = data.selected()
     st.title("Seeds", anchor=False)
     st.markdown(_plan(found))
+    seen = evidence(found)
+    facts = stability.facts(found, seen)
+    for column, (what, value, about) in zip(st.columns(3), facts, strict=False):
+        column.metric(what, value, about, delta_color="off", delta_arrow="off", border=True, height="stretch")
     promised, tested = seeds.promised(found), seeds.tested(found)
     if promised is not None:
         show.picture(promised, "promised")
@@ -20,6 +25,16 @@ def main() -> None:
         show.picture(tested, "tested")
     if promised is None or found.headline is None:
         st.info(_missing(found, promised is None))
+    agreed, parts = stability.ranks(found, seen), stability.variance(seen)
+    if agreed is not None:
+        show.picture(agreed, "ranks")
+    if parts is not None:
+        show.picture(parts, "variance")
+    if not facts:
+        st.info(
+            f"{len(seen.trials)} trials have a final score on all {len(found.spec.seeds.tuning)} tuning seeds: whether "
+            "the seeds agree shows from two trials and two seeds on."
+        )
 
 
 def _plan(found: Findings) -> str:

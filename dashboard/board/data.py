@@ -14,6 +14,8 @@ import streamlit as st
 from autorl.ledger.reader import Reader, default_url
 from autorl.ledger.records import CurveRecord, StudyRecord
 from autorl.report.findings import Findings, gather
+from autorl.report.influence import Influence
+from autorl.report.influence import influence as learn
 from autorl.trial import Phase
 
 LIVE_SECONDS = 2
@@ -54,6 +56,16 @@ def curves(url: str, study: str, trials: tuple[int, ...], phase: Phase) -> list[
         return _curves(url, study, trials, phase, _marker(reader, reader.study(study)))
 
 
+def influence(url: str, study: str) -> Influence | str:
+    """Return what the hyperparameters of a study do, or why that is not known.
+
+    Raises:
+        StorageError: there is no such database or study.
+    """
+    with Reader(url) as reader:
+        return _influence(url, study, _marker(reader, reader.study(study)))
+
+
 def _marker(reader: Reader, study: StudyRecord) -> Hashable:
     """Return what changes when a study does.
 
@@ -79,6 +91,12 @@ def _curves(url: str, study: str, trials: tuple[int, ...], phase: Phase, marker:
     del marker
     with Reader(url) as reader:
         return reader.curves(study, trials, phase)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Learning what the hyperparameters do …")
+def _influence(url: str, study: str, marker: Hashable) -> Influence | str:
+    with Reader(url) as reader:
+        return learn(_findings(url, study, marker), lambda trials, phase: reader.curves(study, trials, phase))
 
 
 def selected() -> Findings:

@@ -78,6 +78,12 @@ def lay_out(figure: go.Figure, x: str, y: str) -> go.Figure:
     return figure
 
 
+def rows_high(figure: go.Figure, rows: int, each: int) -> None:
+    """Make a figure of horizontal rows as high as they need, its legend below the axis title."""
+    inside = max(rows * each, 90)
+    figure.update_layout(height=inside + 190, legend_y=-80 / inside)
+
+
 def ends(found: Estimate) -> tuple[float | None, float | None]:
     """Return an interval's ends, None where there are none."""
     return (None, None) if math.isnan(found.low) else (found.low, found.high)

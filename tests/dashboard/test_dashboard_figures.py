@@ -110,7 +110,7 @@ def test_an_average_ends_where_the_first_curve_does(visit: Open) -> None:
 
 
 def test_seeds_say_what_the_scores_say(tmp_path: Path, visit: Open) -> None:
-    first, second = headings(visit(make("finished", tmp_path).storage, "seeds"))
+    first, second, ranked, parts = headings(visit(make("finished", tmp_path).storage, "seeds"))
     assert first == (
         "2 of 2 trials score worse on the test seeds than in tuning; "
         "the winner (trial 1) is 0.025 worse than it promised."
@@ -118,6 +118,11 @@ def test_seeds_say_what_the_scores_say(tmp_path: Path, visit: Open) -> None:
     assert second.startswith(
         "The test seeds do not tell tuned and default apart: tuned is better with probability 1.00 ("
     )
+    # Scores of trials 0, 1 and 4 on two seeds: 0.25 and 0.5, 0.75 and 0.5, 0.5 and 0.5.
+    assert ranked.startswith(
+        "Trial 1 (winner), the best on the tuning seeds together, is the best on 2 of 2 of them by itself"
+    )
+    assert parts.startswith("Of the differences between tuning runs")
 
 
 def test_seeds_follow_the_direction(tmp_path: Path, visit: Open) -> None:
@@ -135,8 +140,7 @@ def test_seeds_of_a_default_that_won(tmp_path: Path, visit: Open) -> None:
 def test_a_side_with_a_failed_test_run_is_not_drawn(tmp_path: Path, visit: Open) -> None:
     app = visit(make("test_failed", tmp_path).storage, "seeds")
     assert (
-        headings(app)[-1]
-        == "Only default (trial 0) has a score on every test seed: 3 test seeds score from 0.1 to 0.3."
+        headings(app)[1] == "Only default (trial 0) has a score on every test seed: 3 test seeds score from 0.1 to 0.3."
     )
     assert "A test run of the winner or of the default failed" in prose(app)
 

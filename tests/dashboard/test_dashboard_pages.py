@@ -10,10 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from autorl.ledger.reader import Reader
 from autorl.report.findings import Findings, gather
-from autorl.report.words import headline_lines, sentences
+from autorl.report.sentences import headline_lines, sentences
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
-PAGES = ("overview", "trials", "curves", "seeds")
+PAGES = ("overview", "seeds", "sensitivity", "curves", "trials", "pareto", "compare", "reproduce")
 
 
 def start(url: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:

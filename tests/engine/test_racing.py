@@ -18,7 +18,7 @@ from autorl.ledger.digest import digest
 from autorl.ledger.maintenance import check as check_storage
 from autorl.ledger.reader import Reader
 from autorl.report.findings import Findings, gather
-from autorl.report.words import sentences
+from autorl.report.sentences import sentences
 from autorl.spec.load import draft_study
 from autorl.spec.study import StudySpec
 

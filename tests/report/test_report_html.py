@@ -13,7 +13,7 @@ from states import HOSTILE, STATES, make
 from autorl.ledger.reader import Reader
 from autorl.report.findings import Findings, gather
 from autorl.report.html import page
-from autorl.report.words import headline_lines, sentences
+from autorl.report.sentences import headline_lines, sentences
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "use", "path", "rect", "circle", "line"}
 

@@ -32,6 +32,7 @@ def imports(file: Path) -> set[str]:
 
 def test_the_dashboard_reads_through_the_reader_only() -> None:
     allowed = (
+        "autorl.access",
         "autorl.ledger.reader",
         "autorl.ledger.records",
         "autorl.analysis",

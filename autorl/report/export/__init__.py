@@ -43,7 +43,8 @@ def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -
 
 def header(findings: Findings, trial: TrialRecord) -> list[str]:
     """Return what an exported file says of its origin, a line each."""
-    from autorl.report.words import headline_lines, number
+    from autorl.report.sentences import headline_lines
+    from autorl.report.words import number
 
     spec, versions = findings.spec, findings.study.versions
     lines = [f"Study {findings.study.name}, trial {trial.number}: {trial.recipe.algorithm} on {trial.recipe.env}."]

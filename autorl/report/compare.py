@@ -1,0 +1,213 @@
+"""Studies side by side, at equal budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from autorl.analysis import Estimate, difference, estimate, probability_better
+from autorl.errors import AutorlError
+from autorl.ledger.records import TrialRecord
+from autorl.report.findings import Findings
+from autorl.report.words import interval, number, probability
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """A trial that took the lead in tuning.
+
+    Attributes:
+        env_steps: environment steps that tuning had taken by then, over all trials and seeds.
+        trial: the trial.
+    """
+
+    env_steps: int
+    trial: TrialRecord
+
+
+@dataclass(frozen=True)
+class Side:
+    """A study in a comparison.
+
+    Attributes:
+        found: the study.
+        lead: how the lead changed during tuning.
+        at_equal_budget: who led when as much had been spent as the study that spent least did.
+        test: the winner's score on the test seeds, once all of them are trained.
+    """
+
+    found: Findings
+    lead: tuple[Milestone, ...]
+    at_equal_budget: Milestone | None
+    test: Estimate | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The winners of two studies on their test seeds.
+
+    Attributes:
+        first: the study that is compared.
+        second: what it is compared with.
+        difference: how much better `first` is (positive: better, whichever direction is), with its interval.
+        better: probability that it is better on a fresh seed.
+    """
+
+    first: str
+    second: str
+    difference: Estimate
+    better: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Studies side by side.
+
+    Attributes:
+        sides: the studies, in the order asked for.
+        budget: environment steps of tuning at which they are compared: the least that any of them spent.
+        pairs: each later study against the first, where both winners are tested.
+        cautions: what a reader should know, in sentences.
+    """
+
+    sides: tuple[Side, ...]
+    budget: int
+    pairs: tuple[Pair, ...]
+    cautions: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, for `--format json`."""
+        return {
+            "budget": self.budget,
+            "studies": [
+                {
+                    "study": side.found.study.name,
+                    "optimizer": side.found.spec.optimizer.name,
+                    "tuning_env_steps": int(side.found.spent["tuning"]["env_steps"]),
+                    "trial_at_equal_budget": side.at_equal_budget.trial.number if side.at_equal_budget else None,
+                    "value_at_equal_budget": side.at_equal_budget.trial.value if side.at_equal_budget else None,
+                    "winner": side.found.winner.number if side.found.winner else None,
+                    "test": _plain(side.test) if side.test else None,
+                }
+                for side in self.sides
+            ],
+            "pairs": [
+                {"first": p.first, "second": p.second, "difference": _plain(p.difference), "better": _plain(p.better)}
+                for p in self.pairs
+            ],
+            "cautions": list(self.cautions),
+        }
+
+
+def _plain(found: Estimate) -> dict[str, float]:
+    return {"value": found.value, "low": found.low, "high": found.high, "level": found.level}
+
+
+def compare(studies: Sequence[Findings]) -> Comparison:
+    """Put studies side by side.
+
+    Raises:
+        AutorlError: there are fewer than two, or their objectives differ.
+    """
+    if len(studies) < 2:
+        raise AutorlError("a comparison needs at least two studies")
+    objectives = [f"{found.spec.objective.direction} {found.objective}" for found in studies]
+    if len(set(objectives)) > 1:
+        said = "; ".join(f"{f.study.name}: {objective}" for f, objective in zip(studies, objectives, strict=True))
+        raise AutorlError(f"studies of different objectives cannot be compared: {said}")
+    budget = min(int(found.spent["tuning"]["env_steps"]) for found in studies)
+    sides = tuple(_side(found, budget) for found in studies)
+    pairs = tuple(pair for side in sides[1:] if (pair := _pair(side, sides[0])) is not None)
+    return Comparison(sides, budget, pairs, tuple(_cautions(sides, budget)))
+
+
+def _side(found: Findings, budget: int) -> Side:
+    lead = tuple(leaders(found))
+    reached = [milestone for milestone in lead if milestone.env_steps <= budget]
+    test = None
+    if found.winner is not None and found.value(found.winner.number, "test") is not None:
+        test = estimate(found.scores(found.winner.number, "test"), found.spec.objective.over_seeds)
+    return Side(found, lead, reached[-1] if reached else None, test)
+
+
+def leaders(found: Findings) -> list[Milestone]:
+    """Return how the lead changed during tuning, by the trials' final scores: trained furthest, then on most seeds.
+
+    A trial counts from when the last of its tuning runs had finished. What the optimizer believed at the time is not
+    known any more, so the lead is by scores.
+    """
+    runs = [run for own in found.runs.values() for run in own if run.phase == "tuning" and run.finished_at is not None]
+    spent, steps = 0, {}
+    for run in sorted(runs, key=lambda run: (run.finished_at or 0.0, run.trial, run.seed)):
+        spent += found.trained(run)
+        steps[run.trial] = spent
+    sign = 1 if found.spec.objective.direction == "maximize" else -1
+    result: list[Milestone] = []
+    best: tuple[int, int, float] | None = None
+    scored = [trial for trial in found.trials if trial.value is not None and trial.number in steps]
+    for trial in sorted(scored, key=lambda trial: steps[trial.number]):
+        assert trial.value is not None
+        rank = (trial.env_steps, trial.seeds, sign * trial.value)
+        if best is None or rank > best:
+            best = rank
+            result.append(Milestone(steps[trial.number], trial))
+    return result
+
+
+def _pair(side: Side, other: Side) -> Pair | None:
+    scores = []
+    for each in (side, other):
+        if each.test is None or each.found.winner is None:
+            return None
+        scores.append(each.found.scores(each.found.winner.number, "test"))
+    objective = side.found.spec.objective
+    higher = objective.direction == "maximize"
+    apart = difference(*(scores if higher else scores[::-1]), statistic=objective.over_seeds)
+    better = probability_better(*scores, higher_is_better=higher)
+    return Pair(side.found.study.name, other.found.study.name, apart, better)
+
+
+def _cautions(sides: Sequence[Side], budget: int) -> list[str]:
+    said = []
+    for what, values in {
+        "tasks": [side.found.spec.task.env for side in sides],
+        "algorithms": [side.found.spec.algorithm.name for side in sides],
+        "environment steps a run": [f"{side.found.spec.budget.steps_per_run:,}" for side in sides],
+    }.items():
+        if len(set(values)) > 1:
+            said.append(f"their {what} differ: {', '.join(values)}")
+    spent = [int(side.found.spent["tuning"]["env_steps"]) for side in sides]
+    if max(spent) > 1.1 * budget:
+        said.append(
+            "they spent different amounts on tuning: the winners on the test seeds are those of "
+            f"{', '.join(f'{steps:,}' for steps in spent)} environment steps"
+        )
+    for first, second in pairwise(sides):
+        shared = set(first.found.spec.seeds.test) & set(second.found.spec.seeds.tuning)
+        shared |= set(second.found.spec.seeds.test) & set(first.found.spec.seeds.tuning)
+        if shared:
+            said.append(
+                f"{first.found.study.name} and {second.found.study.name} test on seeds that the other one tuned on "
+                f"({len(shared)} of them)"
+            )
+    unfinished = [side.found.study.name for side in sides if side.test is None]
+    if unfinished:
+        said.append(f"without a test score: {', '.join(unfinished)}")
+    return said
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """Say what a comparison found."""
+    said = []
+    for pair in comparison.pairs:
+        amount, worse = pair.difference.value, pair.difference.value < 0
+        told = not pair.difference.low <= 0 <= pair.difference.high
+        said.append(
+            f"On their test seeds the winner of {pair.first} is {number(abs(amount))} {'worse' if worse else 'better'} "
+            f"than that of {pair.second} (difference {number(amount)}, {interval(pair.difference)}); on a fresh seed "
+            f"it is better with probability {probability(pair.better.value)} ({interval(pair.better, probability)})"
+            + ("." if told else ": these seeds do not tell the two apart.")
+        )
+    return said

@@ -1,0 +1,108 @@
+"""What the seeds of a study say about how far its scores can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from autorl.analysis import (
+    Estimate,
+    VarianceSplit,
+    aggregate,
+    difference,
+    rank_correlation,
+    seeds_needed,
+    split_variance,
+    winners_curse,
+)
+from autorl.report.findings import Findings
+from autorl.trial import Phase
+
+MOST_RANKED = 2_000
+"""Trials whose ranks are compared between seeds at most; of more, evenly many from first to last."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the tuning seeds say of each other, and what later seeds say of them.
+
+    Attributes:
+        trials: numbers of the trials with a final score on every tuning seed: only they can be compared seed by seed.
+        scores: these, shape (trials, seeds).
+        curse: what the best of them is expected to lose on new seeds; None with fewer than two trials or seeds.
+        split: where their differences come from; None where the curse is.
+        rank_between_seeds: mean rank correlation of two tuning seeds; None where the curse is, or where ties hide it.
+        best: the two best of them, as (trial, score over seeds); fewer if there are fewer.
+        needed: seeds that each of the best two would need to be told apart; None if no number would do.
+        rank_between_phases: phase → rank correlation of its scores with those of tuning, over the trials with both.
+    """
+
+    trials: tuple[int, ...]
+    scores: npt.NDArray[np.float64]
+    curse: float | None
+    split: VarianceSplit | None
+    rank_between_seeds: float | None
+    best: tuple[tuple[int, float], ...]
+    needed: int | None
+    rank_between_phases: dict[Phase, Estimate]
+
+
+def evidence(found: Findings) -> Evidence:
+    """Gather what the seeds of a study say."""
+    objective = found.spec.objective
+    seeds = found.spec.seeds.tuning
+    full = [trial for trial in found.trials if found.value(trial.number, "tuning") is not None]
+    scores = np.array([found.scores(trial.number, "tuning") for trial in full]).reshape(-1, len(seeds))
+    higher = objective.direction == "maximize"
+    curse = split = between = None
+    if min(scores.shape) >= 2:
+        curse = winners_curse(scores, statistic=objective.over_seeds, higher_is_better=higher)
+        split = split_variance(scores)
+        between = _between_seeds(scores)
+    values = [aggregate(row, objective.over_seeds) for row in scores]
+    order = sorted(range(len(full)), key=lambda i: (-values[i] if higher else values[i], full[i].number))[:2]
+    needed = None
+    if len(order) == 2 and len(seeds) > 1:
+        needed = seeds_needed(scores[order[0]], scores[order[1]])
+    phases: dict[Phase, Estimate] = {}
+    later: tuple[Phase, ...] = ("validation", "test")
+    for phase in later:
+        pairs = [
+            (found.value(t.number, "tuning"), found.value(t.number, phase)) for t in full if t.number in found.runs
+        ]
+        known = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if len(known) > 3:
+            phases[phase] = rank_correlation([a for a, _ in known], [b for _, b in known])
+    return Evidence(
+        tuple(trial.number for trial in full),
+        scores,
+        curse,
+        split,
+        between,
+        tuple((full[i].number, values[i]) for i in order),
+        needed,
+        phases,
+    )
+
+
+def gap(found: Findings, trial: int, phase: Phase = "test") -> Estimate | None:
+    """Estimate by how much a trial's tuning score exceeds that of a later phase; None unless both are complete.
+
+    The interval covers chance between seeds. For a trial that was chosen for its tuning score the gap is what choosing
+    did to it.
+    """
+    if found.value(trial, "tuning") is None or found.value(trial, phase) is None:
+        return None
+    return difference(
+        found.scores(trial, "tuning"), found.scores(trial, phase), statistic=found.spec.objective.over_seeds
+    )
+
+
+def _between_seeds(scores: npt.NDArray[np.float64]) -> float | None:
+    shown = scores[:: -(-len(scores) // MOST_RANKED)]
+    found = [rank_correlation(shown[:, a], shown[:, b]).value for a, b in combinations(range(scores.shape[1]), 2)]
+    known = [value for value in found if np.isfinite(value)]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,242 @@
+"""What the hyperparameters of a study do to its objective, from its ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from autorl.analysis import Estimate, estimate
+from autorl.analysis.sensitivity import (
+    Axis,
+    Domain,
+    Effect,
+    Forest,
+    Step,
+    ablation_path,
+    agreement,
+    effect,
+    interactions,
+    local_importance,
+    main_effects,
+    neighbours,
+    ped_anova,
+)
+from autorl.analysis.sensitivity.forest import Points
+from autorl.ledger.records import CurveRecord, TrialRecord
+from autorl.report.findings import Findings
+from autorl.spec.space import Choice, Configuration, SearchSpace, same
+from autorl.spec.unit import bins, from_unit, to_unit
+from autorl.trial import Phase
+
+FEWEST_TRIALS = 8
+MOST_TRIALS = 2_000
+"""Trials that a model learns from at most; of more, evenly many from first to last."""
+PAIRED = 5
+"""Hyperparameters whose interactions are looked at: the most important ones."""
+Curves = Callable[[Sequence[int], Phase], Sequence[CurveRecord]]
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The models of a study's hyperparameters, and what they say.
+
+    Attributes:
+        space: the search space.
+        trials: trials that the models learned from.
+        until: environment steps after which their scores were taken: where at least half of all trials were.
+        points: their configurations in the unit cube, shape (n, d), NaN where inactive.
+        scores: their scores by tuning seed, shape (n, seeds), NaN where a seed was not trained so far.
+        forest: the model of the mean over seeds.
+        higher_is_better: the objective's direction.
+    """
+
+    space: SearchSpace
+    trials: tuple[TrialRecord, ...]
+    until: int
+    points: Points
+    scores: npt.NDArray[np.float64]
+    forest: Forest
+    higher_is_better: bool
+
+    @property
+    def names(self) -> list[str]:
+        """The hyperparameters, in the order of the axes."""
+        return [parameter.name for parameter in self.space]
+
+    @cached_property
+    def fanova(self) -> npt.NDArray[np.float64]:
+        """Each hyperparameter's share of the variance over the space, shape (d,)."""
+        return main_effects(self.forest)
+
+    @cached_property
+    def ped_anova(self) -> npt.NDArray[np.float64]:
+        """How much each decides whether a configuration is among the best tenth, shape (d,)."""
+        return ped_anova(self.forest.domain, self.points, self._means, higher_is_better=self.higher_is_better)
+
+    @property
+    def _means(self) -> npt.NDArray[np.float64]:
+        found: npt.NDArray[np.float64] = np.nanmean(self.scores, axis=1)
+        return found
+
+    @cached_property
+    def by_seed(self) -> list[Forest]:
+        """A model for each seed that has enough trials of its own."""
+        forests = []
+        for column in self.scores.T:
+            own = np.isfinite(column)
+            if own.sum() >= FEWEST_TRIALS and np.ptp(column[own]) > 0:
+                forests.append(Forest(self.forest.domain, self.points[own], column[own]))
+        return forests
+
+    @cached_property
+    def fanova_by_seed(self) -> npt.NDArray[np.float64]:
+        """The same shares from each seed's scores alone, shape (seeds, d)."""
+        return np.array([main_effects(forest) for forest in self.by_seed]).reshape(-1, len(self.names))
+
+    def over_seeds(self, index: int) -> Estimate | None:
+        """Return a hyperparameter's share as an estimate over seeds; None with fewer than two."""
+        return estimate(self.fanova_by_seed[:, index]) if len(self.by_seed) > 1 else None
+
+    @cached_property
+    def agreement(self) -> float | None:
+        """Whether seeds agree on the order of the hyperparameters (Kendall's W); None with fewer than two of either."""
+        if min(self.fanova_by_seed.shape) < 2:
+            return None
+        found = agreement(self.fanova_by_seed)
+        return None if math.isnan(found) else found
+
+    @cached_property
+    def ranked(self) -> list[int]:
+        """Axes, the most important by fANOVA first."""
+        return [int(index) for index in np.argsort(-self.fanova, kind="stable")]
+
+    @cached_property
+    def interactions(self) -> Mapping[tuple[int, int], float]:
+        """What pairs of the most important axes explain beyond each alone."""
+        return interactions(self.forest, self.ranked[:PAIRED])
+
+    def effect(self, index: int) -> Effect:
+        """Return the effect of one hyperparameter over the space."""
+        return effect(self.forest, index)
+
+    def effects_by_seed(self, index: int) -> list[npt.NDArray[np.float64]]:
+        """Return its partial dependence in each seed's model."""
+        return [effect(forest, index).mean for forest in self.by_seed]
+
+    def value_at(self, index: int, place: float) -> object:
+        """Return the value, as training uses it, at a place of an axis."""
+        parameter = self.space.parameters[index]
+        return parameter.value(from_unit(parameter.domain, place))
+
+    def point(self, trial: TrialRecord) -> Points:
+        """Return a trial's configuration as a point."""
+        return _point(self.space, trial.config)
+
+    def around(self, trial: TrialRecord) -> tuple[npt.NDArray[np.float64], list[npt.NDArray[np.float64]]]:
+        """Return the local importance around a trial, and how the score changes next to it, for each axis."""
+        point = self.point(trial)
+        return local_importance(self.forest, point), neighbours(self.forest, point)
+
+    def path(self, start: TrialRecord, end: TrialRecord) -> tuple[float, list[Step]]:
+        """Return the ablation path from one trial to another."""
+        return ablation_path(self.forest, self.point(start), self.point(end), higher_is_better=self.higher_is_better)
+
+
+def influence(found: Findings, curves: Curves) -> Influence | str:
+    """Learn what the hyperparameters do, or say why the trials do not tell.
+
+    Args:
+        found: the study.
+        curves: reads curves of trials in a phase; asked only where scores before the end of runs are needed.
+    """
+    space, seeds = found.spec.space, found.spec.seeds.tuning
+    if not len(space):
+        return "The search space has no hyperparameter."
+    scored = [trial for trial in found.trials if trial.value is not None and trial.config.inside]
+    if len(scored) < FEWEST_TRIALS:
+        return f"{len(scored)} trials have a score; a model of the hyperparameters needs at least {FEWEST_TRIALS}."
+    until = sorted((trial.env_steps for trial in scored), reverse=True)[(len(scored) - 1) // 2]
+    used = [trial for trial in scored if trial.env_steps >= until]
+    used = used[:: -(-len(used) // MOST_TRIALS)]
+    scores = _scores(found, used, until, seeds, curves)
+    told = [index for index, row in enumerate(scores) if np.isfinite(row).any()]
+    used, scores = [used[index] for index in told], scores[told]
+    if len(used) < FEWEST_TRIALS:
+        return f"{len(used)} trials have a score after {until:,} steps; a model needs at least {FEWEST_TRIALS}."
+    means = np.nanmean(scores, axis=1)
+    if np.ptp(means) == 0:
+        return "All trials have the same score: no hyperparameter makes a difference."
+    points = np.array([_point(space, trial.config) for trial in used])
+    return Influence(
+        space,
+        tuple(used),
+        until,
+        points,
+        scores,
+        Forest(domain(space), points, means),
+        found.spec.objective.direction == "maximize",
+    )
+
+
+def domain(space: SearchSpace) -> Domain:
+    """Return a search space as axes and the rule of which are active."""
+    axes = tuple(Axis(p.name, len(p.domain.values) if isinstance(p.domain, Choice) else 0) for p in space)
+    at = {parameter.name: index for index, parameter in enumerate(space)}
+    conditions = [
+        (index, at[parent], _allowed(space, parent, values))
+        for index, parameter in enumerate(space)
+        for parent, values in parameter.when
+    ]
+
+    def active(points: Points) -> npt.NDArray[np.bool_]:
+        found = np.ones(points.shape, dtype=bool)
+        for index, parent, allowed in conditions:
+            places = np.minimum((points[:, parent] * len(allowed)).astype(int), len(allowed) - 1)
+            found[:, index] &= found[:, parent] & allowed[places]
+        return found
+
+    return Domain(axes, active)
+
+
+def _allowed(space: SearchSpace, parent: str, values: Sequence[object]) -> npt.NDArray[np.bool_]:
+    """Say for each bin of a parent whether a condition holds there; a continuous one meets it nowhere."""
+    parameter = space[parent]
+    count = bins(parameter.domain) or 1
+    there = [parameter.value(from_unit(parameter.domain, (index + 0.5) / count)) for index in range(count)]
+    return np.array([any(same(value, allowed) for allowed in values) for value in there])
+
+
+def _point(space: SearchSpace, config: Configuration) -> Points:
+    return np.array(
+        [to_unit(p.domain, config.coordinates[p.name]) if p.name in config.coordinates else math.nan for p in space]
+    )
+
+
+def _scores(
+    found: Findings, trials: Sequence[TrialRecord], until: int, seeds: Sequence[int], curves: Curves
+) -> npt.NDArray[np.float64]:
+    """Return the scores of trials after so many steps, shape (trials, seeds); from curves where runs went further."""
+    scores = np.full((len(trials), len(seeds)), math.nan)
+    column = {seed: index for index, seed in enumerate(seeds)}
+    row = {trial.number: index for index, trial in enumerate(trials)}
+    further = set()
+    for trial in trials:
+        for run in found.runs.get(trial.number, ()):
+            if run.phase != "tuning" or run.score is None or run.seed not in column:
+                continue
+            if run.env_steps == until or (run.state == "completed" and until == found.spec.budget.steps_per_run):
+                scores[row[trial.number], column[run.seed]] = run.score
+            elif run.env_steps > until:
+                further.add(trial.number)
+    if further:
+        metric = found.spec.objective.metric
+        for record in curves(sorted(further), "tuning"):
+            reached = [point for point in record.points if point.env_steps <= until]
+            if reached and record.points[-1].env_steps > until and record.run.seed in column:
+                scores[row[record.run.trial], column[record.run.seed]] = reached[-1].metrics[metric]
+    return scores

@@ -1,0 +1,201 @@
+"""What a study found, in sentences: the same on the terminal, in HTML and on the dashboard."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from autorl.ledger.records import TrialRecord
+from autorl.report.evidence import Evidence, evidence
+from autorl.report.findings import Findings
+from autorl.report.influence import Influence
+from autorl.report.words import FAILURES, interval, number, probability
+from autorl.spec.study import StudySpec
+
+LITTLE_EXPLAINED = 0.1
+WORTH_SAYING = 0.05
+MOST_NAMED = 3
+AGREED = 0.7
+"""Kendall's W from which seeds are said to agree: of five seeds with a mean rank correlation above 0.6."""
+
+
+def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
+    """Return the headline as (what, value, interval); empty while there is none."""
+    found = findings.headline
+    if found is None:
+        return []
+    if findings.winner is not None and findings.winner.number == 0:
+        # The default against itself: its score is all there is to say.
+        return [("default, the winner", number(found.default.value), interval(found.default))]
+    return [
+        ("tuned", number(found.tuned.value), interval(found.tuned)),
+        ("default", number(found.default.value), interval(found.default)),
+        (
+            "probability that tuned is better",
+            probability(found.probability.value),
+            interval(found.probability, probability),
+        ),
+    ]
+
+
+def sentences(findings: Findings) -> list[str]:
+    """Say what was found, and what it is worth, one finding a sentence."""
+    if findings.winner is None:
+        said = [_leading(findings), *_ended(findings)]
+    else:
+        said = [*_chosen(findings, findings.winner), *_expected(findings.winner)]
+        said += [*_overstated(findings, findings.winner), *_ended(findings)]
+        said += _tested_for_analysis(findings, findings.winner)
+    said += _seeds(findings, evidence(findings))
+    if findings.failed:
+        count = len(findings.failed)
+        runs = "runs" if count > 1 else "run"
+        said.append(
+            f"{count} {runs} failed. A trial has no score over seeds on which it failed: see `autorl trials --failed`."
+        )
+    if findings.recovered:
+        count = len(findings.recovered)
+        kinds = Counter(attempt.error_class for run in findings.recovered for attempt in run.tries)
+        why = ", ".join(f"{how_often} {FAILURES[kind]}" for kind, how_often in sorted(kinds.items()))
+        said.append(f"{count} {'runs' if count > 1 else 'run'} failed at first and completed when tried again ({why}).")
+    return said
+
+
+def _leading(findings: Findings) -> str:
+    best = findings.incumbent
+    if best is None:
+        finished = findings.study.state == "finished"
+        return "Every trial failed: there is nothing to report." if finished else "No trial has finished yet."
+    return (
+        f"Trial {best.number} leads with a {findings.objective} of {number(best.value)} on the tuning seeds. "
+        "That number is optimistic, since it was chosen for being the best; the test seeds will tell."
+    )
+
+
+def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
+    spec, found = findings.spec, findings.headline
+    chosen = "validation seeds" if spec.seeds.validation else "tuning seeds"
+    if winner.number == 0:
+        said = f"No trial beat the default configuration: the {chosen} chose trial 0, the default itself"
+        if found is None:
+            return [f"{said}."]
+        return [f"{said}. On {_tested(spec)} it has a {findings.objective} of {number(found.default.value)}."]
+    if found is None:
+        if findings.study.state != "finished":
+            return [f"Trial {winner.number} was chosen on the {chosen}; its test is not finished."]
+        return [
+            "A test run of the winner or of the default failed, so there is no headline: see `autorl trials --failed`."
+        ]
+    return [
+        f"On {_tested(spec)}, the tuned configuration "
+        f"(trial {winner.number}, chosen on the {chosen}) has a {findings.objective} of {number(found.tuned.value)}, "
+        f"the default {number(found.default.value)}; on a fresh seed tuned is better with probability "
+        f"{probability(found.probability.value)} ({interval(found.probability, probability)})."
+    ]
+
+
+def _tested(spec: StudySpec) -> str:
+    seeds = len(spec.seeds.test)
+    return f"{seeds} test seed{'s' * (seeds > 1)} that tuning never used"
+
+
+def _ended(findings: Findings) -> list[str]:
+    return [f"Tuning ended: {findings.study.ended}."] if findings.study.ended else []
+
+
+def _expected(winner: TrialRecord) -> list[str]:
+    believed = winner.posterior
+    if believed is None:
+        return []
+    return [
+        f"From tuning data alone {number(believed.mean)} was expected of it, with a 90% interval of "
+        f"{number(believed.low)} to {number(believed.high)} for its score on the test seeds."
+    ]
+
+
+def _overstated(findings: Findings, winner: TrialRecord) -> list[str]:
+    found = findings.headline
+    if found is None or winner.value is None:
+        return []
+    gap = winner.value - found.tuned.value
+    overstated = gap > 0 if findings.spec.objective.direction == "maximize" else gap < 0
+    amount = number(abs(gap))
+    outcome = f"it overstated the test score by {amount}" if overstated else f"the test score is {amount} better"
+    seeds = winner.seeds
+    return [f"The winner's tuning score was {number(winner.value)} on {seeds} seed{'s' * (seeds > 1)}: {outcome}."]
+
+
+def _tested_for_analysis(findings: Findings, winner: TrialRecord) -> list[str]:
+    tested = {n for n, runs in findings.runs.items() if any(run.phase == "test" for run in runs)}
+    count = len(tested - {0, winner.number})
+    if not count:
+        return []
+    trials = "trials were" if count > 1 else "trial was"
+    return [
+        f"{count} more {trials} trained on the test seeds, for analysis: picking the best of them by test score "
+        "would be selection on the test set."
+    ]
+
+
+def _seeds(findings: Findings, seen: Evidence) -> list[str]:
+    """Say what the tuning seeds tell of themselves."""
+    if seen.curse is None or seen.split is None:
+        return []
+    count, seeds = len(seen.trials), len(findings.spec.seeds.tuning)
+    loss = number(seen.curse, 3) if seen.curse > 0 else "nothing"
+    said = [
+        f"The best tuning score of {count} trials on all {seeds} tuning seeds is expected to lose {loss} on new ones, "
+        "for having been chosen (the winner's curse, from tuning data alone)."
+    ]
+    share = seen.split.consistency
+    if not math.isnan(share.value):
+        said.append(
+            f"A single seed tells these trials apart with a consistency of {probability(share.value)} "
+            f"({interval(share, probability)}): 1 means that any one seed ranks them right, 0 that it says nothing."
+        )
+    (first, top), (second, next_best) = seen.best
+    if top == next_best:
+        return said
+    told = f"Trials {first} and {second}, the best two on these seeds ({number(top)} and {number(next_best)}),"
+    if seen.needed is None:
+        said.append(f"{told} are too close to be told apart by any number of seeds that one would train.")
+    elif seen.needed > seeds:
+        said.append(
+            f"{seeds} seeds are too few to tell the best two trials apart ({first}: {number(top)}, {second}: "
+            f"{number(next_best)}): about {seen.needed:,} each would be needed, if they differ by what it seems."
+        )
+    else:
+        said.append(f"{told} differ enough for {seeds} seeds to tell them apart.")
+    return said
+
+
+def influences(seen: Influence | str) -> list[str]:
+    """Say which hyperparameters matter, or why that is not known."""
+    if isinstance(seen, str):
+        return [seen]
+    explained = seen.forest.explained
+    learned = f"a model of {len(seen.trials)} trials"
+    if explained < LITTLE_EXPLAINED:
+        return [
+            f"Which hyperparameters matter is not known: {learned} explains {max(0.0, explained):.0%} of the variance "
+            "of scores that it has not seen."
+        ]
+    top = [i for i in seen.ranked if seen.fanova[i] >= WORTH_SAYING][:MOST_NAMED]
+    named = [f"{seen.names[i]} ({seen.fanova[i]:.0%})" for i in top]
+    said = [
+        f"What matters most is {_and(named)}: shares of the score's variance over the search space, by {learned} "
+        f"that explains {explained:.0%} of the variance of scores that it has not seen."
+        if named
+        else f"No hyperparameter explains {WORTH_SAYING:.0%} of the score's variance by itself."
+    ]
+    if seen.agreement is not None:
+        verdict = "agree" if seen.agreement >= AGREED else "do not agree"
+        said.append(
+            f"The seeds {verdict} on the order of the hyperparameters (Kendall's W of {len(seen.by_seed)} seeds: "
+            f"{probability(seen.agreement)})."
+        )
+    return said
+
+
+def _and(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,39 @@
+"""Which hyperparameters matter, what they do, and how safe the winner's neighbourhood is."""
+
+from __future__ import annotations
+
+import streamlit as st
+from board import data, sensitivity, show
+
+from autorl.report.sentences import influences
+
+
+def main() -> None:
+    """Show the page."""
+    found = data.selected()
+    st.title("Sensitivity", anchor=False)
+    seen = data.influence(data.storage(), found.study.name)
+    if isinstance(seen, str):
+        st.info(f"{influences(seen)[0]} This page says more when there are more trials.")
+        return
+    show.picture(sensitivity.importance(seen), "importance")
+    names = [seen.names[index] for index in seen.ranked if seen.effect(index).active]
+    key = f"parameter-{found.study.name}"
+    chosen = st.selectbox("Effect of", names, key=key, width=320)
+    show.picture(sensitivity.effect(found, seen, seen.names.index(chosen)), "effect")
+    pairs = sensitivity.interactions(seen)
+    if pairs is not None:
+        show.picture(pairs, "interactions")
+    best = found.winner or found.incumbent
+    if best is None or not best.config.inside:
+        return
+    if found.trials[0].config.inside:
+        way = sensitivity.path(found, seen, best)
+        if way is not None:
+            show.picture(way, "path")
+    else:
+        st.caption("The default configuration lies outside the search space: there is no path from it.")
+    show.picture(sensitivity.around(found, seen, best), "around")
+
+
+main()

@@ -1,0 +1,139 @@
+"""The figures of the page on seeds that tuning data alone gives: do the seeds agree, and where do scores come from?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from scipy import stats
+
+from autorl.report.evidence import Evidence
+from autorl.report.findings import Findings
+from autorl.report.words import interval, number, probability
+from board import figures
+from board.tables import named
+
+MOST_RANKED = 10
+
+
+def facts(found: Findings, seen: Evidence) -> list[tuple[str, str, str]]:
+    """Return what the tuning seeds say as (what, value, explanation); empty where they cannot say anything."""
+    if seen.curse is None or seen.split is None:
+        return []
+    seeds, shares = len(found.spec.seeds.tuning), seen.split.consistency
+    needed = "no number" if seen.needed is None else f"{seen.needed:,}"
+    return [
+        ("winner's curse", number(max(0.0, seen.curse), 3), "what the best tuning score is expected to lose"),
+        ("consistency of a seed", probability(shares.value), interval(shares, probability)),
+        ("seeds needed for the best two", needed, f"to tell them apart; the study has {seeds}"),
+    ]
+
+
+def ranks(found: Findings, seen: Evidence) -> figures.Picture | None:
+    """Draw the ranks of the best trials on each tuning seed; None with fewer than two trials or seeds."""
+    if min(seen.scores.shape) < 2:
+        return None
+    higher = found.spec.objective.direction == "maximize"
+    order = stats.rankdata(-seen.scores if higher else seen.scores, axis=0)
+    values = {trial: found.value(trial, "tuning") for trial in seen.trials}
+    best = sorted(range(len(seen.trials)), key=lambda i: _worth(values[seen.trials[i]], higher))[:MOST_RANKED]
+    names = [named(found, seen.trials[i]) for i in best]
+    rows = [
+        {"trial": name, "seed": seed, "rank": float(order[i, column]), "score": float(seen.scores[i, column])}
+        for name, i in zip(names, best, strict=True)
+        for column, seed in enumerate(found.spec.seeds.tuning)
+    ]
+    table = pd.DataFrame(rows)
+    figure = go.Figure()
+    for name, i in zip(names, best, strict=True):
+        figure.add_scatter(
+            x=[order[i].min(), order[i].max()],
+            y=[name, name],
+            mode="lines",
+            line={"color": figures.NEUTRAL, "width": 1.5},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=table["rank"],
+        y=table["trial"],
+        mode="markers",
+        marker={"color": figures.tint(figures.COLOURS[0], 0.6), "size": 11},
+        customdata=table[["seed", "score"]],
+        name="one seed",
+        hovertemplate="%{y}, seed %{customdata[0]}: rank %{x:.4g}, score %{customdata[1]:.4g}<extra></extra>",
+    )
+    figures.lay_out(figure, f"rank among {len(seen.trials)} trials, 1 is the best", "trial, the best by tuning first")
+    figures.rows_high(figure, len(names), 30)
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    figure.update_xaxes(tickformat="d")
+    first = order[best[0]]
+    times = int(np.sum(first == order.min(axis=0)))
+    seeds = len(first)
+    title = (
+        f"{names[0].capitalize()}, the best on the tuning seeds together, is the best on {times} of {seeds} of them by "
+        f"itself; its ranks go from {number(float(first.min()))} to {number(float(first.max()))}."
+    )
+    notes = []
+    if seen.rank_between_seeds is not None:
+        notes.append(
+            f"Two seeds' rankings of all {len(seen.trials)} trials have a rank correlation of "
+            f"{probability(seen.rank_between_seeds)} on average: 1 is the same order, 0 none."
+        )
+    notes += [
+        f"Tuning and {phase} rankings have a rank correlation of {probability(between.value)} "
+        f"({interval(between, probability)}) over the trials with both."
+        for phase, between in seen.rank_between_phases.items()
+        if np.isfinite(between.value)
+    ]
+    return figures.Picture(
+        title, f"{title} One point a seed for each of {len(names)} trials.", figure, table, tuple(notes)
+    )
+
+
+def _worth(value: float | None, higher: bool) -> float:
+    assert value is not None
+    return -value if higher else value
+
+
+def variance(seen: Evidence) -> figures.Picture | None:
+    """Draw the split of the variance between runs; None where it is not known."""
+    split = seen.split
+    if split is None:
+        return None
+    parts = {
+        "configuration": split.configuration,
+        "seed, for all configurations alike": split.seed,
+        "seed, for one configuration and not another, and noise": split.interaction,
+    }
+    total = sum(parts.values())
+    if total == 0.0:
+        return None
+    shares = {name: value / total for name, value in parts.items()}
+    table = pd.DataFrame({"part": list(parts), "variance": list(parts.values()), "share": list(shares.values())})
+    figure = go.Figure()
+    for place, (name, share) in enumerate(shares.items()):
+        figure.add_bar(
+            x=[share],
+            y=["runs"],
+            orientation="h",
+            name=name,
+            marker={"color": figures.COLOURS[place], "pattern": {"shape": ("", "/", ".")[place]}},
+            hovertemplate=f"{name}: {share:.0%}<extra></extra>",
+        )
+    figures.lay_out(figure, "share of the variance between runs", "")
+    figure.update_layout(barmode="stack")
+    figures.rows_high(figure, 1, 90)
+    figure.update_yaxes(showticklabels=False)
+    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    own, same, rest = shares.values()
+    title = (
+        f"Of the differences between tuning runs {own:.0%} are the configuration's; {same + rest:.0%} come from seeds "
+        "and noise."
+    )
+    notes = (
+        f"{len(seen.trials)} trials on {seen.scores.shape[1]} seeds, one run each. What all configurations share does "
+        "no harm where they are compared on the same seeds; the rest is what makes a lucky one win.",
+    )
+    listed = "; ".join(f"{name}: {share:.0%}" for name, share in shares.items())
+    return figures.Picture(title, f"{title} One bar in three parts. {listed}.", figure, table, notes)

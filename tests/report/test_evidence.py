@@ -1,0 +1,107 @@
+"""What the seeds and the hyperparameters of a study say, from its ledger, and the sentences made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from states import STATES, make
+
+from autorl.analysis import difference, seeds_needed, winners_curse
+from autorl.ledger.reader import Reader
+from autorl.report.evidence import evidence, gap
+from autorl.report.findings import Findings, gather
+from autorl.report.influence import Influence, influence
+from autorl.report.sentences import influences, sentences
+
+
+def gathered(state: str, folder: Path, *overrides: str) -> tuple[Findings, Influence | str]:
+    spec = make(state, folder, *overrides)
+    with Reader(spec.storage) as reader:
+        found = gather(reader, "small")
+        return found, influence(found, lambda trials, phase: reader.curves("small", trials, phase))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_says_something(state: str, tmp_path: Path) -> None:
+    found, seen = gathered(state, tmp_path)
+    assert all(sentence.endswith(".") for sentence in [*sentences(found), *influences(seen)])
+    assert len(evidence(found).scores) == len(evidence(found).trials)
+
+
+def test_only_trials_trained_in_full_on_every_seed_are_compared(tmp_path: Path) -> None:
+    found, _ = gathered("finished", tmp_path)
+    seen = evidence(found)
+    assert seen.trials == (0, 1, 4)  # 2 failed, 3 trains
+    assert seen.scores.tolist() == [[0.25, 0.5], [0.75, 0.5], [0.5, 0.5]]
+    assert seen.curse == winners_curse(seen.scores)
+    assert seen.best == ((1, 0.625), (4, 0.5))
+    assert seen.needed == seeds_needed([0.75, 0.5], [0.5, 0.5])
+
+
+def test_one_trial_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    found, seen = gathered("one_trial", tmp_path)
+    assert evidence(found).curse is None
+    assert evidence(found).split is None
+    assert isinstance(seen, str)
+    assert "needs at least 8" in seen
+
+
+def test_the_gap_is_tuning_minus_test(tmp_path: Path) -> None:
+    found, _ = gathered("finished", tmp_path)
+    assert gap(found, 1) == difference([0.75, 0.5], [0.5, 0.55, 0.75])
+    assert gap(found, 4) is None  # it was not tested
+
+
+def test_what_matters_is_found(tmp_path: Path) -> None:
+    found, seen = gathered("many_trials", tmp_path)
+    assert isinstance(seen, Influence)
+    assert seen.names[seen.ranked[0]] == "learning_rate"
+    assert seen.ped_anova.argmax() == seen.names.index("learning_rate")
+    assert seen.forest.explained > 0.4
+    assert len(seen.by_seed) == 2
+    assert "What matters most is learning_rate" in influences(seen)[0]
+    rates = [float(str(seen.value_at(0, place))) for place in (0.0, 0.5, 1.0)]
+    assert rates == pytest.approx([1e-4, 10**-2.5, 0.1])
+    best = found.trials[found.study.winner or 0]
+    begun, steps = seen.path(found.trials[0], best)
+    assert steps[-1].score > begun
+    local, changes = seen.around(best)
+    assert local.sum() == pytest.approx(1.0)
+    inactive = [name for name in seen.names if name not in best.config.values]
+    assert all(changes[seen.names.index(name)].size == 0 for name in inactive)
+
+
+def test_conditional_hyperparameters_are_missing_where_they_are_inactive(tmp_path: Path) -> None:
+    found, seen = gathered("many_trials", tmp_path)
+    assert isinstance(seen, Influence)
+    child, switch = seen.names.index("clip_range_vf"), seen.names.index("vf_clip")
+    off = np.array([not trial.config.values["vf_clip"] for trial in found.trials])
+    assert (np.isnan(seen.points[:, child]) == off).all()
+    everything = np.full((2, len(seen.names)), 0.5)
+    everything[:, switch] = 0.25, 0.75
+    assert seen.forest.domain.active(everything)[:, child].tolist() == [False, True]
+
+
+def test_trials_that_got_less_far_are_compared_where_all_were(tmp_path: Path) -> None:
+    found, seen = gathered("many_trials", tmp_path, "seeds.tuning=0:2")
+    assert isinstance(seen, Influence)
+    assert seen.until == 128
+    # Had most trials ended after 64 steps, the others' scores would be those of their curves there, half the final.
+    early = [replace(t, env_steps=64) if t.number % 3 else t for t in found.trials]
+    runs = {
+        number: tuple(
+            replace(r, env_steps=64, state="paused") if number % 3 and r.phase == "tuning" else r for r in own
+        )
+        for number, own in found.runs.items()
+    }
+    with Reader(found.spec.storage) as reader:
+        half = influence(
+            replace(found, trials=tuple(early), runs=runs), lambda trials, phase: reader.curves("small", trials, phase)
+        )
+    assert isinstance(half, Influence)
+    assert half.until == 64
+    assert half.scores[0] == pytest.approx(seen.scores[0] / 2)
+    assert half.scores[1] == pytest.approx(seen.scores[1])
