@@ -2,8 +2,9 @@
 
 This room turns scores, one for each seed, into estimates that say how far they can be trusted.
 It knows no database, no study file and no plot: whatever reads the ledger hands it arrays, and
-whatever tells the user gets plain numbers back. Every function is pure and draws no random
-numbers, so the same scores always give the same answer.
+whatever tells the user gets plain numbers back. Every function is pure, or draws from the
+generator it is handed and from nothing else, so the same scores (and the same generator) always
+give the same answer.
 """
 
 from autorl.analysis.checks import Direction
@@ -23,6 +24,18 @@ from autorl.analysis.learning import (
 )
 from autorl.analysis.overfitting import VarianceSplit, seeds_needed, split_variance, winners_curse
 from autorl.analysis.ranks import rank_correlation
+from autorl.analysis.reliability import (
+    Metric,
+    PerformanceProfile,
+    ScoreDistribution,
+    TasksEstimate,
+    aggregate_tasks,
+    cvar,
+    estimate_tasks,
+    performance_profile,
+    probability_of_improvement,
+    stratified_bootstrap,
+)
 from autorl.analysis.sigmoid import HeldOutError, SigmoidFit, held_out_error, sigmoid_fit
 from autorl.analysis.superiority import probability_better
 
@@ -33,28 +46,38 @@ __all__ = [
     "FidelityCorrelation",
     "Headline",
     "HeldOutError",
+    "Metric",
+    "PerformanceProfile",
+    "ScoreDistribution",
     "SigmoidFit",
     "Statistic",
+    "TasksEstimate",
     "ThresholdSummary",
     "VarianceSplit",
     "aggregate",
+    "aggregate_tasks",
     "area_under_curve",
     "cost_by_phase",
+    "cvar",
     "difference",
     "estimate",
+    "estimate_tasks",
     "expected_best",
     "fidelity_correlation",
     "final_against_best",
     "gain_of_doubling",
     "headline",
     "held_out_error",
+    "performance_profile",
     "probability_better",
+    "probability_of_improvement",
     "rank_correlation",
     "seeds_needed",
     "sigmoid_fit",
     "speed_up",
     "split_variance",
     "steps_to_threshold",
+    "stratified_bootstrap",
     "threshold_summary",
     "winners_curse",
 ]

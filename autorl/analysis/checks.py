@@ -33,6 +33,31 @@ def finite_vector(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return vector
 
 
+def finite_matrix(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return ``values`` as a matrix of floats, or say what is wrong with them.
+
+    Args:
+        name: What the caller calls these values; the error message starts with it.
+        values: Shape ``(runs, tasks)`` with at least one of each, all finite.
+
+    Raises:
+        ValueError: If ``values`` is not two-dimensional, is empty, or holds a NaN or an infinity.
+    """
+    matrix = np.asarray(values, dtype=np.float64)
+    if matrix.ndim != 2:
+        raise ValueError(f"{name}: shape {matrix.shape}; expected (runs, tasks), one column for a task")
+    if matrix.size == 0:
+        raise ValueError(f"{name}: shape {matrix.shape} is empty; expected at least one run of one task")
+    strange = np.argwhere(~np.isfinite(matrix))
+    if len(strange):
+        run, task = strange[0]
+        raise ValueError(
+            f"{name}[{run}, {task}] is {matrix[run, task]} ({len(strange)} of {matrix.size} are not finite); "
+            "every task needs as many finished runs: leave runs out, or score failed ones yourself"
+        )
+    return matrix
+
+
 def check_level(level: float) -> None:
     """Refuse a confidence level that is not a probability strictly between 0 and 1.
 

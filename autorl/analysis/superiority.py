@@ -71,7 +71,7 @@ def probability_better(
         return Estimate(theta, float("nan"), float("nan"), level)
     pairs = _effective_pairs(wins)
     won, lost = theta * pairs, (1.0 - theta) * pairs
-    low, high = _lower_limit(won, lost, level), 1.0 - _lower_limit(lost, won, level)
+    low, high = lower_limit(won, lost, level), 1.0 - lower_limit(lost, won, level)
     return Estimate(theta, low, high, level)
 
 
@@ -87,8 +87,8 @@ def _effective_pairs(wins: npt.NDArray[np.float64]) -> float:
     return float(np.clip(theta * (1.0 - theta) / variance, fewest, 3.0 * m * n / (m + n + 1)))
 
 
-def _lower_limit(won: float, lost: float, level: float) -> float:
-    """Clopper and Pearson's lower limit, for counts that need not be whole."""
+def lower_limit(won: float, lost: float, level: float) -> float:
+    """Return Clopper and Pearson's lower limit of a proportion, for counts that need not be whole."""
     if won == 0.0:
         return 0.0
     return float(special.betaincinv(won, lost + 1.0, (1.0 - level) / 2.0))

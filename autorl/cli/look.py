@@ -244,7 +244,7 @@ def dashboard(
     command = [
         sys.executable,
         "-m",
-        "streamlit",
+        "autorl.cli.serve",
         "run",
         str(app),
         *(f"--{key}={value}" for key, value in flags.items()),

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from autorl.analysis import (
     Estimate,
     VarianceSplit,
-    aggregate,
     difference,
     rank_correlation,
     seeds_needed,
     split_variance,
     winners_curse,
 )
+from autorl.analysis.estimate import aggregate_rows
 from autorl.report.findings import Findings
 from autorl.trial import Phase
 
@@ -54,26 +54,32 @@ def evidence(found: Findings) -> Evidence:
     """Gather what the seeds of a study say."""
     objective = found.spec.objective
     seeds = found.spec.seeds.tuning
-    full = [trial for trial in found.trials if found.value(trial.number, "tuning") is not None]
-    scores = np.array([found.scores(trial.number, "tuning") for trial in full]).reshape(-1, len(seeds))
+    full, rows = [], []
+    for trial in found.trials:
+        row = _in_full(found, trial.number)
+        if len(row) == len(seeds):
+            full.append(trial)
+            rows.append(row)
+    scores = np.array(rows).reshape(-1, len(seeds))
     higher = objective.direction == "maximize"
     curse = split = between = None
     if min(scores.shape) >= 2:
         curse = winners_curse(scores, statistic=objective.over_seeds, higher_is_better=higher)
         split = split_variance(scores)
         between = _between_seeds(scores)
-    values = [aggregate(row, objective.over_seeds) for row in scores]
-    order = sorted(range(len(full)), key=lambda i: (-values[i] if higher else values[i], full[i].number))[:2]
+    values = aggregate_rows(scores, objective.over_seeds).tolist() if len(full) else []
+    order = np.argsort([-value if higher else value for value in values], kind="stable")[:2].tolist()
     needed = None
     if len(order) == 2 and len(seeds) > 1:
         needed = seeds_needed(scores[order[0]], scores[order[1]])
     phases: dict[Phase, Estimate] = {}
     later: tuple[Phase, ...] = ("validation", "test")
     for phase in later:
+        again = {number for number, runs in found.runs.items() if any(run.phase == phase for run in runs)}
         pairs = [
-            (found.value(t.number, "tuning"), found.value(t.number, phase)) for t in full if t.number in found.runs
+            (value, found.value(t.number, phase)) for t, value in zip(full, values, strict=True) if t.number in again
         ]
-        known = [(a, b) for a, b in pairs if a is not None and b is not None]
+        known = [(a, b) for a, b in pairs if b is not None]
         if len(known) > 3:
             phases[phase] = rank_correlation([a for a, _ in known], [b for _, b in known])
     return Evidence(
@@ -99,6 +105,12 @@ def gap(found: Findings, trial: int, phase: Phase = "test") -> Estimate | None:
     return difference(
         found.scores(trial, "tuning"), found.scores(trial, phase), statistic=found.spec.objective.over_seeds
     )
+
+
+def _in_full(found: Findings, trial: int) -> list[float]:
+    """Return the scores of the tuning runs that were trained in full."""
+    own = [run for run in found.runs.get(trial, ()) if run.phase == "tuning" and run.state == "completed"]
+    return [run.score for run in own if run.score is not None]
 
 
 def _between_seeds(scores: npt.NDArray[np.float64]) -> float | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from autorl.analysis import Headline, aggregate, headline
+from autorl.analysis import Cost, Headline, aggregate, cost_by_phase, headline, speed_up
 from autorl.engine.plan import planned_steps
 from autorl.engine.selection import rank
 from autorl.ledger.reader import Reader
@@ -40,7 +42,7 @@ class Findings:
         """The study's spec."""
         return self.study.spec
 
-    @property
+    @cached_property
     def ranked(self) -> list[TrialRecord]:
         """Finished trials, the best by tuning data first."""
         return rank(self.trials, self.spec.objective.direction)
@@ -57,7 +59,7 @@ class Findings:
             return None
         return aggregate(scores, self.spec.objective.over_seeds)
 
-    @property
+    @cached_property
     def headline(self) -> Headline | None:
         """The headline, once winner and default have scores on every test seed."""
         if self.winner is None or self.value(self.winner.number, "test") is None or self.value(0, "test") is None:
@@ -77,34 +79,54 @@ class Findings:
         about = ("tuned", "probability") if self.winner.number == 0 else ()
         return tuple(text for text in self.headline.cautions if not any(word in text for word in about))
 
-    @property
+    @cached_property
     def failed(self) -> list[RunRecord]:
         """Runs that failed."""
         return [run for runs in self.runs.values() for run in runs if run.state == "failed"]
 
-    @property
+    @cached_property
     def recovered(self) -> list[RunRecord]:
         """Runs that failed at first and completed when they were tried again."""
         return [run for runs in self.runs.values() for run in runs if run.state == "completed" and run.tries]
 
-    @property
+    @cached_property
     def spent(self) -> dict[Phase, dict[str, float]]:
         """Phase → runs finished or paused, environment steps spent and planned, wall and processor seconds.
 
         What is planned is an upper bound; 0 where only time limits it.
         """
         planned = planned_steps(self.spec)
+        runs = [run for own in self.runs.values() for run in own]
+        done = Counter(run.phase for run in runs if run.state in ("paused", "completed", "failed"))
+        costs = cost_by_phase(
+            [run.phase for run in runs],
+            [self.trained(run) for run in runs],
+            [run.wall_seconds for run in runs],
+            [run.cpu_seconds for run in runs],
+        )
         result: dict[Phase, dict[str, float]] = {}
         for phase in PHASES:
-            runs = [run for runs in self.runs.values() for run in runs if run.phase == phase]
+            cost = costs.get(phase, Cost(0, 0, 0.0, 0.0))
             result[phase] = {
-                "runs": sum(run.state in ("paused", "completed", "failed") for run in runs),
-                "env_steps": sum(self.trained(run) for run in runs),
+                "runs": done[phase],
+                "env_steps": cost.env_steps,
                 "planned_env_steps": planned[phase] or 0,
-                "wall_seconds": sum(run.wall_seconds for run in runs),
-                "cpu_seconds": sum(run.cpu_seconds for run in runs),
+                "wall_seconds": cost.wall_seconds,
+                "cpu_seconds": cost.cpu_seconds,
             }
         return result
+
+    @property
+    def saved(self) -> float | None:
+        """How many times cheaper tuning was than training every trial in full on every seed; None before it began."""
+        if not self.spent["tuning"]["env_steps"] or not self.trials:
+            return None
+        return speed_up(
+            [self.spent["tuning"]["env_steps"]],
+            trials=len(self.trials),
+            tuning_seeds=len(self.spec.seeds.tuning),
+            env_steps_per_run=self.spec.budget.steps_per_run,
+        )
 
     def trained(self, run: RunRecord) -> int:
         """Return the environment steps that a run trained itself: a fork takes those of its donor over."""

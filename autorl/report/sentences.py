@@ -14,6 +14,7 @@ from autorl.spec.study import StudySpec
 
 LITTLE_EXPLAINED = 0.1
 WORTH_SAYING = 0.05
+WORTH_SAVING = 1.05
 MOST_NAMED = 3
 AGREED = 0.7
 """Kendall's W from which seeds are said to agree: of five seeds with a mean rank correlation above 0.6."""
@@ -100,7 +101,15 @@ def _tested(spec: StudySpec) -> str:
 
 
 def _ended(findings: Findings) -> list[str]:
-    return [f"Tuning ended: {findings.study.ended}."] if findings.study.ended else []
+    if not findings.study.ended:
+        return []
+    said = [f"Tuning ended: {findings.study.ended}."]
+    if findings.saved is not None and findings.saved > WORTH_SAVING:
+        said.append(
+            f"Training its {len(findings.trials)} trials in full on every tuning seed would have taken "
+            f"{number(findings.saved, 2)} times as many environment steps."
+        )
+    return said
 
 
 def _expected(winner: TrialRecord) -> list[str]:

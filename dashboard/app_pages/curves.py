@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
-from board import curves, data, show
+from board import curves, data, learning, show
 from board.tables import listed, named
 
 from autorl.report.findings import PHASES, Findings
@@ -37,8 +39,33 @@ def main() -> None:
         show.picture(shown, "curves")
         if missing:
             st.caption(f"Without a curve on the {phase} seeds: {', '.join(missing)}.")
+        _numbers(found, curves.summaries(found, trials, metric, records))
     else:
         st.info(_nothing(found, phase))
+    sample = learning.sample(found)
+    if len(sample) >= learning.FEWEST_TRIALS:
+        early = learning.early(found, data.curves(data.storage(), found.study.name, sample, "tuning"), metric)
+        if early is not None:
+            show.picture(early, "early")
+
+
+def _numbers(found: Findings, shown: Mapping[int, curves.Curves]) -> None:
+    """Show what the curves say in numbers."""
+    ends = [own.middle[-1] for own in shown.values() if own.steps]
+    if not ends:
+        return
+    usual = float(min(ends) if found.spec.objective.direction == "maximize" else max(ends))
+    threshold = st.number_input(
+        "Threshold to be reached", value=usual, key=f"threshold-{found.study.name}-{usual}", width=260
+    )
+    numbers = learning.table(found, shown, threshold)
+    if len(numbers):
+        st.dataframe(numbers, hide_index=True)
+        st.caption(
+            "Steps to a threshold count seeds that never reach it. The best of noisy evaluations is optimistic, so "
+            "some loss is to be expected. Where a curve was going is what a sigmoid in the logarithm of steps "
+            "approaches (The Art of Scaling Reinforcement Learning Compute, 2025)."
+        )
 
 
 def _trials(found: Findings) -> list[int]:

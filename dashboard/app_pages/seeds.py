@@ -23,6 +23,14 @@ def main() -> None:
         show.picture(promised, "promised")
     if tested is not None:
         show.picture(tested, "tested")
+    profile = stability.profile(found)
+    if profile is not None:
+        show.picture(profile, "profile")
+        st.dataframe(stability.reliability(found), hide_index=True)
+        st.caption(
+            "Intervals at 95 %. Those of the median need six seeds; a mean of the worst seeds has none: few runs do "
+            "not know their tail."
+        )
     if promised is None or found.headline is None:
         st.info(_missing(found, promised is None))
     agreed, parts = stability.ranks(found, seen), stability.variance(seen)

@@ -67,6 +67,16 @@ def summarize(records: Sequence[CurveRecord], metric: str, statistic: Statistic)
     return Curves(seeds, steps, middle, [e.low for e in found], [e.high for e in found], band)
 
 
+def summaries(found: Findings, trials: Sequence[int], metric: str, records: Sequence[CurveRecord]) -> dict[int, Curves]:
+    """Return trial → its curves of a metric, of those that have any."""
+    shown = {}
+    for trial in trials:
+        own = [record for record in records if record.run.trial == trial]
+        if any(_finite(point.metrics.get(metric)) for record in own for point in record.points):
+            shown[trial] = summarize(own, metric, found.spec.objective.over_seeds)
+    return shown
+
+
 def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
@@ -84,11 +94,7 @@ def picture(
         records: the trials' curves in that phase.
     """
     statistic = found.spec.objective.over_seeds
-    shown: dict[int, Curves] = {}
-    for trial in trials:
-        own = [record for record in records if record.run.trial == trial]
-        if any(_finite(point.metrics.get(metric)) for record in own for point in record.points):
-            shown[trial] = summarize(own, metric, statistic)
+    shown = summaries(found, trials, metric, records)
     if not shown:
         return None
     figure = go.Figure()

@@ -23,6 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 DASHES = ("solid", "dash", "dot", "dashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 NEUTRAL = "#808080"
+MOST_POINTS = 2_000
 UNITS = {"return": "return (sum of rewards an episode)", "length": "length (environment steps an episode)"}
 
 
@@ -78,6 +79,11 @@ def lay_out(figure: go.Figure, x: str, y: str) -> go.Figure:
     return figure
 
 
+def spread(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table, or as many of its rows, evenly spread, as a browser draws without delay."""
+    return table.iloc[:: -(-len(table) // MOST_POINTS) or 1]
+
+
 def rows_high(figure: go.Figure, rows: int, each: int) -> None:
     """Make a figure of horizontal rows as high as they need, its legend below the axis title."""
     inside = max(rows * each, 90)
@@ -100,25 +106,28 @@ def incumbent(found: Findings) -> Picture | None:
     if not scored:
         return None
     table = _incumbents(found, scored)
+    steps = table[table["best so far"] != table["best so far"].shift()]
     figure = go.Figure()
     figure.add_scatter(
         # The last step is drawn to the newest trial.
-        x=[*table["trial"], found.trials[-1].number],
-        y=[*table["best so far"], list(table["best so far"])[-1]],
+        x=[*steps["trial"], found.trials[-1].number],
+        y=[*steps["best so far"], table["best so far"].iloc[-1]],
         mode="lines",
         name="best so far",
         line={"color": COLOURS[1], "width": 3, "shape": "hv"},
         hovertemplate="best up to trial %{x}: %{y:.4g}<extra></extra>",
     )
+    shown = spread(table)
     figure.add_scatter(
-        x=table["trial"],
-        y=table["tuning score"],
+        x=shown["trial"],
+        y=shown["tuning score"],
         mode="markers",
         name="trial",
         marker={"color": COLOURS[0], "size": 8, "symbol": "circle"},
         hovertemplate="trial %{x}: %{y:.4g}<extra></extra>",
     )
-    broken = [trial.number for trial in found.trials if trial.state == "failed"]
+    failed = pd.DataFrame({"trial": [trial.number for trial in found.trials if trial.state == "failed"]})
+    broken = spread(failed)["trial"].tolist()
     if broken:
         figure.add_scatter(
             x=broken,
@@ -134,6 +143,10 @@ def incumbent(found: Findings) -> Picture | None:
     )
     title = _incumbent_title(found, scored)
     notes = ["The best of many noisy scores is partly luck: only the test seeds say what a trial is worth."]
+    if len(shown) < len(table):
+        notes.append(
+            f"Of {len(table):,} trials {len(shown):,} are drawn, evenly spread; the line and the table have all."
+        )
     if broken:
         notes.append("Crosses at the lower edge are failed trials: they have no score, their height means nothing.")
     alt = (

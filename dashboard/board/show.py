@@ -13,13 +13,20 @@ from board import tables
 from board.figures import Picture
 
 # Styling every cell costs time and Styler refuses more than this; larger tables show their numbers unrounded.
-STYLED_CELLS = 100_000
+STYLED_CELLS = 10_000
 
 
 def picture(shown: Picture, key: str) -> None:
     """Show a figure: its sentence as the heading, the figure with its text alternative, notes, and its data."""
     st.subheader(shown.title, anchor=False)
-    st.plotly_chart(shown.figure, key=key, alt=shown.alt, config={"displaylogo": False, "scrollZoom": False})
+    name = f"{st.session_state['study']}-{key}"
+    image = {"format": "svg", "filename": name}
+    st.plotly_chart(
+        shown.figure,
+        key=key,
+        alt=shown.alt,
+        config={"displaylogo": False, "scrollZoom": False, "toImageButtonOptions": image},
+    )
     for note in shown.notes:
         st.caption(note)
     data(shown.table, key)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from scipy import stats
 
+from autorl.analysis import cvar, estimate, performance_profile
 from autorl.report.evidence import Evidence
 from autorl.report.findings import Findings
 from autorl.report.words import interval, number, probability
@@ -137,3 +140,81 @@ def variance(seen: Evidence) -> figures.Picture | None:
     )
     listed = "; ".join(f"{name}: {share:.0%}" for name, share in shares.items())
     return figures.Picture(title, f"{title} One bar in three parts. {listed}.", figure, table, notes)
+
+
+def reliability(found: Findings) -> pd.DataFrame:
+    """Return statistics of the winner's and the default's test scores, each with its interval; empty without them."""
+    sides = _tested(found)
+    higher = found.spec.objective.direction == "maximize"
+    rows: list[dict[str, str]] = []
+    for statistic, label in (("mean", "mean"), ("median", "median"), ("iqm", "interquartile mean")):
+        cells = {name: estimate(scores, statistic) for name, scores in sides.items()}  # type: ignore[arg-type]
+        rows.append({"statistic": label, **{name: f"{number(e.value)}, {interval(e)}" for name, e in cells.items()}})
+    for share in (0.5, 0.2):
+        cells_ = {name: number(cvar(scores, share, higher_is_better=higher)) for name, scores in sides.items()}
+        rows.append({"statistic": f"mean of the worst {share:.0%} of seeds (CVaR)", **cells_})
+    return pd.DataFrame(rows) if sides else pd.DataFrame()
+
+
+def profile(found: Findings) -> figures.Picture | None:
+    """Draw the share of test seeds that score above each threshold; None without test scores."""
+    sides = _tested(found)
+    if not sides:
+        return None
+    every = np.unique([score for scores in sides.values() for score in scores])
+    pad = float(np.ptp(every)) * 0.05 or 1.0
+    taus = np.unique([every[0] - pad, *every, *(every - 1e-9 * max(1.0, float(np.abs(every).max()))), every[-1] + pad])
+    figure, rows = go.Figure(), []
+    for index, (name, scores) in enumerate(sides.items()):
+        # One task: the bands are binomial, and nothing is drawn at random.
+        shares = performance_profile(np.array(scores)[:, None], taus, np.random.default_rng(0)).shares
+        colour = figures.COLOURS[index]
+        if not math.isnan(shares[0].low):
+            figure.add_scatter(
+                x=[*taus, *taus[::-1]],
+                y=[*(share.high for share in shares), *(share.low for share in reversed(shares))],
+                mode="lines",
+                fill="toself",
+                fillcolor=figures.tint(colour, 0.12),
+                line={"width": 0},
+                showlegend=False,
+                hoverinfo="skip",
+            )
+        figure.add_scatter(
+            x=taus,
+            y=[share.value for share in shares],
+            mode="lines",
+            name=name,
+            line={"color": colour, "width": 3, "dash": figures.DASHES[index]},
+            hovertemplate=name + ": %{y:.0%} of seeds above %{x:.4g}<extra></extra>",
+        )
+        rows += [
+            {"configuration": name, "above": float(tau), "share": e.value, "low": e.low, "high": e.high}
+            for tau, e in zip(taus, shares, strict=True)
+        ]
+    metric = figures.axis(found.spec.objective.metric)
+    figures.lay_out(figure, f"{metric}, test seeds", "share of seeds that score above")
+    figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
+    middle = float(np.median([score for scores in sides.values() for score in scores]))
+    above = {name: float(np.mean(np.array(scores) > middle)) for name, scores in sides.items()}
+    title = f"Above {number(middle)}, the median of them all, score " + " and ".join(
+        f"{share:.0%} of the seeds of {name}" for name, share in above.items()
+    )
+    notes = (
+        "Performance profile (Agarwal et al. 2021). Bands: 95 % intervals of each share by itself. Where one line lies "
+        f"{'above' if found.spec.objective.direction == 'maximize' else 'below'} the other everywhere, it is better "
+        "whatever score matters.",
+    )
+    return figures.Picture(
+        f"{title}.", f"{title}. One falling line a configuration.", figure, pd.DataFrame(rows), notes
+    )
+
+
+def _tested(found: Findings) -> dict[str, list[float]]:
+    """Return the test scores of winner and default, as far as all their seeds have one."""
+    if found.winner is None:
+        return {}
+    names = {found.winner.number: f"tuned (trial {found.winner.number})", 0: "default (trial 0)"}
+    return {
+        name: found.scores(trial, "test") for trial, name in names.items() if found.value(trial, "test") is not None
+    }

@@ -67,10 +67,12 @@ def studies(every: Iterable[Findings]) -> pd.DataFrame:
 def trials(found: Findings, which: Sequence[TrialRecord]) -> pd.DataFrame:
     """Return one row a trial: roles, scores and hyperparameters. A parameter that is not active is missing."""
     rows = []
+    names = parameters(found, which)
+    believed = any(known.posterior is not None for known in found.trials)
     for trial in which:
         row: dict[str, Any] = {"trial": trial.number, "role": role(found, trial.number), "state": trial.state}
         row |= {"origin": trial.origin, "trained": trained(found.spec, trial)}
-        if any(known.posterior is not None for known in found.trials):
+        if believed:
             row["expected"] = trial.posterior.mean if trial.posterior is not None else None
         row["tuning"] = trial.value
         runs = {run.seed: run.score for run in found.runs.get(trial.number, ()) if run.phase == "tuning"}
@@ -78,7 +80,7 @@ def trials(found: Findings, which: Sequence[TrialRecord]) -> pd.DataFrame:
         if found.spec.seeds.validation:
             row["validation"] = found.value(trial.number, "validation")
         row["test"] = found.value(trial.number, "test")
-        rows.append(row | {name: _cell(trial.config.values.get(name)) for name in parameters(found, which)})
+        rows.append(row | {name: _cell(trial.config.values.get(name)) for name in names})
     frame = pd.DataFrame(rows)
     return frame.astype({name: float for name in ("tuning", "validation", "test") if name in frame})
 

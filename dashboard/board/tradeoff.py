@@ -14,8 +14,6 @@ from autorl.report.words import duration, number
 from board import figures
 from board.tables import named
 
-MOST_POINTS = 3_000
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -56,7 +54,7 @@ def picture(found: Findings, cost: Cost) -> figures.Picture | None:
     best = table["tuning score"].cummax() if higher else table["tuning score"].cummin()
     table["on the front"] = (best != best.shift()).to_numpy()
     front, rest = table[table["on the front"]], table[~table["on the front"]]
-    shown = rest.iloc[:: max(1, -(-len(rest) // MOST_POINTS))]
+    shown = figures.spread(rest)
     figure = go.Figure()
     figure.add_scatter(
         x=shown["cost"],
