@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
-from autorl.spec.unit import bin_of, from_unit, to_unit
+from autorl.spec.unit import bin_of, from_unit, place
 
 Vector = NDArray[np.float64]
 
@@ -56,13 +56,10 @@ class Encoding:
         return vector
 
     def _place(self, parameter: Parameter, config: Configuration, width: int) -> Vector | float:
-        domain, coordinate = parameter.domain, config.coordinates.get(parameter.name)
-        if coordinate is None:
-            coordinate = _nearest(parameter, config.values[parameter.name])
-        if coordinate is None:
+        at = place(parameter, config)
+        if at is None:
             return 0.5
-        place = to_unit(domain, coordinate)
-        return np.eye(width)[bin_of(place, width)] if width > 1 else place
+        return np.eye(width)[bin_of(at, width)] if width > 1 else at
 
     def decode(self, vector: Vector) -> Configuration:
         """Return the configuration at a vector, or nearest to it; every vector has one."""
@@ -74,12 +71,3 @@ class Encoding:
             return from_unit(domain, float(part[0]))
 
         return self._space.build(choose)
-
-
-def _nearest(parameter: Parameter, value: Any) -> float | None:
-    """Return the end of the range that is nearest to a number outside it."""
-    domain = parameter.domain
-    if isinstance(domain, Choice) or isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    ends = (domain.low, domain.high)
-    return min(ends, key=lambda end: abs(float(parameter.value(end)) - value))

@@ -30,7 +30,7 @@ from autorl.analysis.sensitivity.forest import Points
 from autorl.ledger.records import CurveRecord, TrialRecord
 from autorl.report.findings import Findings
 from autorl.spec.space import Choice, Configuration, SearchSpace, same
-from autorl.spec.unit import bins, from_unit, to_unit
+from autorl.spec.unit import bins, from_unit, place
 from autorl.trial import Phase
 
 FEWEST_TRIALS = 8
@@ -157,7 +157,7 @@ def influence(found: Findings, curves: Curves) -> Influence | str:
     space, seeds = found.spec.space, found.spec.seeds.tuning
     if not len(space):
         return "The search space has no hyperparameter."
-    scored = [trial for trial in found.trials if trial.value is not None and trial.config.inside]
+    scored = [trial for trial in found.trials if trial.value is not None]
     if len(scored) < FEWEST_TRIALS:
         return f"{len(scored)} trials have a score; a model of the hyperparameters needs at least {FEWEST_TRIALS}."
     until = sorted((trial.env_steps for trial in scored), reverse=True)[(len(scored) - 1) // 2]
@@ -212,9 +212,8 @@ def _allowed(space: SearchSpace, parent: str, values: Sequence[object]) -> npt.N
 
 
 def _point(space: SearchSpace, config: Configuration) -> Points:
-    return np.array(
-        [to_unit(p.domain, config.coordinates[p.name]) if p.name in config.coordinates else math.nan for p in space]
-    )
+    places = [place(parameter, config) for parameter in space]
+    return np.array([math.nan if each is None else each for each in places])
 
 
 def _scores(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from autorl.spec.space import Choice, Numeric, same
+from autorl.spec.space import Choice, Configuration, Numeric, Parameter, same
 
 
 def bins(domain: Numeric | Choice) -> int | None:
@@ -55,3 +55,18 @@ def from_unit(domain: Numeric | Choice, place: float) -> Any:
         found = domain.low + place * (domain.high - domain.low)
     found = min(max(found, domain.low), domain.high)
     return round(found) if domain.integer else found
+
+
+def place(parameter: Parameter, config: Configuration) -> float | None:
+    """Return where a configuration's value of a parameter lies in [0, 1].
+
+    A number outside the range, as an algorithm's default may be, is put at the end that is nearest. None if the
+    parameter is inactive, or has a value that no coordinate gives.
+    """
+    coordinate = config.coordinates.get(parameter.name)
+    if parameter.name in config.coordinates:
+        return to_unit(parameter.domain, coordinate)
+    value, domain = config.values.get(parameter.name), parameter.domain
+    if isinstance(domain, Choice) or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return to_unit(domain, min((domain.low, domain.high), key=lambda end: abs(float(parameter.value(end)) - value)))

@@ -25,14 +25,11 @@ def main() -> None:
     if pairs is not None:
         show.picture(pairs, "interactions")
     best = found.winner or found.incumbent
-    if best is None or not best.config.inside:
+    if best is None:
         return
-    if found.trials[0].config.inside:
-        way = sensitivity.path(found, seen, best)
-        if way is not None:
-            show.picture(way, "path")
-    else:
-        st.caption("The default configuration lies outside the search space: there is no path from it.")
+    way = sensitivity.path(found, seen, best)
+    if way is not None:
+        show.picture(way, "path")
     show.picture(sensitivity.around(found, seen, best), "around")
 
 

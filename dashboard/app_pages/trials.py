@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 from board import data, show, tables
 
+from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
+from autorl.report.export import render
 from autorl.report.findings import Findings
-from autorl.report.words import tries
+from autorl.report.words import setting, tries
+from autorl.spec.space import Choice
 
 
 def main() -> None:
@@ -25,13 +29,57 @@ def main() -> None:
     st.markdown(_summary(found, broken))
     if broken and st.toggle(f"Only the {len(broken)} with a failed run", key="broken"):
         which = [trial for trial in which if trial.number in broken]
+    which = _filtered(found, which)
+    if not which:
+        st.info("No trial is left by these filters.")
+        return
     chosen = _table(found, which)
     st.subheader("Configuration", anchor=False)
     st.dataframe(tables.configurations(found, chosen), hide_index=True)
     if found.spec.space.parents:
         st.caption(f"{tables.NONE}: the hyperparameter is not active in this configuration.")
     for trial in chosen:
+        _export(found, trial)
         _runs(found, trial)
+
+
+def _filtered(found: Findings, which: list[TrialRecord]) -> list[TrialRecord]:
+    """Let the user keep the trials with some values of hyperparameters."""
+    names = [parameter.name for parameter in found.spec.space]
+    with st.expander("Filter by hyperparameters"):
+        for name in st.multiselect("Hyperparameters", names, key=f"filters-{found.study.name}"):
+            parameter, key = found.spec.space[name], f"filter-{found.study.name}-{name}"
+            if isinstance(parameter.domain, Choice):
+                labels = {setting(value): value for value in parameter.domain.values}
+                kept = st.multiselect(name, list(labels), default=list(labels), key=key)
+                which = [trial for trial in which if setting(trial.config.values.get(name)) in kept]
+                continue
+            values = [trial.config.values[name] for trial in which if name in trial.config.values]
+            if not values or min(values) == max(values):
+                st.caption(f"{name}: no choice is left.")
+                continue
+            low, high = st.columns(2)
+            least = low.number_input(f"{name} from", value=float(min(values)), format="%.6g", key=f"{key}-low")
+            most = high.number_input(f"{name} to", value=float(max(values)), format="%.6g", key=f"{key}-high")
+            which = [trial for trial in which if least <= trial.config.values.get(name, math.nan) <= most]
+    return which
+
+
+def _export(found: Findings, trial: TrialRecord) -> None:
+    """Offer a trial as a script for the user's own training code, if it can be one."""
+    try:
+        text = render(found, trial, "sb3")
+    except ExportError:
+        return
+    st.download_button(
+        f"Export trial {trial.number} as a Stable-Baselines3 script",
+        text,
+        f"{found.study.name}-trial-{trial.number}.py",
+        "text/x-python",
+        key=f"export-{trial.number}",
+        on_click="ignore",
+        icon=":material/download:",
+    )
 
 
 def _summary(found: Findings, broken: set[int]) -> str:

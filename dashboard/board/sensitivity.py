@@ -17,6 +17,8 @@ from autorl.report.words import number, setting
 from board import figures
 from board.tables import named
 
+FEW_TRIALS = 5
+"""Trials for each hyperparameter below which importances are called rough."""
 ICE = 24
 """Curves of single configurations that are drawn at most: more hide each other."""
 
@@ -71,6 +73,8 @@ def importance(seen: Influence) -> figures.Picture:
     figure.update_xaxes(rangemode="nonnegative")
     said = influences(seen)
     notes = [model_note(seen), *said[1:]]
+    if len(seen.trials) < FEW_TRIALS * len(seen.names):
+        notes.append(f"{len(seen.trials)} trials are few for {len(seen.names)} hyperparameters: all of this is rough.")
     notes.append(
         "fANOVA asks what moves the score anywhere in the space, PED-ANOVA what decides whether a configuration is "
         "among the best of those tried: they may disagree. A conditional hyperparameter counts where it is active."
@@ -210,8 +214,10 @@ def path(found: Findings, seen: Influence, best: TrialRecord) -> figures.Picture
     way = "better" if total >= 0 else "worse"
     title = f"{what} {way}; the largest part, {number(float(gains[top]))}, is {labels[top + 1]}."
     listed = "; ".join(f"{label}: {number(row['predicted score'])}" for label, row in zip(labels, rows, strict=True))
-    notes = ("Ablation path: at each step the change is made that helps most. Predicted, not trained.",)
-    return figures.Picture(title, f"{title} Steps: {listed}.", figure, table, notes)
+    notes = ["Ablation path: at each step the change is made that helps most. Predicted, not trained."]
+    if not start.config.inside:
+        notes.append("Values of the default that lie outside the search space are taken at the end of their range.")
+    return figures.Picture(title, f"{title} Steps: {listed}.", figure, table, tuple(notes))
 
 
 def around(found: Findings, seen: Influence, best: TrialRecord) -> figures.Picture:

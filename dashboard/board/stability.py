@@ -26,9 +26,9 @@ def facts(found: Findings, seen: Evidence) -> list[tuple[str, str, str]]:
     seeds, shares = len(found.spec.seeds.tuning), seen.split.consistency
     needed = "no number" if seen.needed is None else f"{seen.needed:,}"
     return [
-        ("winner's curse", number(max(0.0, seen.curse), 3), "what the best tuning score is expected to lose"),
+        ("winner's curse", number(max(0.0, seen.curse), 3), "expected of the best"),
         ("consistency of a seed", probability(shares.value), interval(shares, probability)),
-        ("seeds needed for the best two", needed, f"to tell them apart; the study has {seeds}"),
+        ("seeds needed for the best two", needed, f"the study has {seeds}"),
     ]
 
 
@@ -69,7 +69,7 @@ def ranks(found: Findings, seen: Evidence) -> figures.Picture | None:
     figures.lay_out(figure, f"rank among {len(seen.trials)} trials, 1 is the best", "trial, the best by tuning first")
     figures.rows_high(figure, len(names), 30)
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
-    figure.update_xaxes(tickformat="d")
+    figure.update_xaxes(tickformat="d", dtick=1 if order.max() < 12 else None)
     first = order[best[0]]
     times = int(np.sum(first == order.min(axis=0)))
     seeds = len(first)
@@ -121,7 +121,7 @@ def variance(seen: Evidence) -> figures.Picture | None:
             y=["runs"],
             orientation="h",
             name=name,
-            marker={"color": figures.COLOURS[place], "pattern": {"shape": ("", "/", ".")[place]}},
+            marker={"color": figures.COLOURS[place], "pattern": {"shape": ("", "/", "x")[place]}},
             hovertemplate=f"{name}: {share:.0%}<extra></extra>",
         )
     figures.lay_out(figure, "share of the variance between runs", "")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autorl.spec.space import Choice, Numeric
-from autorl.spec.unit import bins, from_unit, to_unit
+from autorl.spec.space import Choice, Configuration, Numeric, Parameter
+from autorl.spec.unit import bins, from_unit, place, to_unit
 
 DOMAINS = {
     "range": Numeric(-2.0, 6.0),
@@ -34,6 +34,19 @@ def test_scales() -> None:
     assert from_unit(DOMAINS["range"], 0.25) == pytest.approx(0.0)
     assert [from_unit(DOMAINS["whole"], (i + 0.5) / 7) for i in range(7)] == [3, 4, 5, 6, 7, 8, 9]
     assert [from_unit(DOMAINS["choice"], place) for place in (0.0, 0.5, 1.0)] == ["a", "[1, 2]", None]
+
+
+def test_a_value_outside_the_range_lies_at_its_end() -> None:
+    rate = Parameter("rate", Numeric(1e-3, 1.0, log=True), "rate")
+    assert place(rate, Configuration({"rate": 0.0})) == 0.0
+    assert place(rate, Configuration({"rate": 7})) == 1.0
+    assert place(rate, Configuration({"rate": 0.1}, {"rate": 0.1})) == pytest.approx(2 / 3)
+    assert place(rate, Configuration({})) is None
+    kind = Parameter("kind", Choice(("a", "b")), "kind")
+    assert place(kind, Configuration({"kind": "c"})) is None
+    assert place(kind, Configuration({"kind": "b"}, {"kind": "b"})) == 0.75
+    near = Parameter("gamma", Numeric(1e-4, 0.1, log=True), "gamma", transform="one_minus")
+    assert place(near, Configuration({"gamma": 1.0})) == 0.0
 
 
 def test_bins_are_counted() -> None:
