@@ -10,13 +10,26 @@ from served import browser, needs_browser, served
 from states import make
 
 pytestmark = [needs_browser, pytest.mark.xdist_group(name="browser")]
-PAGES = {"": "small", "trials": "Trials", "curves": "Learning curves", "seeds": "Seeds"}
+PAGES = {
+    "": "small",
+    "seeds": "Seeds",
+    "sensitivity": "Sensitivity",
+    "curves": "Learning curves",
+    "trials": "Trials",
+    "pareto": "Score against cost",
+    "compare": "Compare studies",
+    "reproduce": "Reproduce",
+}
+TABLES = ("trials", "reproduce")
+"""Pages that show tables and no figure."""
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve a finished study with the real command."""
-    spec = make("finished", tmp_path_factory.mktemp("served"))
+    folder = tmp_path_factory.mktemp("served")
+    spec = make("many_trials", folder)
+    make("finished", folder, "study=other")
     with served(["autorl", "dashboard", "--headless", "--storage", spec.storage], "--port=") as (_, port):
         yield f"http://127.0.0.1:{port}"
 
@@ -28,10 +41,10 @@ def test_every_page_opens_and_draws(address: str, width: int, tmp_path: Path) ->
 
     with browser(tmp_path, width) as driver:
         for page, title in PAGES.items():
-            driver.get(f"{address}/{page}")
+            driver.get(f"{address}/{page}?study=small")
             wait = WebDriverWait(driver, 40)
             wait.until(lambda d, t=title: t in [e.text for e in d.find_elements(By.TAG_NAME, "h1")])
-            drawn = "canvas" if page == "trials" else ".js-plotly-plot .main-svg"
+            drawn = "canvas" if page in TABLES else ".js-plotly-plot .main-svg"
             wait.until(lambda d, drawing=drawn: d.find_elements(By.CSS_SELECTOR, drawing))
             assert not driver.find_elements(By.CSS_SELECTOR, '[data-testid="stException"]')
             wide = driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
