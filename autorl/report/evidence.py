@@ -21,6 +21,8 @@ from autorl.analysis.estimate import aggregate_rows
 from autorl.report.findings import Findings
 from autorl.trial import Phase
 
+FEWEST_TRIALS = 5
+"""Trials below which the winner's curse is not estimated: its error would be as large as itself."""
 MOST_RANKED = 2_000
 """Trials whose ranks are compared between seeds at most; of more, evenly many from first to last."""
 
@@ -32,9 +34,9 @@ class Evidence:
     Attributes:
         trials: numbers of the trials with a final score on every tuning seed: only they can be compared seed by seed.
         scores: these, shape (trials, seeds).
-        curse: what the best of them is expected to lose on new seeds; None with fewer than two trials or seeds.
-        split: where their differences come from; None where the curse is.
-        rank_between_seeds: mean rank correlation of two tuning seeds; None where the curse is, or where ties hide it.
+        curse: what the best of them is expected to lose on new seeds; None with fewer than `FEWEST_TRIALS`.
+        split: where their differences come from; None with fewer than two trials or seeds.
+        rank_between_seeds: mean rank correlation of two tuning seeds; None where the split is, or where ties hide it.
         best: the two best of them, as (trial, score over seeds); fewer if there are fewer.
         needed: seeds that each of the best two would need to be told apart; None if no number would do.
         rank_between_phases: phase → rank correlation of its scores with those of tuning, over the trials with both.
@@ -64,7 +66,8 @@ def evidence(found: Findings) -> Evidence:
     higher = objective.direction == "maximize"
     curse = split = between = None
     if min(scores.shape) >= 2:
-        curse = winners_curse(scores, statistic=objective.over_seeds, higher_is_better=higher)
+        if len(scores) >= FEWEST_TRIALS:
+            curse = winners_curse(scores, statistic=objective.over_seeds, higher_is_better=higher)
         split = split_variance(scores)
         between = _between_seeds(scores)
     values = aggregate_rows(scores, objective.over_seeds).tolist() if len(full) else []
@@ -94,17 +97,16 @@ def evidence(found: Findings) -> Evidence:
     )
 
 
-def gap(found: Findings, trial: int, phase: Phase = "test") -> Estimate | None:
-    """Estimate by how much a trial's tuning score exceeds that of a later phase; None unless both are complete.
+def tuning_minus_test(found: Findings, trial: int) -> Estimate | None:
+    """Estimate by how much a trial's tuning score exceeds its test score; None unless both are complete.
 
     The interval covers chance between seeds. For a trial that was chosen for its tuning score the gap is what choosing
     did to it.
     """
-    if found.value(trial, "tuning") is None or found.value(trial, phase) is None:
+    if found.value(trial, "tuning") is None or found.value(trial, "test") is None:
         return None
-    return difference(
-        found.scores(trial, "tuning"), found.scores(trial, phase), statistic=found.spec.objective.over_seeds
-    )
+    tuning, test = found.scores(trial, "tuning"), found.scores(trial, "test")
+    return difference(tuning, test, statistic=found.spec.objective.over_seeds)
 
 
 def _in_full(found: Findings, trial: int) -> list[float]:

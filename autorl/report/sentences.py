@@ -6,7 +6,7 @@ import math
 from collections import Counter
 
 from autorl.ledger.records import TrialRecord
-from autorl.report.evidence import Evidence, evidence
+from autorl.report.evidence import Evidence, evidence, tuning_minus_test
 from autorl.report.findings import Findings
 from autorl.report.influence import Influence
 from autorl.report.words import FAILURES, interval, number, probability
@@ -130,8 +130,11 @@ def _overstated(findings: Findings, winner: TrialRecord) -> list[str]:
     overstated = gap > 0 if findings.spec.objective.direction == "maximize" else gap < 0
     amount = number(abs(gap))
     outcome = f"it overstated the test score by {amount}" if overstated else f"the test score is {amount} better"
-    seeds = winner.seeds
-    return [f"The winner's tuning score was {number(winner.value)} on {seeds} seed{'s' * (seeds > 1)}: {outcome}."]
+    seeds, between = winner.seeds, tuning_minus_test(findings, winner.number)
+    known = "" if between is None else f" (tuning minus test: {interval(between)})"
+    return [
+        f"The winner's tuning score was {number(winner.value)} on {seeds} seed{'s' * (seeds > 1)}: {outcome}{known}."
+    ]
 
 
 def _tested_for_analysis(findings: Findings, winner: TrialRecord) -> list[str]:
@@ -148,14 +151,16 @@ def _tested_for_analysis(findings: Findings, winner: TrialRecord) -> list[str]:
 
 def _seeds(findings: Findings, seen: Evidence) -> list[str]:
     """Say what the tuning seeds tell of themselves."""
-    if seen.curse is None or seen.split is None:
+    if seen.split is None:
         return []
     count, seeds = len(seen.trials), len(findings.spec.seeds.tuning)
-    loss = number(seen.curse, 3) if seen.curse > 0 else "nothing"
-    said = [
-        f"The best tuning score of {count} trials on all {seeds} tuning seeds is expected to lose {loss} on new ones, "
-        "for having been chosen (the winner's curse, from tuning data alone)."
-    ]
+    said = []
+    if seen.curse is not None:
+        loss = number(seen.curse, 3) if seen.curse > 0 else "nothing"
+        said.append(
+            f"The best tuning score of {count} trials on all {seeds} tuning seeds is expected to lose {loss} on new "
+            "ones, for having been chosen (the winner's curse, from tuning data alone)."
+        )
     share = seen.split.consistency
     if not math.isnan(share.value):
         said.append(

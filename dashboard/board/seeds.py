@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from autorl.report.evidence import tuning_minus_test
 from autorl.report.findings import Findings
 from autorl.report.words import interval, number, probability
 from autorl.trial import Phase
@@ -71,7 +72,17 @@ def _pair(found: Findings, trial: int, phase: Phase) -> dict[str, Any] | None:
         "score": after,
         "low": later[0],
         "high": later[1],
+        **_gap(found, trial, phase),
     }
+
+
+def _gap(found: Findings, trial: int, phase: Phase) -> dict[str, float | None]:
+    """Return tuning minus test with its interval, for the table."""
+    between = tuning_minus_test(found, trial) if phase == "test" else None
+    if between is None:
+        return {}
+    low, high = figures.ends(between)
+    return {"tuning minus test": between.value, "gap low": low, "gap high": high}
 
 
 def _range(table: pd.DataFrame) -> tuple[float, float]:

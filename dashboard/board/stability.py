@@ -14,19 +14,23 @@ from autorl.report.evidence import Evidence
 from autorl.report.findings import Findings
 from autorl.report.words import interval, number, probability
 from board import figures
-from board.tables import named
+from board.tables import NONE, named
 
 MOST_RANKED = 10
 
 
 def facts(found: Findings, seen: Evidence) -> list[tuple[str, str, str]]:
     """Return what the tuning seeds say as (what, value, explanation); empty where they cannot say anything."""
-    if seen.curse is None or seen.split is None:
+    if seen.split is None:
         return []
     seeds, shares = len(found.spec.seeds.tuning), seen.split.consistency
     needed = "no number" if seen.needed is None else f"{seen.needed:,}"
     return [
-        ("winner's curse", number(max(0.0, seen.curse), 3), "expected of the best"),
+        (
+            "winner's curse",
+            NONE if seen.curse is None else number(max(0.0, seen.curse), 3),
+            f"{len(seen.trials)} trials are too few" if seen.curse is None else "expected of the best",
+        ),
         ("consistency of a seed", probability(shares.value), interval(shares, probability)),
         ("seeds needed for the best two", needed, f"the study has {seeds}"),
     ]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from states import STATES, make
 
-from autorl.analysis import difference, seeds_needed, winners_curse
+from autorl.analysis import difference, seeds_needed, split_variance, winners_curse
 from autorl.ledger.reader import Reader
-from autorl.report.evidence import evidence, gap
+from autorl.report.evidence import evidence, tuning_minus_test
 from autorl.report.findings import Findings, gather
 from autorl.report.influence import Influence, influence
 from autorl.report.sentences import influences, sentences
@@ -36,7 +36,7 @@ def test_only_trials_trained_in_full_on_every_seed_are_compared(tmp_path: Path) 
     seen = evidence(found)
     assert seen.trials == (0, 1, 4)  # 2 failed, 3 trains
     assert seen.scores.tolist() == [[0.25, 0.5], [0.75, 0.5], [0.5, 0.5]]
-    assert seen.curse == winners_curse(seen.scores)
+    assert seen.curse is None  # of three trials it would say nothing
     assert seen.best == ((1, 0.625), (4, 0.5))
     assert seen.needed == seeds_needed([0.75, 0.5], [0.5, 0.5])
 
@@ -49,10 +49,18 @@ def test_one_trial_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     assert "needs at least 8" in seen
 
 
+def test_the_curse_is_that_of_the_tuning_seeds(tmp_path: Path) -> None:
+    found, _ = gathered("many_trials", tmp_path)
+    seen = evidence(found)
+    assert seen.curse == winners_curse(seen.scores)
+    assert seen.split == split_variance(seen.scores)
+    assert any("(the winner's curse, from tuning data alone)" in sentence for sentence in sentences(found))
+
+
 def test_the_gap_is_tuning_minus_test(tmp_path: Path) -> None:
     found, _ = gathered("finished", tmp_path)
-    assert gap(found, 1) == difference([0.75, 0.5], [0.5, 0.55, 0.75])
-    assert gap(found, 4) is None  # it was not tested
+    assert tuning_minus_test(found, 1) == difference([0.75, 0.5], [0.5, 0.55, 0.75])
+    assert tuning_minus_test(found, 4) is None  # it was not tested
 
 
 def test_what_matters_is_found(tmp_path: Path) -> None:
