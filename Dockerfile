@@ -4,7 +4,8 @@
 #   docker run --rm --user "$(id -u)" -v "$PWD:/data" autorl run studies/cartpole-ppo.yaml
 #   docker run --rm --user "$(id -u)" -v "$PWD:/data" --network host autorl dashboard --headless
 #
-# The dashboard binds 127.0.0.1 only; on the host's network that is the host's own loopback, and nobody else's.
+# The dashboard binds 127.0.0.1 only; on the host's network that is the host's own loopback, and nobody else's. For
+# others, with a token and behind a proxy: docs/operations.md.
 # To take torch from an index of CPU builds, which are gigabytes smaller: --build-arg PIP_EXTRA_INDEX_URL=...
 FROM python:3.11-slim AS build
 ARG PIP_EXTRA_INDEX_URL
