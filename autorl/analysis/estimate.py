@@ -1,5 +1,6 @@
 """One number for several seeds, and the interval that says how far it can be trusted."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -36,6 +37,13 @@ class Estimate:
     low: float
     high: float
     level: float = 0.95
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return plain data for JSON, which knows no NaN: what is not there is None."""
+        return {
+            name: None if math.isnan(number) else number
+            for name, number in (("value", self.value), ("low", self.low), ("high", self.high), ("level", self.level))
+        }
 
 
 def aggregate(scores: npt.ArrayLike, statistic: Statistic) -> float:

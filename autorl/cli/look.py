@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -189,7 +190,9 @@ def report(
     """Report what a study found, and what it is worth."""
     from autorl.ledger.reader import Reader
     from autorl.report import text
+    from autorl.report.evidence import evidence
     from autorl.report.findings import gather
+    from autorl.report.influence import influence
 
     name, url = find_study(study, storage)
     with Reader(url) as reader:
@@ -209,7 +212,9 @@ def report(
             console().print(f"Wrote {html}")
             return
         if format is not Format.table:
-            emit(found.to_dict(), format)
+            seen = influence(found, partial(reader.curves, name))
+            sensitivity = {"unknown": seen} if isinstance(seen, str) else seen.to_dict()
+            emit({**found.to_dict(), "seeds": evidence(found).to_dict(), "sensitivity": sensitivity}, format)
             return
         text.show(found, reader, console())
 

@@ -89,20 +89,21 @@ class Comparison:
                     "trial_at_equal_budget": side.at_equal_budget.trial.number if side.at_equal_budget else None,
                     "value_at_equal_budget": side.at_equal_budget.trial.value if side.at_equal_budget else None,
                     "winner": side.found.winner.number if side.found.winner else None,
-                    "test": _plain(side.test) if side.test else None,
+                    "test": side.test.to_dict() if side.test else None,
                 }
                 for side in self.sides
             ],
             "pairs": [
-                {"first": p.first, "second": p.second, "difference": _plain(p.difference), "better": _plain(p.better)}
+                {
+                    "first": p.first,
+                    "second": p.second,
+                    "difference": p.difference.to_dict(),
+                    "better": p.better.to_dict(),
+                }
                 for p in self.pairs
             ],
             "cautions": list(self.cautions),
         }
-
-
-def _plain(found: Estimate) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high, "level": found.level}
 
 
 def compare(studies: Sequence[Findings]) -> Comparison:

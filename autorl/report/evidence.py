@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,25 @@ class Evidence:
     best: tuple[tuple[int, float], ...]
     needed: int | None
     rank_between_phases: dict[Phase, Estimate]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, for `--format json`."""
+        return {
+            "trials_on_all_seeds": len(self.trials),
+            "winners_curse": self.curse,
+            "variance": None
+            if self.split is None
+            else {
+                "configuration": self.split.configuration,
+                "seed": self.split.seed,
+                "interaction": self.split.interaction,
+            },
+            "consistency_of_a_seed": None if self.split is None else self.split.consistency.to_dict(),
+            "best_two": [{"trial": trial, "tuning_value": value} for trial, value in self.best],
+            "seeds_needed": self.needed,
+            "rank_between_seeds": self.rank_between_seeds,
+            "rank_with_tuning": {phase: found.to_dict() for phase, found in self.rank_between_phases.items()},
+        }
 
 
 def evidence(found: Findings) -> Evidence:

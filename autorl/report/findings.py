@@ -159,7 +159,7 @@ class Findings:
 
 def _headline(found: Headline) -> dict[str, Any]:
     numbers = {"tuned": found.tuned, "default": found.default, "probability_better": found.probability}
-    return {name: {"value": e.value, "low": e.low, "high": e.high, "level": e.level} for name, e in numbers.items()}
+    return {name: found.to_dict() for name, found in numbers.items()}
 
 
 def gather(reader: Reader, name: str) -> Findings:

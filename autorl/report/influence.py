@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +146,20 @@ class Influence:
     def path(self, start: TrialRecord, end: TrialRecord) -> tuple[float, list[Step]]:
         """Return the ablation path from one trial to another."""
         return ablation_path(self.forest, self.point(start), self.point(end), higher_is_better=self.higher_is_better)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, for `--format json`."""
+        shares = {
+            name: {"fanova": float(self.fanova[index]), "ped_anova": float(self.ped_anova[index])}
+            for index, name in enumerate(self.names)
+        }
+        return {
+            "trials": len(self.trials),
+            "env_steps": self.until,
+            "explained": self.forest.explained,
+            "importance": shares,
+            "agreement_of_seeds": self.agreement,
+        }
 
 
 def influence(found: Findings, curves: Curves) -> Influence | str:
