@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from autorl.analysis import Estimate, difference, estimate, probability_better
+from autorl.engine.selection import better
 from autorl.errors import AutorlError
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
@@ -134,25 +135,19 @@ def _side(found: Findings, budget: int) -> Side:
 
 
 def leaders(found: Findings) -> list[Milestone]:
-    """Return how the lead changed during tuning, by the trials' final scores: trained furthest, then on most seeds.
+    """Return how the lead changed during tuning, by what is known of the trials now.
 
-    A trial counts from when the last of its tuning runs had finished. What the optimizer believed at the time is not
-    known any more, so the lead is by scores.
+    A trial counts from when the last of its tuning runs had finished.
     """
     runs = [run for own in found.runs.values() for run in own if run.phase == "tuning" and run.finished_at is not None]
     spent, steps = 0, {}
     for run in sorted(runs, key=lambda run: (run.finished_at or 0.0, run.trial, run.seed)):
         spent += found.trained(run)
         steps[run.trial] = spent
-    sign = 1 if found.spec.objective.direction == "maximize" else -1
     result: list[Milestone] = []
-    best: tuple[int, int, float] | None = None
     scored = [trial for trial in found.trials if trial.value is not None and trial.number in steps]
     for trial in sorted(scored, key=lambda trial: steps[trial.number]):
-        assert trial.value is not None
-        rank = (trial.env_steps, trial.seeds, sign * trial.value)
-        if best is None or rank > best:
-            best = rank
+        if not result or better(trial, result[-1].trial, found.spec.objective.direction):
             result.append(Milestone(steps[trial.number], trial))
     return result
 

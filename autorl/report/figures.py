@@ -236,11 +236,7 @@ def _tuning_scores(findings: Findings) -> Drawing:
     failed = [t.number for t in trials if t.state == "failed"]
     if not scored:
         return Drawing(title, f"No trial has a tuning score{f'; {len(failed)} failed' if failed else ' yet'}.")
-    leaders: list[tuple[int, float]] = []
-    for trial in scored:
-        assert trial.value is not None
-        if not leaders or _better(findings, trial.value, leaders[-1][1]):
-            leaders.append((trial.number, trial.value))
+    leaders = [(trial.number, trial.value or 0.0) for trial, leader in findings.lead if leader is trial]
 
     def draw(axes: Axes) -> None:
         numbers, values = [n for n, _ in leaders], [v for _, v in leaders]

@@ -10,7 +10,7 @@ from typing import Any
 
 from autorl.analysis import Cost, Headline, aggregate, cost_by_phase, headline, speed_up
 from autorl.engine.plan import planned_steps
-from autorl.engine.selection import rank
+from autorl.engine.selection import better, rank
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
 from autorl.spec.study import StudySpec
@@ -46,6 +46,17 @@ class Findings:
     def ranked(self) -> list[TrialRecord]:
         """Finished trials, the best by tuning data first."""
         return rank(self.trials, self.spec.objective.direction)
+
+    @cached_property
+    def lead(self) -> list[tuple[TrialRecord, TrialRecord]]:
+        """Each trial with a value, by number, and the leader of those up to it, by what is known of them now."""
+        found: list[tuple[TrialRecord, TrialRecord]] = []
+        leader: TrialRecord | None = None
+        for trial in self.trials:
+            if trial.value is not None:
+                leader = trial if leader is None or better(trial, leader, self.spec.objective.direction) else leader
+                found.append((trial, leader))
+        return found
 
     def scores(self, trial: int, phase: Phase) -> list[float]:
         """Return the scores of a trial's runs of a phase, by seed, as far as they have one."""

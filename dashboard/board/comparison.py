@@ -71,8 +71,8 @@ def lead(found: Comparison) -> figures.Picture | None:
     if not at:
         title = "At equal budget none of the studies had a score yet."
     notes = (
-        "Lines: the score of the trial that led at the time, trained furthest and on most seeds, on its tuning seeds. "
-        "It is optimistic, more so with few seeds: only the test scores compare. Dotted: equal budget.",
+        "Lines: the score, on its tuning seeds, of the trial that led at the time by what is known of it now. It is "
+        "optimistic, more so with few seeds: only the test scores compare. Dotted: equal budget.",
     )
     return figures.Picture(title, f"{title} One stepped line a study.", figure, pd.DataFrame(rows), notes)
 

@@ -14,7 +14,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from autorl.analysis import Estimate, estimate
-from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 from autorl.report.words import number
 from autorl.spec.study import StudySpec
@@ -101,31 +100,45 @@ def over_seeds(spec: StudySpec, scores: Sequence[float]) -> Estimate:
 
 
 def incumbent(found: Findings) -> Picture | None:
-    """Draw every trial's tuning score and the best so far, by trial number; None while no trial has one."""
-    scored = [trial for trial in found.trials if trial.value is not None and trial.state == "completed"]
-    if not scored:
+    """Draw every trial's tuning score and who led, by trial number; None while no trial has a score."""
+    if not found.lead:
         return None
-    table = _incumbents(found, scored)
-    steps = table[table["best so far"] != table["best so far"].shift()]
+    table = _leads(found)
+    whole = table["trained in full"]
     figure = go.Figure()
+    changes = table[table["leader"] != table["leader"].shift()]
     figure.add_scatter(
         # The last step is drawn to the newest trial.
-        x=[*steps["trial"], found.trials[-1].number],
-        y=[*steps["best so far"], table["best so far"].iloc[-1]],
+        x=[*changes["trial"], found.trials[-1].number],
+        y=[*changes["leader's score"], table["leader's score"].iloc[-1]],
         mode="lines",
-        name="best so far",
+        name="leader",
         line={"color": COLOURS[1], "width": 3, "shape": "hv"},
-        hovertemplate="best up to trial %{x}: %{y:.4g}<extra></extra>",
+        hovertemplate="leader up to trial %{x}: %{y:.4g}<extra></extra>",
     )
-    shown = spread(table)
-    figure.add_scatter(
-        x=shown["trial"],
-        y=shown["tuning score"],
-        mode="markers",
-        name="trial",
-        marker={"color": COLOURS[0], "size": 8, "symbol": "circle"},
-        hovertemplate="trial %{x}: %{y:.4g}<extra></extra>",
-    )
+    drawn = 0
+    for name, part, symbol in (("trial", table[whole], "circle"), ("stopped early", table[~whole], "circle-open")):
+        shown = spread(part)
+        drawn += len(shown)
+        if len(shown):
+            figure.add_scatter(
+                x=shown["trial"],
+                y=shown["tuning score"],
+                mode="markers",
+                name=name,
+                marker={"color": COLOURS[0], "size": 8, "symbol": symbol},
+                hovertemplate="trial %{x}: %{y:.4g}<extra></extra>",
+            )
+    tested = changes.dropna(subset=["leader's test score"])
+    if len(tested):
+        figure.add_scatter(
+            x=tested["trial"],
+            y=tested["leader's test score"],
+            mode="markers",
+            name="leader on the test seeds",
+            marker={"color": COLOURS[2], "size": 12, "symbol": "diamond"},
+            hovertemplate="trial %{x} on the test seeds: %{y:.4g}<extra></extra>",
+        )
     failed = pd.DataFrame({"trial": [trial.number for trial in found.trials if trial.state == "failed"]})
     broken = spread(failed)["trial"].tolist()
     if broken:
@@ -141,44 +154,57 @@ def incumbent(found: Findings) -> Picture | None:
     figure.update_xaxes(
         range=[-0.5, len(found.trials) - 0.5], tickformat="d", dtick=1 if len(found.trials) < 8 else None
     )
-    title = _incumbent_title(found, scored)
+    title = _incumbent_title(found)
+    least, most = number(min(table["tuning score"])), number(max(table["tuning score"]))
+    alt = (
+        f"{title} Points: the tuning score of each of {len(table)} trials, from {least} to {most}. Line: the leader's."
+    )
+    return Picture(title, alt, figure, table, _incumbent_notes(found, drawn < len(table), bool(broken)))
+
+
+def _leads(found: Findings) -> pd.DataFrame:
+    rows = [
+        {
+            "trial": trial.number,
+            "tuning score": trial.value,
+            "trained in full": trial.state == "completed",
+            "leader": leader.number,
+            "leader's score": leader.value,
+            "leader's test score": found.value(leader.number, "test") if leader is trial else None,
+        }
+        for trial, leader in found.lead
+    ]
+    return pd.DataFrame(rows).astype({"leader's test score": float})
+
+
+def _incumbent_notes(found: Findings, thinned: bool, broken: bool) -> tuple[str, ...]:
     notes = ["The best of many noisy scores is partly luck: only the test seeds say what a trial is worth."]
-    if len(shown) < len(table):
+    if found.incumbent is not None and found.incumbent.posterior is not None:
         notes.append(
-            f"Of {len(table):,} trials {len(shown):,} are drawn, evenly spread; the line and the table have all."
+            "The leader has the highest expected score, by what is known now, which is not the highest score: scores "
+            "on fewer seeds are shrunk."
         )
+    elif any(trial.seeds != found.trials[0].seeds for trial, _ in found.lead):
+        notes.append("The leader is the best of the trials that were trained furthest, on most seeds.")
+    notes.append(f"To score earlier leaders on the test seeds: autorl test {found.study.name} --trial NUMBER.")
+    if thinned:
+        notes.append("Not all trials are drawn, but evenly many; the line and the table have all.")
     if broken:
         notes.append("Crosses at the lower edge are failed trials: they have no score, their height means nothing.")
-    alt = (
-        f"{title} Points: the tuning score of each of {len(scored)} trials, "
-        f"from {number(min(table['tuning score']))} to {number(max(table['tuning score']))}. Line: the best so far."
-    )
-    return Picture(title, alt, figure, table, tuple(notes))
+    return tuple(notes)
 
 
-def _incumbents(found: Findings, scored: Sequence[TrialRecord]) -> pd.DataFrame:
-    rows: list[dict[str, float]] = []
-    pick = max if found.spec.objective.direction == "maximize" else min
-    for trial in scored:
-        assert trial.value is not None
-        best = pick(rows[-1]["best so far"], trial.value) if rows else trial.value
-        rows.append({"trial": trial.number, "tuning score": trial.value, "best so far": best})
-    return pd.DataFrame(rows)
-
-
-def _incumbent_title(found: Findings, scored: Sequence[TrialRecord]) -> str:
-    best = found.incumbent
-    assert best is not None
+def _incumbent_title(found: Findings) -> str:
+    best = found.lead[-1][1]
     what = f"a {found.objective} of {number(best.value)} on the tuning seeds"
-    if len(scored) == 1:
+    if len(found.lead) == 1:
         return f"Trial {best.number} is the only one with a score so far: {what}."
     if best.number == 0:
-        return f"No other of {len(scored)} trials scores better than the default configuration, which has {what}."
+        return f"The default configuration leads {len(found.lead)} trials with {what}."
     if found.trials[0].value is None:
-        return f"Trial {best.number} leads {len(scored)} scored trials with {what}."
-    went = "rose" if found.spec.objective.direction == "maximize" else "fell"
+        return f"Trial {best.number} leads {len(found.lead)} scored trials with {what}."
     start = number(found.trials[0].value)
     return (
-        f"Over {len(scored)} trials the best tuning score {went} from {start} (the default) to {number(best.value)} "
-        f"(trial {best.number})."
+        f"Over {len(found.lead)} trials the leading tuning score went from {start} (the default) to "
+        f"{number(best.value)} (trial {best.number})."
     )

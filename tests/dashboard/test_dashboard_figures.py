@@ -131,7 +131,7 @@ def test_seeds_say_what_the_scores_say(tmp_path: Path, visit: Open) -> None:
 def test_seeds_follow_the_direction(tmp_path: Path, visit: Open) -> None:
     url = make("finished", tmp_path, 'objectives=[{"metric": "return", "direction": "minimize"}]').storage
     assert headings(visit(url, "seeds"))[0].startswith("None of 2 trials scores worse on the test seeds than in tuning")
-    assert headings(visit(url))[0].startswith("No other of 3 trials scores better than the default configuration")
+    assert headings(visit(url))[0].startswith("The default configuration leads 3 trials with")
 
 
 def test_seeds_of_a_default_that_won(tmp_path: Path, visit: Open) -> None:
@@ -168,7 +168,9 @@ def test_what_has_changed_is_read_again(tmp_path: Path, visit: Open) -> None:
     with Book(book.spec, 1, print) as book:
         Writer(book).trial(1, [0.75, 0.5])
     app.run()
-    assert headings(app)[0] == "Over 2 trials the best tuning score rose from 0.375 (the default) to 0.625 (trial 1)."
+    assert (
+        headings(app)[0] == "Over 2 trials the leading tuning score went from 0.375 (the default) to 0.625 (trial 1)."
+    )
 
 
 def test_a_link_opens_its_study(tmp_path: Path, visit: Open) -> None:

@@ -74,9 +74,9 @@ def test_the_overview(app: AppTest, ledger: tuple[str, Runs, dict[int, float]]) 
         number(float(np.mean(default))),
         probability(chance),
     ]
-    shown = frame(app, "tuning score", "best so far")
+    shown = frame(app, "tuning score", "leader's score")
     assert shown["tuning score"].tolist() == pytest.approx([values[trial] for trial in range(30)])
-    assert shown["best so far"].tolist() == pytest.approx(
+    assert shown["leader's score"].tolist() == pytest.approx(
         np.maximum.accumulate([values[t] for t in range(30)]).tolist()
     )
     spent = frame(app, "phase", "environment steps").set_index("phase")
