@@ -30,6 +30,7 @@ def main() -> None:
         default=(same_task or alike)[:1],
         max_selections=comparison.MOST_STUDIES - 1,
         key=f"with-{found.study.name}",
+        bind="query-params",
     )
     if not chosen:
         st.info("Choose a study above.")

@@ -32,7 +32,7 @@ def main() -> None:
     metric = found.spec.objective.metric
     if len(measured) > 1:
         names = sorted(measured, key=lambda name: (name != metric, name))
-        metric = st.selectbox("Metric", names, key=f"metric-{found.study.name}", width=260)
+        metric = st.selectbox("Metric", names, key=f"metric-{found.study.name}", bind="query-params", width=260)
     shown = curves.picture(found, trials, phase, metric, records)
     if shown is not None:
         missing = [named(found, trial) for trial in trials if not any(r.run.trial == trial for r in records)]
@@ -80,6 +80,7 @@ def _trials(found: Findings) -> list[int]:
         max_selections=curves.MOST_TRIALS,
         # One key a study: numbers chosen for one study mean nothing in another.
         key=f"trials-of-{found.study.name}",
+        bind="query-params",
     )
 
 
@@ -87,7 +88,8 @@ def _phase(found: Findings) -> Phase:
     """Let the user choose among the phases that have runs."""
     present = {run.phase for runs in found.runs.values() for run in runs}
     phases = [phase for phase in PHASES if phase in present]
-    return st.segmented_control("Seeds", phases, default="tuning", required=True, key=f"phase-{found.study.name}")
+    key = f"phase-{found.study.name}"
+    return st.segmented_control("Seeds", phases, default="tuning", required=True, key=key, bind="query-params")
 
 
 def _nothing(found: Findings, phase: Phase) -> str:

@@ -10,8 +10,9 @@ def main() -> None:
     """Show the page."""
     found = data.selected()
     st.title("Score against cost", anchor=False)
+    costs = list(tradeoff.COSTS)
     cost = st.segmented_control(
-        "Cost of a run", list(tradeoff.COSTS), default=next(iter(tradeoff.COSTS)), required=True, key="cost"
+        "Cost of a run", costs, default=costs[0], required=True, key="cost", bind="query-params"
     )
     shown = tradeoff.picture(found, tradeoff.COSTS[cost])
     if shown is None:

@@ -19,7 +19,7 @@ def main() -> None:
     show.picture(sensitivity.importance(seen), "importance")
     names = [seen.names[index] for index in seen.ranked if seen.effect(index).active]
     key = f"parameter-{found.study.name}"
-    chosen = st.selectbox("Effect of", names, key=key, width=320)
+    chosen = st.selectbox("Effect of", names, key=key, bind="query-params", width=320)
     show.picture(sensitivity.effect(found, seen, seen.names.index(chosen)), "effect")
     pairs = sensitivity.interactions(seen)
     if pairs is not None:

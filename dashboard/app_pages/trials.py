@@ -47,11 +47,12 @@ def _filtered(found: Findings, which: list[TrialRecord]) -> list[TrialRecord]:
     """Let the user keep the trials with some values of hyperparameters."""
     names = [parameter.name for parameter in found.spec.space]
     with st.expander("Filter by hyperparameters"):
-        for name in st.multiselect("Hyperparameters", names, key=f"filters-{found.study.name}"):
+        key = f"filters-{found.study.name}"
+        for name in st.multiselect("Hyperparameters", names, key=key, bind="query-params"):
             parameter, key = found.spec.space[name], f"filter-{found.study.name}-{name}"
             if isinstance(parameter.domain, Choice):
                 labels = {setting(value): value for value in parameter.domain.values}
-                kept = st.multiselect(name, list(labels), default=list(labels), key=key)
+                kept = st.multiselect(name, list(labels), default=list(labels), key=key, bind="query-params")
                 which = [trial for trial in which if setting(trial.config.values.get(name)) in kept]
                 continue
             values = [trial.config.values[name] for trial in which if name in trial.config.values]

@@ -171,7 +171,7 @@ def interactions(seen: Influence) -> figures.Picture | None:
     )
     figures.lay_out(figure, "share of the variance (0 to 1)", "pair of hyperparameters")
     figures.rows_high(figure, len(names), 26)
-    figure.update_xaxes(rangemode="nonnegative")
+    figure.update_xaxes(range=[0.0, max(0.05, 1.05 * shares[0])])  # so that next to nothing looks like it
     alone = f"single hyperparameters explain {min(1.0, float(seen.fanova.sum())):.0%} together"
     title = f"Of the pairs, {names[0]} explains most beyond each alone: {shares[0]:.0%} of the variance; {alone}."
     if shares[0] < 0.01:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from served import browser, needs_browser, served
@@ -49,3 +50,18 @@ def test_every_page_opens_and_draws(address: str, width: int, tmp_path: Path) ->
             assert not driver.find_elements(By.CSS_SELECTOR, '[data-testid="stException"]')
             wide = driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
             assert wide <= 0, f"{page or 'overview'} must be scrolled sideways"
+
+
+def test_a_link_shows_what_was_chosen(address: str, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def said(driver: Any) -> str:
+        return "\n".join(element.text for element in driver.find_elements(By.TAG_NAME, "h3"))
+
+    with browser(tmp_path) as driver:
+        wait = WebDriverWait(driver, 40)
+        driver.get(f"{address}/sensitivity?study=small&parameter-small=batch_size")
+        wait.until(lambda d: "On average batch_size is best near" in said(d))
+        driver.get(f"{address}/curves?study=small&phase-small=test")
+        wait.until(lambda d: "on the test seeds is" in said(d))
