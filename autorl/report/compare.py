@@ -198,12 +198,13 @@ def sentences(comparison: Comparison) -> list[str]:
     """Say what a comparison found."""
     said = []
     for pair in comparison.pairs:
-        amount, worse = pair.difference.value, pair.difference.value < 0
-        told = not pair.difference.low <= 0 <= pair.difference.high
+        amount = pair.difference.value
+        told = pair.difference.low > 0 or pair.difference.high < 0
+        how = f"{number(abs(amount))} {'worse' if amount < 0 else 'better'} than" if amount else "as good as"
+        chance = f"{probability(pair.better.value)} ({interval(pair.better, probability)})"
         said.append(
-            f"On their test seeds the winner of {pair.first} is {number(abs(amount))} {'worse' if worse else 'better'} "
-            f"than that of {pair.second} (difference {number(amount)}, {interval(pair.difference)}); on a fresh seed "
-            f"it is better with probability {probability(pair.better.value)} ({interval(pair.better, probability)})"
+            f"On their test seeds the winner of {pair.first} is {how} that of {pair.second} (difference "
+            f"{number(amount)}, {interval(pair.difference)}); on a fresh seed it is better with probability {chance}"
             + ("." if told else ": these seeds do not tell the two apart.")
         )
     return said

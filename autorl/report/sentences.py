@@ -130,8 +130,9 @@ def _overstated(findings: Findings, winner: TrialRecord) -> list[str]:
     overstated = gap > 0 if findings.spec.objective.direction == "maximize" else gap < 0
     amount = number(abs(gap))
     outcome = f"it overstated the test score by {amount}" if overstated else f"the test score is {amount} better"
+    outcome = outcome if gap else "the test score is the same"
     seeds, between = winner.seeds, tuning_minus_test(findings, winner.number)
-    known = "" if between is None else f" (tuning minus test: {interval(between)})"
+    known = "" if between is None or between.low == between.high else f" (tuning minus test: {interval(between)})"
     return [
         f"The winner's tuning score was {number(winner.value)} on {seeds} seed{'s' * (seeds > 1)}: {outcome}{known}."
     ]
