@@ -132,8 +132,14 @@ def early(found: Findings, records: Sequence[CurveRecord], metric: str) -> figur
         f"After {third['environment steps'] / steps[-1]:.0%} of training, the ranking of {len(curves)} trials has a "
         f"rank correlation of {probability(float(third['rank correlation']))} with the final one."
     )
+    early_stops = len(curves) < len(found.ranked) <= MOST_TRIALS
     notes = (
         "Spearman's rank correlation of the means over the tuning seeds, with 95 % intervals. The higher it is early "
         "on, the more stopping trials early saves.",
+        *(
+            ["Trials that were stopped early have no final score and are not among them, which understates it."]
+            if early_stops
+            else []
+        ),
     )
     return figures.Picture(title, f"{title} A curve over environment steps, to 1 at the end.", figure, frame, notes)

@@ -200,10 +200,12 @@ def profile(found: Findings) -> figures.Picture | None:
     figures.lay_out(figure, f"{metric}, test seeds", "share of seeds that score above")
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     middle = float(np.median([score for scores in sides.values() for score in scores]))
-    above = {name: float(np.mean(np.array(scores) > middle)) for name, scores in sides.items()}
-    title = f"Above {number(middle)}, the median of them all, score " + " and ".join(
-        f"{share:.0%} of the seeds of {name}" for name, share in above.items()
+    reach = {name: float(np.mean(np.array(scores) >= middle)) for name, scores in sides.items()}
+    title = f"{number(middle)}, the median of them all, is reached by " + " and ".join(
+        f"{share:.0%} of the seeds of {name}" for name, share in reach.items()
     )
+    if len(every) == 1:
+        title = f"Every test seed of {' and '.join(sides)} scores {number(middle)}"
     notes = (
         "Performance profile (Agarwal et al. 2021). Bands: 95 % intervals of each share by itself. Where one line lies "
         f"{'above' if found.spec.objective.direction == 'maximize' else 'below'} the other everywhere, it is better "

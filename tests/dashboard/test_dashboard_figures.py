@@ -121,7 +121,7 @@ def test_seeds_say_what_the_scores_say(tmp_path: Path, visit: Open) -> None:
     # Scores of trials 0, 1 and 4 on two seeds: 0.25 and 0.5, 0.75 and 0.5, 0.5 and 0.5.
     # Of 0.25, 0.3, 0.35 and 0.5, 0.55, 0.75 the median is 0.425.
     sides = "100% of the seeds of tuned (trial 1) and 0% of the seeds of default (trial 0)"
-    assert above == f"Above 0.425, the median of them all, score {sides}."
+    assert above == f"0.425, the median of them all, is reached by {sides}."
     assert ranked.startswith(
         "Trial 1 (winner), the best on the tuning seeds together, is the best on 2 of 2 of them by itself"
     )
