@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from landscapes import write_landscape
 from served import browser, needs_browser, served
-from states import make
+from small_study import ignore
+
+from autorl.engine.check import check
+from autorl.engine.conductor import conduct
+from autorl.spec.load import draft_study
+from autorl.training.landscape import landscape_space
 
 pytestmark = [needs_browser, pytest.mark.xdist_group(name="browser")]
 PAGES = {
@@ -25,13 +32,32 @@ TABLES = ("trials", "reproduce")
 """Pages that show tables and no figure."""
 
 
+STUDY = """\
+study: {name}
+task: {{env: table.npz}}
+algorithm: {{backend: landscape, name: dqn}}
+search_space: space.yaml
+seeds: {{tuning: 0:3, test: 3:6}}
+budget: {{trials: 12, steps_per_run: 6_000}}
+evaluation: {{points: 6}}
+optimizer: {{name: {optimizer}, seed: 0}}
+execution: {{executor: inline}}
+storage: sqlite:///{folder}/study.db
+"""
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve a finished study with the real command."""
+    """Serve two studies that the engine conducted, with the real command."""
     folder = tmp_path_factory.mktemp("served")
-    spec = make("many_trials", folder)
-    make("finished", folder, "study=other")
-    with served(["autorl", "dashboard", "--headless", "--storage", spec.storage], "--port=") as (_, port):
+    space = landscape_space(write_landscape(folder / "table.npz"))
+    (folder / "space.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
+    for name, optimizer in (("other", "tpe"), ("small", "race")):
+        file = folder / f"{name}.yaml"
+        file.write_text(STUDY.format(name=name, optimizer=optimizer, folder=folder))
+        conduct(check(draft_study(file)), ignore)
+    storage = f"sqlite:///{folder}/study.db"
+    with served(["autorl", "dashboard", "--headless", "--storage", storage], "--port=") as (_, port):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -61,7 +87,7 @@ def test_a_link_shows_what_was_chosen(address: str, tmp_path: Path) -> None:
 
     with browser(tmp_path) as driver:
         wait = WebDriverWait(driver, 40)
-        driver.get(f"{address}/sensitivity?study=small&parameter-small=batch_size")
-        wait.until(lambda d: "On average batch_size is best near" in said(d))
+        driver.get(f"{address}/sensitivity?study=small&parameter-small=gamma")
+        wait.until(lambda d: "On average gamma is best near" in said(d))
         driver.get(f"{address}/curves?study=small&phase-small=test")
         wait.until(lambda d: "on the test seeds is" in said(d))
