@@ -229,6 +229,7 @@ class RunResult:
         env_steps: environment steps that it trained, of its whole life.
         wall_seconds: seconds of its whole life, evaluations included.
         cpu_seconds: processor seconds of its whole life.
+        energy_joules: energy of processors and memory over its whole life, or None where the machine does not tell.
         score: the objective's metric at the last point, or None if it failed.
         error_class: what kind of failure it was.
         error: what it failed with, traceback included.
@@ -241,6 +242,7 @@ class RunResult:
     env_steps: int = 0
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
+    energy_joules: float | None = None
     score: float | None = None
     error_class: FailureClass | None = None
     error: str | None = None

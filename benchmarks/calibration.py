@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from autorl.analysis import (
     Estimate,
     difference,
     estimate,
     probability_better,
+    probability_of_improvement,
     rank_correlation,
     split_variance,
     winners_curse,
@@ -26,7 +28,9 @@ from autorl.analysis import (
 from autorl.training.landscape import load_table
 
 Scores = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, tuple[int, int]], Scores]
 SEEDS = (3, 5, 10, 20)
+SIZES = ((3, 3), (5, 5), (10, 10))
 TRIALS = (8, 32, 128)
 # Spearman's correlation of normal scores whose own correlation is 1 / (1 + 0.5^2): 6 / pi asin(r / 2).
 RANKS = 6 / np.pi * np.arcsin(0.8 / 2)
@@ -39,7 +43,6 @@ def coverage(draws: int) -> None:
         "mean": (lambda n: estimate(rng.normal(2, 3, n)), 2.0),
         "interquartile mean": (lambda n: estimate(rng.normal(2, 3, n), "iqm"), 2.0),
         "difference of means": (lambda n: difference(rng.normal(1, 1, n), rng.normal(0, 3, n)), 1.0),
-        "probability that A is better": (lambda n: probability_better(rng.normal(0, 1, n), rng.normal(0, 3, n)), 0.5),
         "consistency of a seed, 12 trials": (lambda n: _consistency(rng, n), 0.8),
         "rank correlation, n trials": (lambda n: _ranks(rng, n), RANKS),
     }
@@ -51,6 +54,55 @@ def coverage(draws: int) -> None:
             found = [draw(n) for _ in range(draws)]
             shares.append(np.nan if np.isnan(found[0].low) else np.mean([e.low <= truth <= e.high for e in found]))
         print(f"{name:36s}" + "".join(f"{'–' if np.isnan(share) else f'{share:.3f}':>8}" for share in shares))
+
+
+def pairs() -> dict[str, tuple[Draw, Draw, float]]:
+    """Return what A and B draw their scores from, and how likely A is better on one seed each."""
+    found: dict[str, tuple[Draw, Draw, float]] = {}
+    for apart in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0):
+        found[f"normal, {apart} apart"] = _normal(apart, 1.0), _normal(0.0, 1.0), stats.norm.cdf(apart / np.sqrt(2))
+    for apart in (0.0, 1.0, 3.0, 6.0):
+        truth = stats.norm.cdf(apart / np.sqrt(26))
+        found[f"normal, {apart} apart, deviations 1 and 5"] = _normal(apart, 1.0), _normal(0.0, 5.0), truth
+    for p, q in ((0.5, 0.5), (0.8, 0.5), (0.8, 0.2), (0.95, 0.5), (0.9, 0.9), (0.5, 0.1)):
+        truth = p * (1 - q) + (p * q + (1 - p) * (1 - q)) / 2
+        for noise in (0.0, 10.0):
+            found[f"0 or 500, solved {p} and {q}, noise {noise}"] = _solved(p, noise), _solved(q, noise), truth
+    for p in (0.5, 0.8, 0.95):
+        found[f"solved {p} and always half"] = _solved(p, 0.0), _normal(250.0, 1.0), p
+    return found
+
+
+def _normal(mean: float, deviation: float) -> Draw:
+    return lambda rng, shape: rng.normal(mean, deviation, shape)
+
+
+def _solved(share: float, noise: float) -> Draw:
+    return lambda rng, shape: 500.0 * (rng.random(shape) < share) + noise * rng.normal(0, 1, shape)
+
+
+def superiority(draws: int) -> None:
+    """Print how often the interval of the probability that A is better holds the truth, and how wide it is."""
+    rng = np.random.default_rng(0)
+    every = pairs()
+    print(f"\nA 95 % interval of the probability that A is better, {len(every)} kinds of scores, {draws:,} draws each")
+    print(f"{'tasks':>5} {'seeds':>9} {'least':>7} {'mean':>6} {'width':>6}  covered least")
+    for tasks, sizes in ((1, [*((n, n) for n in SEEDS), (10, 3), (10, 5)]), (2, SIZES), (10, SIZES)):
+        for m, n in sizes:
+            shares, widths = {}, []
+            for name, (draw_a, draw_b, truth) in every.items():
+                repeats = max(draws // tasks, 200)
+                held = 0
+                for _ in range(repeats):
+                    found = probability_of_improvement(draw_a(rng, (m, tasks)), draw_b(rng, (n, tasks))).estimate
+                    held += found.low - 1e-9 <= truth <= found.high + 1e-9
+                    widths.append(found.high - found.low)
+                shares[name] = held / repeats
+            least = min(shares, key=lambda name: shares[name])
+            print(
+                f"{tasks:>5} {f'{m}, {n}':>9} {shares[least]:>7.3f} {np.mean(list(shares.values())):>6.3f} "
+                f"{np.mean(widths):>6.2f}  {least}"
+            )
 
 
 def _consistency(rng: np.random.Generator, seeds: int) -> Estimate:
@@ -121,6 +173,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2_000, help="of each simulation; a quarter of them on each table")
     arguments = parser.parse_args()
     coverage(arguments.draws)
+    superiority(arguments.draws)
     if arguments.folder is not None:
         every = tables(arguments.folder)
         curse(every, arguments.draws // 4)

@@ -16,16 +16,22 @@ class Cost:
         env_steps: Environment steps that they trained.
         wall_seconds: Their wall time, added up: runs that ran side by side count twice.
         cpu_seconds: Processor time, added up.
+        energy_joules: Energy, added up; NaN where one of the runs that trained does not tell.
     """
 
     runs: int
     env_steps: int
     wall_seconds: float
     cpu_seconds: float
+    energy_joules: float
 
 
 def cost_by_phase(
-    phases: Sequence[str], env_steps: npt.ArrayLike, wall_seconds: npt.ArrayLike, cpu_seconds: npt.ArrayLike
+    phases: Sequence[str],
+    env_steps: npt.ArrayLike,
+    wall_seconds: npt.ArrayLike,
+    cpu_seconds: npt.ArrayLike,
+    energy_joules: npt.ArrayLike,
 ) -> dict[str, Cost]:
     """Add up what runs cost, for each phase.
 
@@ -35,6 +41,7 @@ def cost_by_phase(
             and is not charged for them.
         wall_seconds: Shape ``(n,)``, wall time of each run.
         cpu_seconds: Shape ``(n,)``, processor time of each run.
+        energy_joules: Shape ``(n,)``, energy of each run, NaN where the machine did not tell.
 
     Returns:
         Phase → cost, in the order in which the phases first occur.
@@ -46,11 +53,15 @@ def cost_by_phase(
         _amounts(name, values, len(phases))
         for name, values in (("env_steps", env_steps), ("wall_seconds", wall_seconds), ("cpu_seconds", cpu_seconds))
     ]
+    known = np.isfinite(np.asarray(energy_joules, dtype=np.float64))
+    energy = np.where(known, _amounts("energy_joules", np.where(known, energy_joules, 0.0), len(phases)), np.nan)
     costs = {}
     for phase in dict.fromkeys(phases):
         chosen = np.array([each == phase for each in phases])
         steps, wall, cpu = (float(np.sum(column[chosen])) for column in columns)
-        costs[phase] = Cost(int(np.count_nonzero(chosen)), int(steps), wall, cpu)
+        trained = chosen & (columns[0] > 0.0)
+        joules = float(np.sum(energy[trained])) if np.any(trained) else float("nan")
+        costs[phase] = Cost(int(np.count_nonzero(chosen)), int(steps), wall, cpu, joules)
     return costs
 
 

@@ -16,7 +16,7 @@ from scipy import special
 
 from autorl.analysis.checks import check_level, finite_matrix, finite_vector
 from autorl.analysis.estimate import Estimate, aggregate, estimate
-from autorl.analysis.superiority import lower_limit, probability_better
+from autorl.analysis.superiority import effective_pairs, lower_limit, probability_better
 
 Metric = Literal["mean", "median", "iqm", "optimality_gap"]
 ScoreDistribution = Literal["run", "mean"]
@@ -320,10 +320,11 @@ def probability_of_improvement(
     """Estimate the probability that ``x`` beats ``y`` on a task drawn at random, each with one fresh run.
 
     The estimate is the mean over tasks of :func:`autorl.analysis.probability_better`, ties counting half (Agarwal et
-    al. 2021, arXiv 2108.13264, section 4.3; ``rliable.metrics.probability_of_improvement``). Its interval puts theirs
-    together by the method of variance estimates recovery (Zou, Huang and Zhang 2009, Computational Statistics & Data
+    al. 2021, arXiv 2108.13264, section 4.3; ``rliable.metrics.probability_of_improvement``). For one task the interval
+    is that function's. For several it puts Clopper and Pearson's of each together, at the same effective number of
+    pairs, by the method of variance estimates recovery (Zou, Huang and Zhang 2009, Computational Statistics & Data
     Analysis 53, 1080-1085): its ends are as far from the estimate as the root of the sum of squares of the tasks'
-    distances, divided by the number of tasks. For one task it is that task's.
+    distances, divided by the number of tasks. (Jeffreys' of each, put together so, cover 87 % at worst.)
 
     Measured least coverage of nominal 95 % intervals and, in brackets, mean width, over tasks that are all of one kind
     of those that :func:`autorl.analysis.probability_better` was measured on, or of all kinds (1,600 draws each, 400 for
@@ -355,18 +356,21 @@ def probability_of_improvement(
     tasks = left.shape[1]
     if right.shape[1] != tasks:
         raise ValueError(f"x has {tasks} tasks and y has {right.shape[1]}; expected the same tasks in the same order")
-    each = [
-        probability_better(left[:, task], right[:, task], higher_is_better=higher_is_better, level=level)
-        for task in range(tasks)
-    ]
-    values, lows, highs = np.array([(task.value, task.low, task.high) for task in each]).T
+    doubt = "the interval is wide, and may hold a little less often than it promises"
+    cautions = _few(min(len(left), len(right)), doubt)
+    if tasks == 1:
+        only = probability_better(left[:, 0], right[:, 0], higher_is_better=higher_is_better, level=level)
+        return TasksEstimate(only, cautions)
+    check_level(level)
+    found = [effective_pairs(a, b, higher_is_better=higher_is_better) for a, b in zip(left.T, right.T, strict=True)]
+    values, pairs = np.array(found).T
+    counts = np.stack([values * pairs, (1.0 - values) * pairs], axis=1)
+    lows = np.array([lower_limit(won, lost, level) for won, lost in counts])
+    highs = np.array([1.0 - lower_limit(lost, won, level) for won, lost in counts])
     middle = float(np.mean(values))
     low = float(np.maximum(middle - np.linalg.norm(values - lows) / tasks, 0.0))
     high = float(np.minimum(middle + np.linalg.norm(highs - values) / tasks, 1.0))
-    return TasksEstimate(
-        Estimate(middle, low, high, level),
-        _few(min(len(left), len(right)), "the interval is wide, and may hold a little less often than it promises"),
-    )
+    return TasksEstimate(Estimate(middle, low, high, level), cautions)
 
 
 def _checked(scores: npt.ArrayLike, metric: Metric, target: float | None) -> Scores:

@@ -341,6 +341,7 @@ class Book:
             "notes": json.dumps([_text(note) for note in result.notes]),
             "wall_seconds": result.wall_seconds,
             "cpu_seconds": result.cpu_seconds,
+            "energy_joules": result.energy_joules,
             "finished_at": now,
         }
         points = json.dumps([point.to_dict() for point in result.curve])

@@ -229,6 +229,7 @@ def _run(row: Any) -> RunRecord:
         notes=tuple(json.loads(row.notes)) if row.notes != "[]" else (),
         wall_seconds=row.wall_seconds,
         cpu_seconds=row.cpu_seconds,
+        energy_joules=row.energy_joules,
         started_at=row.started_at,
         finished_at=row.finished_at,
     )

@@ -164,6 +164,7 @@ class RunRecord:
     notes: tuple[str, ...]
     wall_seconds: float
     cpu_seconds: float
+    energy_joules: float | None
     started_at: float | None
     finished_at: float | None
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"  # of these tables, as `migrations/` leaves them
+REVISION = "0004"  # of these tables, as `migrations/` leaves them
 
 metadata = MetaData()
 
@@ -103,6 +103,7 @@ run = Table(
     Column("notes", Text, nullable=False, default="[]"),
     Column("wall_seconds", Float, nullable=False, default=0.0),
     Column("cpu_seconds", Float, nullable=False, default=0.0),
+    Column("energy_joules", Float),  # where the machine tells
     Column("started_at", Float),
     Column("finished_at", Float),
     UniqueConstraint("trial_id", "phase", "seed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Findings:
     def spent(self) -> dict[Phase, dict[str, float]]:
         """Phase → runs finished or paused, environment steps spent and planned, wall and processor seconds.
 
-        What is planned is an upper bound; 0 where only time limits it.
+        Energy too, in joules, where the machine told. What is planned is an upper bound; 0 where only time limits it.
         """
         planned = planned_steps(self.spec)
         runs = [run for own in self.runs.values() for run in own]
@@ -114,16 +115,18 @@ class Findings:
             [self.trained(run) for run in runs],
             [run.wall_seconds for run in runs],
             [run.cpu_seconds for run in runs],
+            [math.nan if run.energy_joules is None else run.energy_joules for run in runs],
         )
         result: dict[Phase, dict[str, float]] = {}
         for phase in PHASES:
-            cost = costs.get(phase, Cost(0, 0, 0.0, 0.0))
+            cost = costs.get(phase, Cost(0, 0, 0.0, 0.0, math.nan))
             result[phase] = {
                 "runs": done[phase],
                 "env_steps": cost.env_steps,
                 "planned_env_steps": planned[phase] or 0,
                 "wall_seconds": cost.wall_seconds,
                 "cpu_seconds": cost.cpu_seconds,
+                **({} if math.isnan(cost.energy_joules) else {"energy_joules": cost.energy_joules}),
             }
         return result
 

@@ -22,7 +22,7 @@ from autorl.report.findings import PHASES, Findings
 from autorl.report.influence import influence
 from autorl.report.reproduce import commands, resolved
 from autorl.report.sentences import headline_lines, influences, sentences
-from autorl.report.words import duration, hardware, number, setting, tries
+from autorl.report.words import duration, energy, hardware, number, setting, tries
 from autorl.spec.yaml12 import dump
 
 TOP = 10
@@ -189,20 +189,24 @@ def _failures(found: Findings) -> str:
 
 
 def _spent(found: Findings) -> str:
-    columns = ("phase", "runs", "environment steps", "training time", "processor time")
     spent = {
         phase: numbers for phase, numbers in found.spent.items() if numbers["planned_env_steps"] or numbers["runs"]
     }
-    total = {key: sum(numbers[key] for numbers in spent.values()) for key in next(iter(spent.values()))}
+    keys = [key for key in next(iter(spent.values())) if all(key in numbers for numbers in spent.values())]
+    total = {key: sum(numbers[key] for numbers in spent.values()) for key in keys}
+    told = any("energy_joules" in numbers for numbers in spent.values())
     rows = []
     listed: list[tuple[str, Mapping[str, float]]] = [*spent.items(), ("total", total)]
     for name, numbers in listed:
         steps = f"{numbers['env_steps']:,.0f}"
         if found.study.state != "finished":
             steps += f" of {numbers['planned_env_steps']:,.0f}"
-        times = (duration(numbers["wall_seconds"]), duration(numbers["cpu_seconds"]))
+        times = [duration(numbers["wall_seconds"]), duration(numbers["cpu_seconds"])]
+        if told:
+            times.append(energy(numbers.get("energy_joules")))
         rows.append([name, f"{numbers['runs']:,.0f}", steps, *times])
     note = '<p class="note">Times are summed over runs; those that trained side by side took less.</p>'
+    columns = ("phase", "runs", "environment steps", "training time", "processor time", *(["energy"] if told else []))
     return _table(columns, rows, len(rows) - 1) + note
 
 

@@ -15,7 +15,7 @@ from autorl.report.compare import sentences as compared
 from autorl.report.findings import PHASES, Findings
 from autorl.report.influence import influence
 from autorl.report.sentences import headline_lines, influences, sentences
-from autorl.report.words import duration, interval, number, setting, trained
+from autorl.report.words import duration, energy, interval, number, setting, trained
 
 TOP = 5
 
@@ -100,14 +100,16 @@ def _trials(findings: Findings) -> Table:
 
 def _spent(findings: Findings) -> Table:
     table = Table(title="Budget spent", title_justify="left", box=None, header_style="dim")
-    for column in ("phase", "runs", "environment steps", "training time"):
+    told = any("energy_joules" in spent for spent in findings.spent.values())
+    for column in ("phase", "runs", "environment steps", "training time", *(["energy"] if told else [])):
         table.add_column(column, justify="left" if column == "phase" else "right")
     for phase, spent in findings.spent.items():
         if spent["planned_env_steps"] or spent["runs"]:
             steps = f"{spent['env_steps']:,.0f}"
             if findings.study.state != "finished" and spent["planned_env_steps"]:
                 steps += f" of {spent['planned_env_steps']:,.0f}"
-            table.add_row(phase, f"{spent['runs']:.0f}", steps, duration(spent["wall_seconds"]))
+            joules = [energy(spent.get("energy_joules"))] if told else []
+            table.add_row(phase, f"{spent['runs']:.0f}", steps, duration(spent["wall_seconds"]), *joules)
     return table
 
 

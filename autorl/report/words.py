@@ -82,6 +82,13 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+def energy(joules: float | None) -> str:
+    """Format an energy, and one that is not known as a dash."""
+    if joules is None:
+        return "–"
+    return f"{number(joules)} J" if joules < 1e4 else f"{number(joules / 3.6e6)} kWh"
+
+
 def hardware(known: Mapping[str, Any]) -> str:
     """Say what machine a study ran on."""
     memory = known.get("memory_bytes")

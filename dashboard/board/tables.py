@@ -10,7 +10,7 @@ import pandas as pd
 
 from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.report.findings import PHASES, Findings
-from autorl.report.words import duration, number, setting, state, trained, tries
+from autorl.report.words import duration, energy, number, setting, state, trained, tries
 
 NONE = "–"
 
@@ -138,6 +138,7 @@ def budget(found: Findings) -> pd.DataFrame:
     """Return one row a phase: runs, environment steps and training time, planned and spent."""
     rows = []
     finished = found.study.state == "finished"
+    told = any("energy_joules" in spent for spent in found.spent.values())
     for phase, spent in found.spent.items():
         if spent["planned_env_steps"] or spent["runs"]:
             of = "" if finished else f" of {spent['planned_env_steps']:,.0f}"
@@ -148,6 +149,7 @@ def budget(found: Findings) -> pd.DataFrame:
                     "runs": f"{spent['runs']:.0f}",
                     "environment steps": f"{spent['env_steps']:,.0f}{of}",
                     "training time": duration(spent["wall_seconds"]),
+                    **({"energy": energy(spent.get("energy_joules"))} if told else {}),
                 }
             )
     return pd.DataFrame(rows)

@@ -23,18 +23,31 @@ runs = st.lists(
 class TestByPhase:
     def test_by_hand(self) -> None:
         found = cost_by_phase(
-            ["tuning", "test", "tuning"], [1000, 500, 300], [2.5, 1.0, 0.5], np.array([2.0, 0.75, 0.25])
+            ["tuning", "test", "tuning"],
+            [1000, 500, 300],
+            [2.5, 1.0, 0.5],
+            np.array([2.0, 0.75, 0.25]),
+            [60.0, 30.0, 9.0],
         )
-        assert found == {"tuning": Cost(2, 1300, 3.0, 2.25), "test": Cost(1, 500, 1.0, 0.75)}
+        assert found == {"tuning": Cost(2, 1300, 3.0, 2.25, 69.0), "test": Cost(1, 500, 1.0, 0.75, 30.0)}
         assert list(found) == ["tuning", "test"]
 
     def test_no_run(self) -> None:
-        assert cost_by_phase([], [], [], []) == {}
+        assert cost_by_phase([], [], [], [], []) == {}
+
+    def test_energy_is_not_known_where_one_run_does_not_tell(self) -> None:
+        found = cost_by_phase(["tuning", "tuning", "test"], [9, 9, 9], [1, 1, 1], [1, 1, 1], [5.0, math.nan, 7.0])
+        assert math.isnan(found["tuning"].energy_joules)
+        assert found["test"].energy_joules == 7.0
+
+    def test_a_run_that_did_not_train_need_not_tell(self) -> None:
+        found = cost_by_phase(["tuning", "tuning"], [9, 0], [1, 0], [1, 0], [5.0, math.nan])
+        assert found["tuning"].energy_joules == 5.0
 
     @given(runs)
     def test_every_run_is_charged_once(self, rows: list[tuple[str, int, float, float]]) -> None:
         phases, steps, wall, cpu = ([row[i] for row in rows] for i in range(4))
-        found = cost_by_phase(phases, steps, wall, cpu)
+        found = cost_by_phase(phases, steps, wall, cpu, cpu)
         assert set(found) == set(phases)
         assert sum(cost.runs for cost in found.values()) == len(rows)
         assert sum(cost.env_steps for cost in found.values()) == sum(steps)
@@ -48,10 +61,12 @@ class TestByPhase:
             (1, [[1.0, 2.0]], r"wall_seconds: shape \(1, 2\)"),
             (1, [1.0, math.nan], r"wall_seconds\[1\] is nan"),
             (2, [-0.5, 1.0], r"cpu_seconds\[0\] is -0.5"),
+            (3, [1.0, -2.0], r"energy_joules\[1\] is -2.0"),
+            (3, [1.0], r"energy_joules: shape \(1,\)"),
         ],
     )
     def test_refusals(self, column: int, values: list[float], message: str) -> None:
-        columns: list[list[float]] = [[1.0, 2.0]] * 3
+        columns: list[list[float]] = [[1.0, 2.0]] * 4
         columns[column] = values
         with pytest.raises(ValueError, match=message):
             cost_by_phase(["tuning", "test"], *columns)

@@ -25,6 +25,7 @@ from autorl.analysis import (
     probability_of_improvement,
     stratified_bootstrap,
 )
+from autorl.analysis.superiority import effective_pairs
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
@@ -538,7 +539,16 @@ class TestImprovement:
         assert (found.value, *ends(found)) == pytest.approx((expected.value, *ends(expected)), nan_ok=True, abs=1e-12)
 
     def test_several_tasks_by_hand(self) -> None:
-        first, second, third = (probability_better(X[:, task], Y[:, task], level=0.9) for task in range(3))
+        each = [effective_pairs(X[:, task], Y[:, task], higher_is_better=True) for task in range(3)]
+        first, second, third = (
+            Estimate(
+                theta,
+                float(stats.beta(theta * pairs, (1 - theta) * pairs + 1).ppf(0.05)) if theta > 0 else 0.0,
+                float(stats.beta(theta * pairs + 1, (1 - theta) * pairs).ppf(0.95)) if theta < 1 else 1.0,
+                0.9,
+            )
+            for theta, pairs in each
+        )
         middle = (first.value + second.value + third.value) / 3
         below = math.sqrt(sum((each.value - each.low) ** 2 for each in (first, second, third))) / 3
         above = math.sqrt(sum((each.high - each.value) ** 2 for each in (first, second, third))) / 3

@@ -107,13 +107,13 @@ class TestInterval:
 
     def test_between_two_modes_each_seed_of_b_is_one_coin_flip(self) -> None:
         found = probability_better([400.0, 401.0, 402.0, 403.0, 404.0], [0.0, 500.0, 500.0, 1.0, 2.0])
-        exact = stats.binomtest(3, 5).proportion_ci(0.95, method="exact")
-        assert (found.value, found.low, found.high) == pytest.approx((0.6, exact.low, exact.high))
+        jeffreys = stats.beta(3.5, 2.5)
+        assert (found.value, found.low, found.high) == pytest.approx((0.6, jeffreys.ppf(0.025), jeffreys.ppf(0.975)))
 
     def test_all_tied_is_as_wide_as_that_many_coin_flips(self) -> None:
         found = probability_better([500.0] * 4, [500.0] * 4)
-        exact = stats.binomtest(2, 4).proportion_ci(0.95, method="exact")
-        assert (found.value, found.low, found.high) == pytest.approx((0.5, exact.low, exact.high))
+        jeffreys = stats.beta(2.5, 2.5)
+        assert (found.value, found.low, found.high) == pytest.approx((0.5, jeffreys.ppf(0.025), jeffreys.ppf(0.975)))
 
     def test_variance_is_brunner_and_munzels(self) -> None:
         a, b = [41, 42, 43, 44, 45, 46, 47, 48, 52, 55], [0, 3, 20, 38, 44.5, 45, 51, 60, 70, 80]
@@ -122,8 +122,8 @@ class TestInterval:
         pairs = found.value * (1 - found.value) / error**2
         assert 10 < pairs < 3 * 10 * 10 / 21
         won, lost = found.value * pairs, (1 - found.value) * pairs
-        assert found.low == pytest.approx(stats.beta(won, lost + 1).ppf(0.025), rel=1e-9)
-        assert found.high == pytest.approx(stats.beta(won + 1, lost).ppf(0.975), rel=1e-9)
+        assert found.low == pytest.approx(stats.beta(won + 0.5, lost + 0.5).ppf(0.025), rel=1e-9)
+        assert found.high == pytest.approx(stats.beta(won + 0.5, lost + 0.5).ppf(0.975), rel=1e-9)
 
     def test_effective_pairs_are_capped(self) -> None:
         # Taken at its word, this sample knows theta as well as 19.6 pairs would: R's
@@ -131,8 +131,8 @@ class TestInterval:
         found = probability_better(PAIN_CONTROL, PAIN_TREATED)
         pairs = 3 * 11 * 14 / 26
         won, lost = found.value * pairs, (1 - found.value) * pairs
-        assert found.low == pytest.approx(stats.beta(won, lost + 1).ppf(0.025), rel=1e-9)
-        assert found.high == pytest.approx(stats.beta(won + 1, lost).ppf(0.975), rel=1e-9)
+        assert found.low == pytest.approx(stats.beta(won + 0.5, lost + 0.5).ppf(0.025), rel=1e-9)
+        assert found.high == pytest.approx(stats.beta(won + 0.5, lost + 0.5).ppf(0.975), rel=1e-9)
         assert found.low < 0.5952169
 
     @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 20), (20, 1)])
@@ -152,12 +152,12 @@ class TestInterval:
         for _ in range(repeats):
             found = probability_better(draw_a(rng, m), draw_b(rng, n))
             hits += found.low - 1e-9 <= theta <= found.high + 1e-9
-        # The least true coverage is 0.96; three standard errors of 500 draws are 0.026.
-        assert hits / repeats >= 0.935
+        # The least true coverage is 0.94; three standard errors of 500 draws are 0.032.
+        assert hits / repeats >= 0.908
 
-    @pytest.mark.parametrize(("n", "width"), [(5, 0.75), (10, 0.56), (20, 0.40)])
+    @pytest.mark.parametrize(("n", "width"), [(5, 0.66), (10, 0.51), (20, 0.37)])
     def test_is_not_wider_than_it_must_be(self, n: int, width: float) -> None:
-        # Counting min(m, n) pairs would give 0.76, 0.61 and 0.45 for equal normals.
+        # Clopper and Pearson's is 0.74, 0.55 and 0.39 for equal normals.
         rng = np.random.default_rng(496)
         found = [probability_better(rng.normal(size=n), rng.normal(size=n)) for _ in range(400)]
         assert np.mean([each.high - each.low for each in found]) <= width

@@ -29,7 +29,13 @@ CONFIG = Configuration(
     {"learning_rate": 0.0012345678901234567, "gamma": 0.010000000000000009, "batch_size": 4, "vf_clip": False},
 )
 DONE = RunResult(
-    "completed", (Point(64, 0.5, {"return": 0.25}), Point(128, 1.0, {"return": 0.1 + 0.2})), 128, 1.0, 0.9, 0.1 + 0.2
+    "completed",
+    (Point(64, 0.5, {"return": 0.25}), Point(128, 1.0, {"return": 0.1 + 0.2})),
+    128,
+    1.0,
+    0.9,
+    1 / 3,
+    0.1 + 0.2,
 )
 
 
@@ -54,6 +60,7 @@ def test_what_is_written_is_read_to_the_bit(spec: StudySpec) -> None:
         (trial,) = reader.trials("small")
         assert (trial.config, trial.recipe, trial.state) == (CONFIG, recipe(spec), "running")
         waiting, done = reader.runs("small")
+        assert (waiting.energy_joules, done.energy_joules) == (None, 1 / 3)
         assert (waiting.state, done.state, done.score, done.attempts) == ("waiting", "completed", 0.1 + 0.2, 1)
         (curve,) = reader.curves("small", [0])
         assert (curve.run, curve.points) == (Run(0, "tuning", 1), DONE.curve)

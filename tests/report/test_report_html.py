@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import databases
 import pytest
 from states import HOSTILE, STATES, make
 
@@ -149,3 +150,17 @@ def test_a_password_is_left_out(url: str, tmp_path: Path) -> None:
         html = page(replace(found, study=replace(found.study, spec=secret)), reader)
     assert "hunter2" not in html
     assert "host/db" in html
+
+
+def test_energy_is_told_where_the_machine_told_it(tmp_path: Path) -> None:
+    spec = make("finished", tmp_path)
+    with Reader(spec.storage) as reader:
+        assert "kWh" not in page(gather(reader, spec.study), reader)
+    databases.execute(spec.storage, "UPDATE autorl_run SET energy_joules = 1800000 WHERE phase = 'tuning'")
+    with Reader(spec.storage) as reader:
+        found = gather(reader, spec.study)
+        runs = sum(run.phase == "tuning" and run.env_steps > 0 for own in found.runs.values() for run in own)
+        shown = Page(page(found, reader)).text
+        assert found.spent["tuning"]["energy_joules"] == 1.8e6 * runs
+        assert "energy_joules" not in found.spent["test"]
+        assert f"{runs / 2:g} kWh" in shown

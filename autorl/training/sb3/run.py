@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 import traceback
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from autorl.errors import CheckpointError
+from autorl.training.meter import Meter, Spent
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.sb3 import checkpoint, fork
 from autorl.training.sb3.model import build
@@ -40,8 +41,7 @@ class Training:
         self.notes: list[str] = []
         self.model: BaseAlgorithm | None = None
         self._state: dict[str, Any] | None = None
-        self._started = time.monotonic(), _cpu_seconds()
-        self._before = 0.0, 0.0
+        self._meter = Meter()
 
     def result(self) -> RunResult:
         """Train; a failure is a result too."""
@@ -107,7 +107,7 @@ class Training:
             return 0
         self._state = state
         self.curve = [Point(**point) for point in state["curve"]]
-        self._before = state["wall_seconds"], state["cpu_seconds"]
+        self._meter.go_on(Spent(state["wall_seconds"], state["cpu_seconds"], state.get("energy_joules")))
         found = known.index(state["recipe"])
         done = state["model"]["counters"]["num_timesteps"] >= segments[found][1]
         return found + (done and found < len(segments) - 1)
@@ -131,14 +131,12 @@ class Training:
     def save(self, recipe: Recipe, random_state: dict[str, Any]) -> dict[str, Any]:
         """Hand the run's state to the host, and return it."""
         assert self.model is not None
-        wall, cpu = self._seconds()
         content = {
             "recipe": _fingerprint(recipe, self.seed),
             "model": checkpoint.capture(self.model),
             "random": random_state,
             "curve": [point.to_dict() for point in self.curve],
-            "wall_seconds": wall,
-            "cpu_seconds": cpu,
+            **asdict(self._meter.spent()),
         }
         self.host.save(self.seed, self.model.num_timesteps, checkpoint.pack(content))
         return content
@@ -149,18 +147,12 @@ class Training:
             wrong.append("parameters of the policy are not finite")
         if wrong:
             raise FloatingPointError(f"after {env_steps} steps {' and '.join(wrong)}")
-        point = Point(env_steps, self._seconds()[0], metrics)
+        point = Point(env_steps, self._meter.spent().wall_seconds, metrics)
         self.curve.append(point)
         self.host.evaluated(self.seed, point)
 
     def _broken(self) -> bool:
         return self.model is not None and any(not bool(torch.isfinite(p).all()) for p in self.model.policy.parameters())
-
-    def _seconds(self) -> tuple[float, float]:
-        return (
-            self._before[0] + time.monotonic() - self._started[0],
-            self._before[1] + _cpu_seconds() - self._started[1],
-        )
 
     def _failed(self, error: Exception) -> RunResult:
         diverged = isinstance(error, FloatingPointError) or self._broken()
@@ -168,9 +160,10 @@ class Training:
         return self._ended("failed", error_class=_kind(error, diverged), error=text)
 
     def _ended(self, status: Any, **rest: Any) -> RunResult:
-        wall, cpu = self._seconds()
         steps = self.model.num_timesteps if self.model is not None else 0
-        return RunResult(status, tuple(self.curve), steps, wall, cpu, notes=tuple(self.notes), **rest)
+        return RunResult(
+            status, tuple(self.curve), steps, **asdict(self._meter.spent()), notes=tuple(self.notes), **rest
+        )
 
 
 class _Keeper(BaseCallback):
@@ -236,8 +229,3 @@ def _anneal_over(model: BaseAlgorithm, env_steps: int) -> None:
 def _fingerprint(recipe: Recipe, seed: int) -> str:
     # A recipe that has been stored has lists for tuples.
     return json.dumps([recipe.to_dict(), seed], sort_keys=True, default=repr)
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
