@@ -83,23 +83,23 @@ def _seconds_per_run(spec: StudySpec) -> float:
 
 
 def _probe(backend: Backend, recipe: Recipe, spec: StudySpec) -> tuple[float, int]:
-    job = Job(recipe, spec.seeds.tuning[:1], recipe.env_steps, {}, math.inf, spec.objective.metric)
+    job = Job(recipe, spec.seeds.tuning[0], recipe.env_steps, None, math.inf, spec.objective.metric)
     started = time.monotonic()
-    (result,) = backend.train(job, _Nobody())
+    (result,) = backend.train([job], [_Nobody()])
     return time.monotonic() - started, result.env_steps
 
 
 class _Nobody:
     """Hosts a run of which only the time matters."""
 
-    def evaluated(self, seed: int, point: Point) -> None:
-        del seed, point
+    def evaluated(self, point: Point) -> None:
+        del point
 
-    def alive(self, seed: int, env_steps: int) -> None:
-        del seed, env_steps
+    def alive(self, env_steps: int) -> None:
+        del env_steps
 
-    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
-        del seed, env_steps, content
+    def save(self, env_steps: int, content: memoryview) -> None:
+        del env_steps, content
 
     def stopping(self) -> bool:
         return False

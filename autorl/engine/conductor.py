@@ -90,10 +90,11 @@ def _conducting(spec: StudySpec, watch: Watch, stopping: Stopping) -> Iterator[C
     def waiting(reason: str) -> None:
         watch(Progress("opening", news=reason, warning=True))
 
-    with Book(spec, max_pending(spec), waiting) as book, Reader(spec.storage) as reader:
+    backend: type[Backend] = find("autorl.backends", spec.algorithm.backend)
+    with Book(spec, max_pending(spec, backend.lanes), waiting) as book, Reader(spec.storage) as reader:
         make: Callable[[StudySpec], Executor] = find("autorl.executors", book.spec.execution.executor)
         with closing(make(book.spec)) as executor:
-            yield Conductor(book, reader, executor, Mirror(book), watch, stopping)
+            yield Conductor(book, reader, executor, backend(), Mirror(book), watch, stopping)
 
 
 class _Stop(Exception):
@@ -104,9 +105,16 @@ class Conductor:
     """The loop of one study. Its state is the ledger's; what it holds in memory is read from there when it starts."""
 
     def __init__(
-        self, book: Book, reader: Reader, executor: Executor, mirror: Mirror, watch: Watch, stopping: Stopping
+        self,
+        book: Book,
+        reader: Reader,
+        executor: Executor,
+        backend: Backend,
+        mirror: Mirror,
+        watch: Watch,
+        stopping: Stopping,
     ) -> None:
-        self._book, self._reader, self._mirror = book, reader, mirror
+        self._book, self._reader, self._backend, self._mirror = book, reader, backend, mirror
         self._watch, self._stopping = watch, stopping
         self.spec = book.spec
         self._space = self.spec.space
@@ -137,15 +145,9 @@ class Conductor:
             if record.state not in ("completed", "failed"):
                 unfinished[record.run] = record
         self._dispatcher = Dispatcher(
-            book, executor, unfinished, self._run_finished, self._warn, lambda: self._tuning_seconds
+            book, executor, backend, unfinished, self._run_finished, self._warn, lambda: self._tuning_seconds
         )
         book.waiting = self._warn
-
-    @cached_property
-    def _backend(self) -> Backend:
-        # Importing it may take seconds, which runs that only go on need not wait for.
-        backend: Backend = find("autorl.backends", self.spec.algorithm.backend)()
-        return backend
 
     @cached_property
     def _switches(self) -> frozenset[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from autorl.engine import policy
@@ -16,19 +17,26 @@ from autorl.execution.worker import read_result, result_file
 from autorl.ledger.book import Book
 from autorl.ledger.database import files_folder
 from autorl.ledger.records import RunRecord
+from autorl.training.protocol import Backend
 from autorl.trial import Checkpoint, FailureClass, Recipe, Run, RunResult
 
 BEAT_SECONDS = 2.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Task:
     run: Run
     recipe: Recipe
     until: int = 0
     attempt: int = 0
     checkpoint: Checkpoint | None = None
+    failed: bool = False
     alone: bool = False
+
+    def together_with(self, backend: Backend) -> Hashable:
+        """Return a value that only tasks share which can be trained in one call."""
+        begun = self.checkpoint.env_steps if self.checkpoint is not None else 0
+        return backend.group(self.recipe), begun, self.until
 
 
 class Dispatcher:
@@ -40,6 +48,7 @@ class Dispatcher:
     Args:
         book: where results are recorded.
         executor: what trains.
+        backend: what it trains with.
         unfinished: the runs that the ledger knows and that may be trained further. Files of all others are removed:
             no run can need them.
         finished: called with each run and its result, to be recorded.
@@ -51,12 +60,14 @@ class Dispatcher:
         self,
         book: Book,
         executor: Executor,
+        backend: Backend,
         unfinished: Mapping[Run, RunRecord],
         finished: Callable[[Run, RunResult], None],
         news: Callable[[str], None],
         tuning_seconds: Callable[[], float],
     ) -> None:
-        self._book, self._executor, self._finished, self._news = book, executor, finished, news
+        self._book, self._executor, self._backend = book, executor, backend
+        self._finished, self._news = finished, news
         self._spec = book.spec
         self._folder = files_folder(self._spec.storage, self._spec.execution.folder) / self._spec.study
         self.tuning_seconds = tuning_seconds
@@ -78,7 +89,9 @@ class Dispatcher:
     @property
     def room(self) -> bool:
         """Whether the executor could start a run for which none is waiting."""
-        return self._executor.free > len(self._waiting) and not any(task.alone for task in self._training.values())
+        return self._executor.free * self._backend.lanes > len(self._waiting) and not any(
+            task.alone for task in self._training.values()
+        )
 
     @property
     def live_steps(self) -> Mapping[Run, int]:
@@ -99,7 +112,8 @@ class Dispatcher:
         if run in self._before:
             record = self._before.pop(run)
             task.attempt, task.checkpoint = record.attempts, record.checkpoint
-            task.alone = bool(record.tries) and record.tries[-1].error_class == "out_of_memory"
+            task.failed = bool(record.tries)
+            task.alone = task.failed and record.tries[-1].error_class == "out_of_memory"
         for path in self._left_over.pop(run, []):
             result = self._read(path)
             if result is not None:
@@ -137,7 +151,7 @@ class Dispatcher:
     def step(self, seconds: float) -> None:
         """Start what can start, wait up to so long, and record what has happened."""
         while self._can_start():
-            self._start(self._waiting.popleft())
+            self._start(self._next())
         for event in self._executor.poll(seconds):
             match event:
                 case Progressed(run, point):
@@ -168,22 +182,36 @@ class Dispatcher:
             return False
         return not (self._waiting[0].alone and self._training)
 
-    def _start(self, task: _Task) -> None:
-        task.attempt += 1
-        order = Order(
-            task.run,
-            task.attempt,
-            task.recipe,
-            task.until,
-            self._spec.objective.metric,
-            self._run_folder(task.run),
-            task.checkpoint,
-            self._spec.execution.checkpoint_seconds,
-            result_file(self._results, task.run, task.attempt),
-        )
-        self._book.start_run(task.run, task.attempt)
-        self._training[task.run] = task
-        self._executor.submit(order)
+    def _next(self) -> list[_Task]:
+        """Take the tasks that start next: the first that waits, and those that can be trained in one call with it."""
+        first = self._waiting.popleft()
+        if self._backend.lanes == 1 or first.failed:  # what failed once is not to take others with it again
+            return [first]
+        kind = first.together_with(self._backend)
+        others = (task for task in self._waiting if not task.failed and task.together_with(self._backend) == kind)
+        chosen = [first, *islice(others, self._backend.lanes - 1)]
+        self._waiting = deque(task for task in self._waiting if task not in chosen)
+        return chosen
+
+    def _start(self, tasks: Sequence[_Task]) -> None:
+        orders = []
+        for task in tasks:
+            task.attempt += 1
+            order = Order(
+                task.run,
+                task.attempt,
+                task.recipe,
+                task.until,
+                self._spec.objective.metric,
+                self._run_folder(task.run),
+                task.checkpoint,
+                self._spec.execution.checkpoint_seconds,
+                result_file(self._results, task.run, task.attempt),
+            )
+            self._book.start_run(task.run, task.attempt)
+            self._training[task.run] = task
+            orders.append(order)
+        self._executor.submit(*orders)
 
     def _moves(self, run: Run, env_steps: int) -> None:
         self._live[run] = env_steps
@@ -232,7 +260,7 @@ class Dispatcher:
             self._finish(task, result)
             return
         result_file(self._results, task.run, task.attempt).unlink(missing_ok=True)
-        task.alone = error_class == "out_of_memory"
+        task.failed, task.alone = True, error_class == "out_of_memory"
         self._waiting.appendleft(task)
         how = "alone" if task.alone else "again"
         self._news(f"{_name(task.run)} failed ({error_class}): {last_line(result.error)}; it is tried {how}")

@@ -40,9 +40,14 @@ def make_optimizer(spec: StudySpec) -> Optimizer:
     return method.make(question)
 
 
-def max_pending(spec: StudySpec) -> int:
-    """Return how many unfinished proposals the next one may ignore: as few as keep all workers busy."""
-    count = spec.execution.parallel
+def max_pending(spec: StudySpec, lanes: int) -> int:
+    """Return how many unfinished proposals the next one may ignore: as few as keep all workers busy.
+
+    Args:
+        spec: the study.
+        lanes: runs that its backend trains in one call.
+    """
+    count = spec.execution.parallel * lanes
     if count == 1:
         return 0
     method, options = optimizer_options(spec)

@@ -1,4 +1,4 @@
-"""The process of one run: a group of its own with limits of its own, which dies with the engine."""
+"""The process of a run, or of several trained together: a group with limits of its own, which dies with the engine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -45,12 +46,12 @@ class Raised:
     error: str
 
 
-def main(order: Order, place: Place, engine: Connection) -> None:
-    """Be the worker process of one order.
+def main(orders: Sequence[Order], place: Place, engine: Connection) -> None:
+    """Be the worker process of orders.
 
     Args:
-        order: the run.
-        place: where it trains.
+        orders: the runs.
+        place: where they train.
         engine: connection to the engine; it reads as closed as soon as the engine is gone, however it went.
     """
     os.setsid()
@@ -68,7 +69,7 @@ def main(order: Order, place: Place, engine: Connection) -> None:
             engine.send(event)
 
     try:
-        worker.train(order, tell, stop.is_set)
+        worker.train(orders, tell, stop.is_set)
     except Interrupted:
         sys.exit(PREEMPTED)
     except Exception:  # noqa: BLE001 - what could not even be a result is told to the engine

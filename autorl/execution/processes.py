@@ -36,7 +36,7 @@ _SHARE_OF_MEMORY = 0.9
 
 @dataclass
 class _Running:
-    order: Order
+    orders: tuple[Order, ...]
     process: ForkServerProcess
     connection: Connection
     core: int | None
@@ -48,7 +48,7 @@ class _Running:
 
 
 class ProcessExecutor:
-    """Runs each order in a process group of its own, `execution.workers` at a time.
+    """Runs each order, or those that come together, in a process group of its own, `execution.workers` at a time.
 
     Args:
         spec: the study.
@@ -74,16 +74,18 @@ class ProcessExecutor:
         """How many more processes may start."""
         return self._workers - len(self._running)
 
-    def submit(self, order: Order) -> None:
-        """Start a process for the run."""
+    def submit(self, *orders: Order) -> None:
+        """Start a process for the runs."""
         ours, theirs = self._context.Pipe()
         core = self._idlest_core()
         place = process.Place(core, self._memory(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-        started = self._context.Process(target=process.main, args=(order, place, theirs), name=f"autorl {order.run}")
+        started = self._context.Process(
+            target=process.main, args=(orders, place, theirs), name=f"autorl {orders[0].run}"
+        )
         with _no_main_module():
             started.start()
         theirs.close()
-        self._running[order.run] = _Running(order, started, ours, core, _oom_kills())
+        self._running[orders[0].run] = _Running(orders, started, ours, core, _oom_kills())
 
     def poll(self, seconds: float) -> list[Event]:
         """Wait for a report or the end of a process, and stop what has exceeded its limits."""
@@ -95,7 +97,7 @@ class ProcessExecutor:
             ended = running.process.exitcode is not None
             events += _reports(running)
             if ended:
-                events.append(self._bury(running))
+                events += self._bury(running)
                 del self._running[run]
             else:
                 self._check_limits(running)
@@ -136,11 +138,11 @@ class ProcessExecutor:
         if running.overdue:
             _kill_group(running.process)
 
-    def _bury(self, running: _Running) -> Ended:
+    def _bury(self, running: _Running) -> list[Ended]:
         _kill_group(running.process)  # what the environment started does not outlive the run
         running.process.join()
         running.connection.close()
-        return Ended(running.order.run, *_cause(running))
+        return [Ended(order.run, *_cause(running)) for order in running.orders]
 
 
 def _cause(running: _Running) -> tuple[Cause, str]:

@@ -99,8 +99,8 @@ class Executor(Protocol):
         """How many more orders can start now."""
         ...
 
-    def submit(self, order: Order) -> None:
-        """Start a run."""
+    def submit(self, *orders: Order) -> None:
+        """Start a run, or several that their backend trains in one call; they take the place of one."""
         ...
 
     def poll(self, seconds: float) -> Iterable[Event]:

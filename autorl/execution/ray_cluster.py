@@ -28,7 +28,7 @@ import psutil
 
 from autorl.errors import AutorlError
 from autorl.execution.processes import ProcessExecutor
-from autorl.execution.protocol import Ended, Event, Order
+from autorl.execution.protocol import Cause, Ended, Event, Order
 from autorl.spec.study import ResourcesSpec, StudySpec
 from autorl.trial import Run
 
@@ -66,7 +66,7 @@ _trainer: ProcessExecutor | None = None
 
 @dataclass
 class _Running:
-    order: Order
+    orders: tuple[Order, ...]
     stream: ray.ObjectRefGenerator
     node: str = ""
     answer: ray.ObjectRef[None] | None = None
@@ -101,12 +101,13 @@ class RayExecutor:
         """How many more tasks may be submitted."""
         return self._workers - len(self._running)
 
-    def submit(self, order: Order) -> None:
-        """Submit a task for the run; it starts as soon as the cluster has room."""
-        order = replace(order, folder=order.folder.absolute(), result=order.result.absolute())
-        order.folder.mkdir(parents=True, exist_ok=True)
-        stream = self._supervise.remote(order, self._spec, order.folder / self._flag, sys.path)
-        self._running[order.run] = _Running(order, stream)
+    def submit(self, *orders: Order) -> None:
+        """Submit a task for the runs; it starts as soon as the cluster has room."""
+        orders = tuple(replace(o, folder=o.folder.absolute(), result=o.result.absolute()) for o in orders)
+        for order in orders:
+            order.folder.mkdir(parents=True, exist_ok=True)
+        stream = self._supervise.remote(orders, self._spec, orders[0].folder / self._flag, sys.path)
+        self._running[orders[0].run] = _Running(orders, stream)
 
     def poll(self, seconds: float) -> list[Event]:
         """Wait until a supervisor says something, and return one message of each that has one."""
@@ -119,10 +120,10 @@ class RayExecutor:
         events: list[Event] = []
         for source in ready:
             running = waiting[source]
-            heard = _heard(running) if source is running.stream else [_answered(running.order.run, source)]
+            heard = _heard(running) if source is running.stream else _answered(running.orders, source)
             if any(isinstance(event, Ended) for event in heard):
-                del self._running[running.order.run]
-                (running.order.folder / self._flag).unlink(missing_ok=True)
+                del self._running[running.orders[0].run]
+                (running.orders[0].folder / self._flag).unlink(missing_ok=True)
             events += heard
         return events
 
@@ -130,7 +131,7 @@ class RayExecutor:
         """Ask all supervisors to have their runs saved; tasks that still wait for room are withdrawn."""
         for running in self._running.values():
             if running.node or ray.wait([running.stream], timeout=0)[0]:
-                (running.order.folder / self._flag).touch()
+                (running.orders[0].folder / self._flag).touch()
             else:
                 running.cancelled = True
                 ray.cancel(running.stream, force=True)
@@ -143,18 +144,20 @@ class RayExecutor:
         if ends:
             ray.wait(ends, num_returns=len(ends), timeout=_GRACE_SECONDS)
         for running in self._running.values():
-            (running.order.folder / self._flag).unlink(missing_ok=True)
+            (running.orders[0].folder / self._flag).unlink(missing_ok=True)
         self._running.clear()
         self._opened.close()
 
 
-def supervise(order: Order, spec: StudySpec, flag: Path, path: Sequence[str]) -> Iterator[tuple[str, list[Event]]]:
-    """Be the task of one order: train it in a process on this node.
+def supervise(
+    orders: Sequence[Order], spec: StudySpec, flag: Path, path: Sequence[str]
+) -> Iterator[tuple[str, list[Event]]]:
+    """Be the task of orders: train them in a process on this node.
 
     Args:
-        order: the run.
-        spec: its study.
-        flag: a file in the run's folder that asks to save and end.
+        orders: the runs.
+        spec: their study.
+        flag: a file in the first run's folder that asks to save and end.
         path: where the engine finds modules: environments and wrappers are found there too, if this node has them.
 
     Yields:
@@ -166,11 +169,11 @@ def supervise(order: Order, spec: StudySpec, flag: Path, path: Sequence[str]) ->
     yield node, []
     try:
         if _is_there(flag):
-            yield node, [Ended(order.run, "preempted", "it was asked to stop")]
+            yield node, _all_ended(orders, "preempted", "it was asked to stop")
             return
         if _trainer is None:
             _trainer = ProcessExecutor(spec, pinned=False)
-        _trainer.submit(order)
+        _trainer.submit(*orders)
         draining, ended = False, False
         while not ended:
             events = _trainer.poll(_LOOK_SECONDS)
@@ -181,10 +184,14 @@ def supervise(order: Order, spec: StudySpec, flag: Path, path: Sequence[str]) ->
                 draining = True
                 _trainer.drain()
     except Exception:  # noqa: BLE001 - whatever it was, the engine decides what becomes of the run
-        yield node, [Ended(order.run, "exception", traceback.format_exc())]
+        yield node, _all_ended(orders, "exception", traceback.format_exc())
     finally:
         if _trainer is not None:
             _trainer.close()
+
+
+def _all_ended(orders: Sequence[Order], cause: Cause, detail: str) -> list[Event]:
+    return [Ended(order.run, cause, detail) for order in orders]
 
 
 def _is_there(flag: Path) -> bool:
@@ -200,20 +207,19 @@ def _heard(running: _Running) -> list[Event]:
     try:
         running.node, events = ray.get(next(running.stream))
     except exceptions.RayError as error:
-        run = running.order.run
         if running.cancelled:
-            return [Ended(run, "preempted", "it was withdrawn before it had started")]
+            return _all_ended(running.orders, "preempted", "it was withdrawn before it had started")
         if isinstance(error, exceptions.OutOfMemoryError):
-            return [Ended(run, "out_of_memory", str(error))]
+            return _all_ended(running.orders, "out_of_memory", str(error))
         if isinstance(error, _LOST):
-            return [Ended(run, "preempted", str(error))]
+            return _all_ended(running.orders, "preempted", str(error))
         if isinstance(error, exceptions.WorkerCrashedError):
             if not running.node:
-                return [Ended(run, "crash", str(error))]
+                return _all_ended(running.orders, "crash", str(error))
             there = NodeAffinitySchedulingStrategy(running.node, soft=False)
             running.answer = ray.remote(_answer).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote()
             return []
-        return [Ended(run, "exception", str(error))]
+        return _all_ended(running.orders, "exception", str(error))
     return events
 
 
@@ -221,12 +227,12 @@ def _answer() -> None:
     """Say that this node is alive."""
 
 
-def _answered(run: Run, answer: ray.ObjectRef[None]) -> Ended:
+def _answered(orders: Sequence[Order], answer: ray.ObjectRef[None]) -> list[Event]:
     try:
         ray.get(answer)
     except exceptions.RayError as error:
-        return Ended(run, "preempted", f"its node died: {error}")
-    return Ended(run, "crash", "the Ray worker that supervised the run died")
+        return _all_ended(orders, "preempted", f"its node died: {error}")
+    return _all_ended(orders, "crash", "the Ray worker that supervised the run died")
 
 
 def _check_room(wanted: ResourcesSpec) -> None:

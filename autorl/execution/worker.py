@@ -1,4 +1,4 @@
-"""What a worker does: train one run and leave its result and its checkpoints in files."""
+"""What a worker does: train runs and leave their results and checkpoints in files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from autorl.errors import AutorlError
@@ -35,22 +36,19 @@ class WorkerHost:
         self._told = 0.0
         self.saved: Checkpoint | None = None
 
-    def evaluated(self, seed: int, point: Point) -> None:
+    def evaluated(self, point: Point) -> None:
         """Report an evaluation."""
-        del seed
         self._tell(Progressed(self._order.run, point))
 
-    def alive(self, seed: int, env_steps: int) -> None:
+    def alive(self, env_steps: int) -> None:
         """Report that training moves on, twice a second at most."""
-        del seed
         now = time.monotonic()
         if now - self._told > ALIVE_SECONDS:
             self._told = now
             self._tell(Alive(self._order.run, env_steps))
 
-    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
+    def save(self, env_steps: int, content: memoryview) -> None:
         """Write a checkpoint under a name that no other has, and report it with its hash."""
-        del seed
         name = f"{self._order.attempt}-{env_steps}.checkpoint"
         write_atomically(self._order.folder / name, content, self._stalled)
         self.saved = Checkpoint(name, hashlib.sha256(content).hexdigest(), env_steps)
@@ -64,31 +62,37 @@ class WorkerHost:
         self._tell(Stalled(self._order.run, reason))
 
 
-def train(order: Order, tell: Callable[[Event], None], stopping: Callable[[], bool]) -> None:
-    """Train an order's run, write its result, and return when it is safely on disk.
+def train(orders: Sequence[Order], tell: Callable[[Event], None], stopping: Callable[[], bool]) -> None:
+    """Train the runs of orders together, write their results, and return when they are safely on disk.
 
     Args:
-        order: the run.
+        orders: the runs; more than one only if their backend can train them in one call.
         tell: takes what happens meanwhile.
-        stopping: whether the run should save its state and end.
+        stopping: whether the runs should save their state and end.
 
     Raises:
-        Interrupted: it did.
+        Interrupted: they did.
     """
-    backend: Backend = find("autorl.backends", order.recipe.backend)()
-    host = WorkerHost(order, tell, stopping)
-    seed = order.run.seed
-    resume, notes = _verified(order)
-    files = {seed: resume} if resume is not None else {}
-    job = Job(order.recipe, (seed,), order.until, files, order.checkpoint_seconds, order.metric)
+    backend: Backend = find("autorl.backends", orders[0].recipe.backend)()
+    hosts = [WorkerHost(order, tell, stopping) for order in orders]
+    files = [_verified(order) for order in orders]
+    jobs = [
+        Job(order.recipe, order.run.seed, order.until, resume, order.checkpoint_seconds, order.metric)
+        for order, (resume, _) in zip(orders, files, strict=True)
+    ]
     try:
-        (result,) = backend.train(job, host)
+        results = backend.train(jobs, hosts)
     except MemoryError:
-        result = RunResult("failed", error_class="out_of_memory", error=traceback.format_exc())
-    # With the result goes the file to go on from: the engine may not live to hear of it otherwise.
-    saved = host.saved if order.until < order.recipe.env_steps else None
-    result = dataclasses.replace(result, notes=(*notes, *result.notes), checkpoint=saved)
-    write_result(order, result, lambda reason: tell(Stalled(order.run, reason)))
+        results = [RunResult("failed", error_class="out_of_memory", error=traceback.format_exc())] * len(orders)
+    for order, host, (_, notes), result in zip(orders, hosts, files, results, strict=True):
+        # With the result goes the file to go on from: the engine may not live to hear of it otherwise.
+        saved = host.saved if order.until < order.recipe.env_steps else None
+        whole = dataclasses.replace(result, notes=(*notes, *result.notes), checkpoint=saved)
+        write_result(order, whole, partial(_stalls, tell, order.run))
+
+
+def _stalls(tell: Callable[[Event], None], run: Run, reason: str) -> None:
+    tell(Stalled(run, reason))
 
 
 def _verified(order: Order) -> tuple[Path | None, tuple[str, ...]]:

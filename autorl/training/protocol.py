@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,17 +17,17 @@ class Interrupted(Exception):
 
 
 class Host(Protocol):
-    """What a backend has around it while it trains: whom it tells, where its state goes, and who may stop it."""
+    """What a run has around it while it trains: whom it tells, where its state goes, and who may stop it."""
 
-    def evaluated(self, seed: int, point: Point) -> None:
+    def evaluated(self, point: Point) -> None:
         """Take note of an evaluation."""
         ...
 
-    def alive(self, seed: int, env_steps: int) -> None:
+    def alive(self, env_steps: int) -> None:
         """Take note that training moves on; called as often as the backend likes, since silence is taken for a hang."""
         ...
 
-    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
+    def save(self, env_steps: int, content: memoryview) -> None:
         """Keep the run's state; returns when it is safely on disk, however long the disk is full."""
         ...
 
@@ -38,21 +38,21 @@ class Host(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """An order to train.
+    """An order to train a run.
 
     Attributes:
         recipe: what to train.
-        seeds: the seeds; a backend that is not `vectorized` is given one.
+        seed: its seed.
         until: environment steps to reach, at most `recipe.env_steps`; below it the run pauses and leaves a checkpoint.
-        resume: seed → file that `Host.save` was given, from which training goes on; without one it starts anew.
+        resume: file that `Host.save` was given, from which training goes on; without one it starts anew.
         checkpoint_seconds: wall time between two checkpoints.
         metric: the metric whose last value is the score.
     """
 
     recipe: Recipe
-    seeds: tuple[int, ...]
+    seed: int
     until: int
-    resume: Mapping[int, Path]
+    resume: Path | None
     checkpoint_seconds: float
     metric: str
 
@@ -63,10 +63,15 @@ class Backend(Protocol):
     Every implementation passes `tests/conformance/backends.py`: the same job gives the same curve, a run that was
     interrupted gives the curve of one that was not (or says that it cannot), evaluations fall on the points asked for,
     and a failure is a result, never an exception.
+
+    Attributes:
+        resumable: whether it can go on from a checkpoint.
+        lanes: how many runs it trains in one call, at most; 1 unless it is vectorized.
+        metrics: metric → what it is.
     """
 
     resumable: bool
-    vectorized: bool
+    lanes: int
     metrics: Mapping[str, str]
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
@@ -111,10 +116,20 @@ class Backend(Protocol):
         """Import and initialize what training needs, so that a process forked from this one starts at once."""
         ...
 
-    def train(self, job: Job, host: Host) -> list[RunResult]:
-        """Train, and return one result a seed, in the order of the seeds.
+    def group(self, recipe: Recipe) -> Hashable:
+        """Return a value that only recipes share which can be trained in one call; not asked where `lanes` is 1."""
+        ...
+
+    def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
+        """Train runs together, and return their results in order.
+
+        What comes of a run depends on its job alone, not on the others.
+
+        Args:
+            jobs: the runs, at most `lanes`, their recipes of one `group`.
+            hosts: what each has around it.
 
         Raises:
-            Interrupted: the host asked it to stop.
+            Interrupted: a host asked to stop; all runs that were still training have saved their state.
         """
         ...

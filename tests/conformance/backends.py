@@ -22,13 +22,13 @@ class RecordingHost:
         self.points: list[Point] = []
         self.steps: list[int] = []
 
-    def evaluated(self, seed: int, point: Point) -> None:
+    def evaluated(self, point: Point) -> None:
         self.points.append(point)
 
-    def alive(self, seed: int, env_steps: int) -> None:
+    def alive(self, env_steps: int) -> None:
         self.steps.append(env_steps)
 
-    def save(self, seed: int, env_steps: int, content: memoryview) -> None:
+    def save(self, env_steps: int, content: memoryview) -> None:
         self.file.write_bytes(content)
 
     def stopping(self) -> bool:
@@ -52,9 +52,8 @@ def train_for(
     every: float = 1e9,
 ) -> RunResult:
     """Train one seed, going on from the host's file if there is one."""
-    resume = {seed: host.file} if host.file.exists() else {}
-    job = Job(recipe, (seed,), until or recipe.env_steps, resume, every, "return")
-    (result,) = backend.train(job, host)
+    resume = host.file if host.file.exists() else None
+    (result,) = backend.train([Job(recipe, seed, until or recipe.env_steps, resume, every, "return")], [host])
     return result
 
 

@@ -146,7 +146,7 @@ class ExecutorConformance:
     def test_where_it_runs_does_not_change_a_result(self, executor: Executor, tmp_path: Path) -> None:
         executor.submit(order(tmp_path / "there", 1))
         until_ended(executor, 1)
-        worker.train(order(tmp_path / "here", 1), lambda _event: None, lambda: False)
+        worker.train([order(tmp_path / "here", 1)], lambda _event: None, lambda: False)
         there, here = (read_result(tmp_path / place / "1.1.json") for place in ("there", "here"))
         assert [(p.env_steps, p.metrics) for p in there.curve] == [(p.env_steps, p.metrics) for p in here.curve]
 

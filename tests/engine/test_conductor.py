@@ -188,7 +188,7 @@ def test_conditions_and_switches_reach_training(tmp_path: Path) -> None:
 def test_pending_keeps_workers_busy_and_no_more(tmp_path: Path) -> None:
     seeds = ("seeds.tuning=0:2", "seeds.validation=[]")
     for workers, pending in ((1, 0), (2, 1), (3, 2), (4, 2), (16, 8)):
-        assert max_pending(load(tmp_path, *seeds, f"execution.workers={workers}")) == pending
+        assert max_pending(load(tmp_path, *seeds, f"execution.workers={workers}"), 1) == pending
 
 
 def record(number: int, value: float | None) -> TrialRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ class LandscapeBackend:
     """
 
     resumable = True
-    vectorized = False
+    lanes = 1
     metrics: Mapping[str, str] = {"return": "return, as the table holds it"}
 
     def __init__(self) -> None:
@@ -77,16 +77,20 @@ class LandscapeBackend:
     def warm(self) -> None:
         """Do nothing: there is nothing to initialize."""
 
-    def train(self, job: Job, host: Host) -> list[RunResult]:
-        """Look the seeds up; see `Backend.train`."""
-        return [_Lookup(job, seed, host).result() for seed in job.seeds]
+    def group(self, recipe: Recipe) -> Hashable:
+        """Return nothing of use: runs are looked up one by one; see `Backend.group`."""
+        return recipe.backend
+
+    def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
+        """Look the runs up; see `Backend.train`."""
+        return [_Lookup(job, host).result() for job, host in zip(jobs, hosts, strict=True)]
 
 
 class _Lookup:
-    """One seed of a job."""
+    """The looking up of one job."""
 
-    def __init__(self, job: Job, seed: int, host: Host) -> None:
-        self.job, self.seed, self.host = job, seed, host
+    def __init__(self, job: Job, host: Host) -> None:
+        self.job, self.seed, self.host = job, job.seed, host
         self.curve: list[Point] = []
         self.notes: tuple[str, ...] = ()
         self.env_steps = 0
@@ -126,8 +130,8 @@ class _Lookup:
                 raise FloatingPointError(f"after {steps} steps the table's return is {value}")
             self.curve.append(Point(steps, 0.0, {"return": value}))
             if steps > done:
-                self.host.alive(self.seed, steps)
-                self.host.evaluated(self.seed, self.curve[-1])
+                self.host.alive(steps)
+                self.host.evaluated(self.curve[-1])
             if self.host.stopping() and steps < until:
                 self._save()
                 raise Interrupted
@@ -137,11 +141,11 @@ class _Lookup:
 
     def _save(self) -> None:
         content = json.dumps({"run": self._fingerprint(), "env_steps": self.env_steps})
-        self.host.save(self.seed, self.env_steps, memoryview(content.encode()))
+        self.host.save(self.env_steps, memoryview(content.encode()))
 
     def _resume(self) -> int:
         """Return the environment steps of the checkpoint, whose evaluations were reported then."""
-        path = self.job.resume.get(self.seed)
+        path = self.job.resume
         if path is None:
             return 0
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -42,7 +42,7 @@ class Sb3Backend:
     """
 
     resumable = True
-    vectorized = False
+    lanes = 1
     metrics: Mapping[str, str] = {
         "return": "undiscounted return, mean over the evaluation episodes",
         "return_std": "standard deviation of the return over the evaluation episodes",
@@ -180,10 +180,14 @@ class Sb3Backend:
         model.learn(8)
         eval_env.close()
 
-    def train(self, job: Job, host: Host) -> list[RunResult]:
-        """Train the seeds one after the other; see `Backend.train`."""
+    def group(self, recipe: Recipe) -> Hashable:
+        """Return nothing of use: runs are trained one by one; see `Backend.group`."""
+        return recipe.backend
+
+    def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
+        """Train the runs one after the other; see `Backend.train`."""
         torch.set_num_threads(1)
-        return [Training(job, seed, host).result() for seed in job.seeds]
+        return [Training(job, host).result() for job, host in zip(jobs, hosts, strict=True)]
 
 
 def _mistakes(at: Key, algorithms: Sequence[str], key: str, values: Sequence[Any]) -> Iterator[tuple[Key, str]]:

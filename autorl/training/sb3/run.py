@@ -33,10 +33,10 @@ class _Paused(Exception):
 
 
 class Training:
-    """One seed of a job."""
+    """The training of one job."""
 
-    def __init__(self, job: Job, seed: int, host: Host) -> None:
-        self.job, self.seed, self.host = job, seed, host
+    def __init__(self, job: Job, host: Host) -> None:
+        self.job, self.seed, self.host = job, job.seed, host
         self.curve: list[Point] = []
         self.notes: list[str] = []
         self.model: BaseAlgorithm | None = None
@@ -94,7 +94,7 @@ class Training:
 
     def _load(self, segments: Sequence[tuple[Recipe, int]]) -> int:
         """Load the state that the run is to go on from, if there is one; return the segment that goes on from it."""
-        path = self.job.resume.get(self.seed)
+        path = self.job.resume
         if path is None:
             return 0
         try:
@@ -126,7 +126,7 @@ class Training:
         assert self.model is not None
         if self.host.stopping():
             raise Interrupted  # the state that was to be taken over is still there
-        self.host.alive(self.seed, self.model.num_timesteps)
+        self.host.alive(self.model.num_timesteps)
 
     def save(self, recipe: Recipe, random_state: dict[str, Any]) -> dict[str, Any]:
         """Hand the run's state to the host, and return it."""
@@ -138,7 +138,7 @@ class Training:
             "curve": [point.to_dict() for point in self.curve],
             **asdict(self._meter.spent()),
         }
-        self.host.save(self.seed, self.model.num_timesteps, checkpoint.pack(content))
+        self.host.save(self.model.num_timesteps, checkpoint.pack(content))
         return content
 
     def _evaluated(self, env_steps: int, metrics: dict[str, float]) -> None:
@@ -149,7 +149,7 @@ class Training:
             raise FloatingPointError(f"after {env_steps} steps {' and '.join(wrong)}")
         point = Point(env_steps, self._meter.spent().wall_seconds, metrics)
         self.curve.append(point)
-        self.host.evaluated(self.seed, point)
+        self.host.evaluated(point)
 
     def _broken(self) -> bool:
         return self.model is not None and any(not bool(torch.isfinite(p).all()) for p in self.model.policy.parameters())
@@ -208,7 +208,7 @@ class _Keeper(BaseCallback):
             self._after_rollout = checkpoint.random_state(self.model)
 
     def _on_step(self) -> bool:
-        self.training.host.alive(self.training.seed, self.num_timesteps)
+        self.training.host.alive(self.num_timesteps)
         return True
 
 
