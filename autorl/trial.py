@@ -32,6 +32,7 @@ class Recipe:
         evaluation_episodes: episodes of each evaluation.
         deterministic: whether evaluations act by the policy's mode.
         start: what a run trains before this recipe takes over, or None: a fork goes on with another's networks.
+        engine: how the backend trains, if the study says so.
     """
 
     backend: str
@@ -46,6 +47,7 @@ class Recipe:
     evaluation_episodes: int
     deterministic: bool
     start: Start | None = None
+    engine: str | None = None
 
     def lineage(self, until: int) -> list[tuple[Recipe, int]]:
         """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""
@@ -54,7 +56,12 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return dataclasses.asdict(self)
+        data = dict(vars(self))
+        if self.engine is None:
+            del data["engine"]  # as in recipes that were stored before there was a choice
+        if self.start is not None:
+            data["start"] = {"recipe": self.start.recipe.to_dict(), "env_steps": self.start.env_steps}
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
@@ -119,6 +126,7 @@ def bind(
         evaluation_episodes=spec.evaluation.episodes,
         deterministic=spec.evaluation.deterministic,
         start=start,
+        engine=spec.algorithm.engine,
     )
 
 

@@ -89,6 +89,9 @@ class AlgorithmSpec(Spec):
     """What learns."""
 
     backend: str = Field(default="sb3", description="What trains.")
+    engine: str | None = Field(
+        default=None, description="How the backend trains, where it knows several ways: compiled or host with jax."
+    )
     name: str = Field(description="Algorithm, such as ppo, dqn or sac.")
     fixed: dict[str, Any] = Field(
         default={},

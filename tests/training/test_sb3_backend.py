@@ -11,10 +11,11 @@ import pytest
 import torch
 from conformance.backends import BackendConformance, learned, train
 
+from autorl.training.replay import ReplayableEnv
 from autorl.training.sb3 import Sb3Backend, checkpoint
 from autorl.training.sb3.algorithms import ALGORITHMS
 from autorl.training.sb3.model import build
-from autorl.training.sb3.plain import random_streams
+from autorl.training.tasks import random_streams
 from autorl.trial import Recipe
 
 BANDIT, TARGET = "probe_envs:autorl-tests/Bandit-v0", "probe_envs:autorl-tests/Target-v0"
@@ -220,13 +221,13 @@ def test_one_thread_a_run(tmp_path: Path) -> None:
 
 def test_replay_restores_a_box2d_episode() -> None:
     """The lander's world cannot be copied; its episode can be played again."""
-    env = checkpoint.ReplayableEnv(gym.make("LunarLander-v3"))
+    env = ReplayableEnv(gym.make("LunarLander-v3"))
     env.reset(seed=5)
     env.action_space.seed(5)
     for _ in range(30):
         env.step(env.action_space.sample())
     episode, following = env.episode(), [env.action_space.sample() for _ in range(10)]
     expected = [env.step(a)[0] for a in following]
-    other = checkpoint.ReplayableEnv(gym.make("LunarLander-v3"))
+    other = ReplayableEnv(gym.make("LunarLander-v3"))
     assert other.replay(episode)
     np.testing.assert_array_equal([other.step(a)[0] for a in following], expected)

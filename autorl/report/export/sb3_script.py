@@ -21,12 +21,14 @@ from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, stages, unable
 from autorl.report.findings import Findings
+from autorl.training import tasks
 from autorl.training.sb3 import plain
 from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own_defaults
 from autorl.trial import Recipe
 
 _COPIED: tuple[Any, ...] = (
-    plain.random_streams,
+    tasks.random_streams,
+    tasks.make_env,
     plain.make_vec_env,
     plain.generators,
     plain.set_generators,

@@ -16,7 +16,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import LinearSchedule
 from torch import nn
 
-from autorl.errors import did_you_mean
+from autorl.training.words import NET_ARCHS
 from autorl.trial import Recipe
 
 ALGORITHMS = {
@@ -34,14 +34,6 @@ ALGORITHMS = {
     "crossq": ("sb3_contrib", "CrossQ"),
 }
 
-NET_ARCHS: dict[str, list[int]] = {
-    "tiny": [64],
-    "small": [64, 64],
-    "medium": [256, 256],
-    "big": [400, 300],
-    "large": [256, 256, 256],
-    "verybig": [512, 512, 512],
-}
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
@@ -50,7 +42,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-NOISES = ("none", "normal", "ornstein-uhlenbeck")
 
 # Arguments of SB3's constructors that the study sets elsewhere (seed, policy) or that no file can write down.
 _NOT_HYPERPARAMETERS = {
@@ -71,7 +62,6 @@ _NOT_HYPERPARAMETERS = {
     "optimize_memory_usage",
     "_init_setup_model",
 }
-_SCHEDULED = {"learning_rate", "clip_range", "clip_range_vf", "delta_std", "qf_learning_rate"}
 
 
 def algorithm_class(name: str) -> type[BaseAlgorithm]:
@@ -100,39 +90,6 @@ def policy_arguments(algorithm: str, policy_name: str | None) -> set[str]:
     policy = aliases.get(policy_name or "", next(iter(aliases.values())))
     outside = {"self", "observation_space", "action_space", "lr_schedule", "args", "kwargs"}
     return set(inspect.signature(policy.__init__).parameters) - outside | {"name"}
-
-
-def wrong_value(key: str, value: Any) -> str | None:
-    """Say what is wrong with the value of a hyperparameter or policy argument, or None; only what the words allow."""
-    if key == "net_arch" and isinstance(value, str) and value not in NET_ARCHS:
-        return f"unknown architecture '{value}'{did_you_mean(value, NET_ARCHS)}"
-    if key == "activation_fn" and value not in ACTIVATIONS:
-        return f"unknown activation '{value}'{did_you_mean(str(value), ACTIVATIONS)}"
-    if key == "noise_type" and value not in NOISES:
-        return f"unknown noise '{value}'{did_you_mean(str(value), NOISES)}"
-    if key == "lr_schedule" and value not in ("constant", "linear"):
-        return f"unknown schedule '{value}'{did_you_mean(str(value), ('constant', 'linear'))}"
-    if (
-        key in ("n_envs", "frame_stack")
-        and value is not None
-        and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
-    ):
-        return f"{value!r} must be a whole number of at least 1"
-    if key == "normalize" and not isinstance(value, bool | dict):
-        return f"{value!r} must be true, false, or VecNormalize's arguments"
-    if isinstance(value, str) and value.startswith("lin_"):
-        if key not in _SCHEDULED:
-            return f"{key} takes no schedule"
-        if _number(value.removeprefix("lin_")) is None:
-            return f"'{value}' must be 'lin_' and a number, such as lin_3e-4"
-    return None
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """Stop an SB3 run between two rollouts and go on later as if it had never stopped.
 
 A checkpoint holds the networks, optimizers, replay buffer, normalization, counters, every random generator, and the
-episode that each environment is in the middle of. An environment's inner state cannot be written down in general, so
-it is replayed: the generator's state before the last reset and the actions since are stored, and the result is
-compared with the observation that was stored. Where it differs (an environment that draws from elsewhere than its
-`np_random`, a wrapper that remembers across episodes) the run goes on from a fresh episode and says so.
+episode that each environment is in the middle of, which is replayed (`training/replay.py`). Where that leads elsewhere,
+the run goes on from a fresh episode and says so.
 
 Checkpoints hold tensors and plain data only, so loading one executes nothing.
 """
@@ -18,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -29,6 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from autorl.errors import CheckpointError
+from autorl.training.replay import ReplayableEnv
 
 FORMAT = 1
 _COUNTERS = (
@@ -39,49 +37,6 @@ _COUNTERS = (
     "_current_progress_remaining",
     "exploration_rate",
 )
-
-
-class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """Remembers how the current episode came about: the generator before its reset, and the actions since."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self._seed: int | None = None
-        self._options: dict[str, Any] | None = None
-        self._generator: dict[str, Any] = {}
-        self._actions: list[Any] = []
-        self._observation: Any = None
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset, remembering what the reset depends on."""
-        self._seed, self._options, self._actions = seed, options, []
-        self._generator = dict(self.unwrapped.np_random.bit_generator.state)
-        self._observation, info = self.env.reset(seed=seed, options=options)
-        return self._observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step, remembering the action."""
-        self._actions.append(np.array(action))
-        self._observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._observation, reward, terminated, truncated, info
-
-    def episode(self) -> dict[str, Any]:
-        """Return the current episode as tensors and plain data."""
-        reset = {"seed": self._seed, "options": self._options, "generator": self._generator}
-        actions = np.stack(self._actions) if self._actions else np.zeros(0)
-        return {"reset": json.dumps(reset), "actions": _pack(actions), "observation": _pack(self._observation)}
-
-    def replay(self, episode: Mapping[str, Any]) -> bool:
-        """Play a stored episode up to where it was; say whether it led to the same observation."""
-        reset = json.loads(episode["reset"])
-        self.unwrapped.np_random.bit_generator.state = reset["generator"]
-        self.reset(seed=reset["seed"], options=reset["options"])
-        for action in unpack(episode["actions"]):
-            # Discrete actions reach the environment as numpy integers, as they do from SB3.
-            *_, terminated, truncated, _ = self.step(action if action.ndim else action[()])
-            if terminated or truncated:
-                return False
-        return _equal(self._observation, unpack(episode["observation"]))
 
 
 def pack(content: dict[str, Any]) -> memoryview:
@@ -141,7 +96,7 @@ def capture(model: BaseAlgorithm) -> dict[str, Any]:
             for name in ("_last_obs", "_last_original_obs", "_last_episode_starts")
             if getattr(model, name, None) is not None
         },
-        "environments": [wrapper.episode() for wrapper in _replayable(env)],
+        "environments": [_pack_episode(wrapper.episode()) for wrapper in _replayable(env)],
         "wrappers": [_wrapper_state(wrapper) for wrapper in _wrappers(env)],
     }
     if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
@@ -200,7 +155,7 @@ def restore_episodes(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[st
         _restore_wrapper(wrapper, saved)
     # `replay` has reset the environments already; the seeds waiting for their first reset are spent.
     env.unwrapped._reset_seeds()
-    exact = [w.replay(e) for w, e in zip(_replayable(env), state["environments"], strict=True)]
+    exact = [w.replay(_unpack_episode(e)) for w, e in zip(_replayable(env), state["environments"], strict=True)]
     if all(exact):
         return ()
     model._last_obs = None  # `learn` starts fresh episodes
@@ -335,6 +290,14 @@ def restore_buffer(buffer: Any, state: Mapping[str, Any]) -> None:
             part[: len(array)] = array
 
 
+def _pack_episode(episode: Mapping[str, Any]) -> dict[str, Any]:
+    return {"reset": episode["reset"], **{key: _pack(episode[key]) for key in ("actions", "observation")}}
+
+
+def _unpack_episode(packed: Mapping[str, Any]) -> dict[str, Any]:
+    return {"reset": packed["reset"], **{key: unpack(packed[key]) for key in ("actions", "observation")}}
+
+
 def _pack(value: Any) -> Any:
     """Turn arrays into tensors, which load without unpickling anything else."""
     if isinstance(value, dict):
@@ -349,9 +312,3 @@ def unpack(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: unpack(part) for key, part in value.items()}
     return value.numpy()
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(b, dict):
-        return all(_equal(a[key], b[key]) for key in b)
-    return bool(np.array_equal(np.asarray(a), b))

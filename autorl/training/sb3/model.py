@@ -6,9 +6,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from autorl.training.sb3 import checkpoint
+from autorl.training.replay import ReplayableEnv
 from autorl.training.sb3.algorithms import Arguments, arguments
-from autorl.training.sb3.plain import make_vec_env, random_streams
+from autorl.training.sb3.plain import make_vec_env
+from autorl.training.tasks import random_streams
 from autorl.trial import Recipe
 
 
@@ -20,7 +21,7 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     """
     network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
     n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
-    env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, n_envs, stack, checkpoint.ReplayableEnv)
+    env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, n_envs, stack, ReplayableEnv)
     eval_env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, recipe.evaluation_episodes, stack)
     args = arguments(recipe, env.observation_space, env.action_space)
     if args.normalize is not None:

@@ -1,12 +1,11 @@
 """What an SB3 run is made of, in plain Stable-Baselines3.
 
-Nothing here knows autorl: `autorl export --format sb3` copies the source of these functions into the script that it
-writes, so that the script trains with the very code that trained in the study.
+`autorl export --format sb3` copies the source of these functions, and of those in `training/tasks.py`, into the script
+that it writes, so that the script trains with the very code that trained in the study.
 """
 
 from __future__ import annotations
 
-import importlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,19 +19,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
 
-
-def random_streams(seed: int, points: int) -> tuple[int, int, list[int]]:
-    """Derive a run's independent random streams from its seed.
-
-    Training seeds lie below 2**30 and evaluation seeds above, so that no evaluation episode is ever one trained on.
-
-    Returns:
-        Seed of the network, seed of the training environments, and one seed for each evaluation.
-    """
-    network, environment, evaluation = np.random.SeedSequence(seed).spawn(3)
-    room = 2**30 - 2**16  # environment i of several gets seed + i
-    training = [int(stream.generate_state(1)[0]) % room for stream in (network, environment)]
-    return training[0], training[1], [2**30 + int(state) % room for state in evaluation.generate_state(points)]
+from autorl.training.tasks import make_env
 
 
 def make_vec_env(
@@ -53,16 +40,7 @@ def make_vec_env(
         frame_stack: observations stacked into one, or None.
         outermost: wraps each environment last.
     """
-
-    def make() -> gym.Env:
-        env: gym.Env = gym.make(env_id, **env_kwargs)
-        for wrapper in wrappers:
-            name, arguments = next(iter(wrapper.items())) if isinstance(wrapper, Mapping) else (wrapper, {})
-            module, _, attribute = name.partition(":")
-            env = getattr(importlib.import_module(module), attribute)(env, **arguments)
-        return outermost(Monitor(env))
-
-    env: VecEnv = DummyVecEnv([make] * n_envs)
+    env: VecEnv = DummyVecEnv([lambda: outermost(Monitor(make_env(env_id, env_kwargs, wrappers)))] * n_envs)
     return VecFrameStack(env, frame_stack) if frame_stack else env
 
 

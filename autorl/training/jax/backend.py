@@ -1,0 +1,223 @@
+"""The backend `jax`: checks a study against what it can train, and trains runs of one shape together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from autorl.errors import AutorlError, CheckpointError
+from autorl.spec.space import Configuration, SearchSpace
+from autorl.spec.yaml12 import Key
+from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.tasks import make_env, random_streams
+from autorl.training.words import METRICS, Vocabulary, made, missing_env, probe
+from autorl.trial import Recipe, RunResult
+
+try:
+    import jax
+
+    from autorl.training.jax import checkpoint
+    from autorl.training.jax.batch import Batch, Course
+    from autorl.training.jax.compiled import Compiled
+    from autorl.training.jax.distributions import ActionSpace
+    from autorl.training.jax.environments import COMPILED, compiled, spaces
+    from autorl.training.jax.host import Hosted
+    from autorl.training.jax.lanes import Lanes
+    from autorl.training.jax.protocol import Engine, Streams
+    from autorl.training.jax.settings import DEFAULTS, POLICY_KEYS, Settings, settings
+except ImportError as _error:
+    raise AutorlError("backend 'jax' needs JAX; run: pip install 'autorl[jax]'") from _error
+
+_WORDS = Vocabulary(DEFAULTS, lambda name: DEFAULTS[name], lambda _: POLICY_KEYS, METRICS, engines=("compiled", "host"))
+
+
+class JaxBackend:
+    """PPO, A2C, DQN, SAC and TD3 with Stable-Baselines3's semantics, in JAX.
+
+    Runs whose shapes are equal (networks, rollouts, batches, environments) are trained in one call, `lanes` at a time,
+    whatever their numbers (learning rates, coefficients, discounts). A run's results do not depend on the others': the
+    program is always of that many lanes. Randomness is not SB3's, so curves are equal in distribution, not in digits.
+    """
+
+    resumable = True
+    lanes = 8
+    metrics = METRICS
+
+    def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
+        """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
+        mistakes = list(_WORDS.mistakes(sections))
+        if sections.get("task") is not None:
+            usable = not mistakes and not {"algorithm", "policy"} & set(repaired)
+            mistakes += self._check_task(sections, repaired, usable)
+        yield from mistakes
+
+    def _check_task(
+        self, sections: Mapping[str, Any], repaired: Collection[str], usable: bool
+    ) -> list[tuple[Key, str]]:
+        task, algorithm, policy = sections["task"], sections.get("algorithm"), sections.get("policy")
+        if missing := missing_env(task.env):
+            return [(("task", "env"), missing)]
+        if "task" in repaired:
+            return []
+        env = made(task)
+        if isinstance(env, str):
+            return [(("task", "env"), env)]
+        with closing(env):
+            try:
+                features, space = spaces(env)
+            except ValueError as error:
+                return [(("task", "env"), str(error))]
+        if algorithm is not None and algorithm.engine == "compiled":
+            if task.env not in COMPILED:
+                known = ", ".join(COMPILED)
+                return [(("algorithm", "engine"), f"{task.env} cannot be compiled, only {known}; use engine host")]
+            if task.env_kwargs or task.wrappers:
+                return [(("algorithm", "engine"), "an environment with arguments or wrappers cannot be compiled")]
+        if not usable or algorithm is None or policy is None:
+            return []
+        try:
+            settings(probe(task, algorithm, policy), features, space)
+        except ValueError as error:
+            return [(("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {error}")]
+        return []
+
+    def default(self, recipe: Recipe, key: str) -> Any:
+        """Return SB3's own default of a key; see `Backend.default`."""
+        return _WORDS.default(recipe, key)
+
+    def match(
+        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
+    ) -> Configuration:
+        """Return the configuration itself: any can be trained; see `Backend.match`."""
+        del recipe, space, taken
+        return config
+
+    def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
+        """Return the parameters named in conditions that no algorithm takes; see `Backend.switches`."""
+        return _WORDS.switches(space, algorithms)
+
+    def warm(self) -> None:
+        """Import what training needs; JAX itself must not begin before a fork, since its threads do not survive it."""
+        import gymnax  # noqa: F401 - takes two seconds
+
+    def group(self, recipe: Recipe) -> Hashable:
+        """Return what a program is compiled for; see `Backend.group`."""
+        own = _settings(recipe)
+        task = repr([recipe.algorithm, engine_of(recipe), recipe.env, recipe.env_kwargs, recipe.wrappers])
+        measured = recipe.env_steps, recipe.evaluation_points, recipe.evaluation_episodes, recipe.deterministic
+        return own.shape, own.scaling, task, measured
+
+    def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
+        """Train runs together, those that start from different steps one after the other; see `Backend.train`."""
+        _configure()
+        courses = [Course(job, host) for job, host in zip(jobs, hosts, strict=True)]
+        batches: dict[Hashable, list[tuple[Course, list[tuple[Recipe, int]], checkpoint.Saved | None]]] = {}
+        for index, course in enumerate(courses):
+            segments, saved = _taken_up(course)
+            # A run that goes through several recipes changes its numbers on its own.
+            alone = index if len(segments) > 1 else -1
+            batches.setdefault((alone, saved.env_steps if saved is not None else 0), []).append(
+                (course, segments, saved)
+            )
+        stopped = False
+        for batch in batches.values():
+            try:
+                self._train_batch(batch)
+            except Interrupted:
+                stopped = True
+        if stopped:
+            raise Interrupted
+        return [course.result for course in courses if course.result is not None]
+
+    def _train_batch(
+        self, batch: Sequence[tuple[Course, Sequence[tuple[Recipe, int]], checkpoint.Saved | None]]
+    ) -> None:
+        courses = [course for course, _, _ in batch]
+        segments, states = batch[0][1], [saved.state for _, _, saved in batch if saved is not None]
+        trained: Batch | None = None
+        for number, (_, until) in enumerate(segments):
+            recipes = [own[number][0] for _, own, _ in batch]
+            engine = self._engine(recipes, courses, states or None)
+            trained = Batch(courses, engine)
+            try:
+                trained.train(recipes[0], until)
+            except Interrupted:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it was, these runs have failed and others have not
+                trained.fail(error)
+                return
+            states = [engine.save(index) for index in range(len(courses))]
+        assert trained is not None
+        trained.finish()
+
+    def _engine(
+        self, recipes: Sequence[Recipe], courses: Sequence[Course], states: Sequence[Mapping[str, Any]] | None
+    ) -> Engine:
+        streams = [Streams(*random_streams(c.job.seed, c.job.recipe.evaluation_points)) for c in courses]
+        batch = Lanes([_settings(recipe) for recipe in recipes], streams, self.lanes)
+        if engine_of(recipes[0]) == "compiled":
+            return Compiled(compiled(recipes[0].env), recipes[0], batch, states)
+        return Hosted(recipes[0], batch, states)
+
+
+@cache
+def _configure() -> None:
+    """Give JAX one thread, and a folder for what it has compiled, shared by all processes and studies."""
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    options = {
+        "jax_compilation_cache_dir": str(cache_folder()),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in options.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for compiled programs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "autorl" / "jax"
+
+
+def engine_of(recipe: Recipe) -> str:
+    """Return the engine that trains a recipe: the one it names, else `compiled` where there is such an environment."""
+    plain = not recipe.env_kwargs and not recipe.wrappers
+    return recipe.engine or ("compiled" if plain and recipe.env in COMPILED else "host")
+
+
+def _settings(recipe: Recipe) -> Settings:
+    return settings(recipe, *_spaces(recipe))
+
+
+_KNOWN: dict[str, tuple[int, ActionSpace]] = {}
+
+
+def _spaces(recipe: Recipe) -> tuple[int, ActionSpace]:
+    key = repr([recipe.env, recipe.env_kwargs, recipe.wrappers])
+    if key not in _KNOWN:
+        with closing(make_env(recipe.env, recipe.env_kwargs, recipe.wrappers)) as env:
+            _KNOWN[key] = spaces(env)
+    return _KNOWN[key]
+
+
+def _taken_up(course: Course) -> tuple[list[tuple[Recipe, int]], checkpoint.Saved | None]:
+    """Load what a run is to go on from, if there is anything; return what is left to train, and the state."""
+    job = course.job
+    segments = job.recipe.lineage(job.until)
+    if job.resume is None:
+        return segments, None
+    known = [checkpoint.fingerprint(recipe, job.seed) for recipe, _ in segments]
+    try:
+        written_for, saved = checkpoint.read(job.resume)
+        if written_for not in known:
+            raise CheckpointError(f"{job.resume}: written for another configuration")
+    except CheckpointError as error:
+        course.notes.append(f"started anew: {error}")
+        return segments, None
+    course.curve, course.before = list(saved.curve), saved.spent
+    found = known.index(written_for)
+    done = saved.env_steps >= segments[found][1]
+    return segments[found + (done and found < len(segments) - 1) :], saved

@@ -1,0 +1,73 @@
+"""Checkpoints of runs: arrays and plain data in MessagePack, so that reading one executes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flax import serialization
+
+from autorl.errors import CheckpointError
+from autorl.training.meter import Spent
+from autorl.trial import Point, Recipe
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run's state.
+
+    Attributes:
+        state: what its engine goes on from.
+        curve: its evaluations.
+        spent: what it has spent.
+        env_steps: how far it is.
+    """
+
+    state: Mapping[str, Any]
+    curve: tuple[Point, ...]
+    spent: Spent
+    env_steps: int
+
+
+def pack(recipe: Recipe, seed: int, saved: Saved) -> memoryview:
+    """Return the bytes of a checkpoint file."""
+    about = {
+        "format": FORMAT,
+        "recipe": fingerprint(recipe, seed),
+        "curve": [point.to_dict() for point in saved.curve],
+        "spent": asdict(saved.spent),
+        "env_steps": saved.env_steps,
+    }
+    return memoryview(serialization.msgpack_serialize({"about": json.dumps(about), "state": dict(saved.state)}))
+
+
+def read(path: Path) -> tuple[str, Saved]:
+    """Read a checkpoint.
+
+    Returns:
+        The fingerprint of what it was written for, and the state.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another version.
+    """
+    try:
+        content = serialization.msgpack_restore(path.read_bytes())
+        about = json.loads(content["about"])
+        curve = tuple(Point(**point) for point in about["curve"])
+        saved = Saved(content["state"], curve, Spent(**about["spent"]), about["env_steps"])
+    except Exception as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
+    if about["format"] != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {about['format']}, expected {FORMAT}")
+    return about["recipe"], saved
+
+
+def fingerprint(recipe: Recipe, seed: int) -> str:
+    """Return what identifies a run: its recipe and its seed."""
+    # A recipe that has been stored has lists for tuples.
+    return json.dumps([recipe.to_dict(), seed], sort_keys=True, default=repr)
