@@ -14,6 +14,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+# What the notes of a run say whose episode could not be played again.
+FRESH = "resumed from a fresh episode: the environment's state does not follow from its seed and actions"
+
 
 class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Remembers how the current episode came about: the generator before its reset, and the actions since."""

@@ -25,14 +25,17 @@ try:
     from autorl.training.jax.compiled import Compiled
     from autorl.training.jax.distributions import ActionSpace
     from autorl.training.jax.environments import COMPILED, compiled, spaces
-    from autorl.training.jax.host import Hosted
+    from autorl.training.jax.host import HostedRollouts, HostedTransitions
     from autorl.training.jax.lanes import Lanes
+    from autorl.training.jax.on_policy import OnPolicy
     from autorl.training.jax.protocol import Engine, Streams
     from autorl.training.jax.settings import DEFAULTS, POLICY_KEYS, Settings, settings
 except ImportError as _error:
     raise AutorlError("backend 'jax' needs JAX; run: pip install 'autorl[jax]'") from _error
 
-_WORDS = Vocabulary(DEFAULTS, lambda name: DEFAULTS[name], lambda _: POLICY_KEYS, METRICS, engines=("compiled", "host"))
+_WORDS = Vocabulary(
+    DEFAULTS, lambda name: DEFAULTS[name], lambda name: POLICY_KEYS[name], METRICS, engines=("compiled", "host")
+)
 
 
 class JaxBackend:
@@ -161,7 +164,8 @@ class JaxBackend:
         batch = Lanes([_settings(recipe) for recipe in recipes], streams, self.lanes)
         if engine_of(recipes[0]) == "compiled":
             return Compiled(compiled(recipes[0].env), recipes[0], batch, states)
-        return Hosted(recipes[0], batch, states)
+        hosted = HostedRollouts if isinstance(batch.shape, OnPolicy) else HostedTransitions
+        return hosted(recipes[0], batch, states)
 
 
 @cache

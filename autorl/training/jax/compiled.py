@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autorl.training.jax import distributions, episodes, lanes, normalize, on_policy, rollouts
+from autorl.training.jax import episodes, lanes, rollouts, transitions
 from autorl.training.jax.environments import CompiledEnv
-from autorl.training.jax.lanes import Lanes
+from autorl.training.jax.lanes import Lanes, Shape
 from autorl.training.jax.normalize import Scaling
 from autorl.training.jax.on_policy import Numbers, OnPolicy
-from autorl.training.jax.rollouts import Lane
 from autorl.trial import Recipe
 
 Array = jax.Array
+Lane = rollouts.Lane | transitions.Lane
 
 
 class Compiled:
@@ -65,7 +65,9 @@ class Compiled:
     def _advance(self, times: int, closing: bool) -> None:
         counts = (jnp.asarray(n, jnp.int32) for n in (self._times, times, int(closing)))
         steps = jnp.asarray(self._recipe.env_steps, jnp.float32)
-        self._lanes = rollouts.advance(self._lanes, self._batch.numbers, *counts, steps, **self._program)
+        self._lanes = loop_of(self._batch.shape).advance(
+            self._lanes, self._batch.numbers, *counts, steps, **self._program
+        )
 
     def evaluate(self, point: int) -> list[dict[str, float]]:
         """Play the episodes of an evaluation with each run's policy."""
@@ -86,6 +88,11 @@ class Compiled:
         return {"lane": lanes.written(self._lanes, run), "times": self._times}
 
 
+def loop_of(shape: Shape) -> Any:
+    """Return the module that trains programs of a shape: `rollouts` or `transitions`."""
+    return rollouts if isinstance(shape, OnPolicy) else transitions
+
+
 @partial(jax.jit, static_argnames=("env", "shape", "scaling"))
 def _begin(
     networks: Array,
@@ -93,11 +100,12 @@ def _begin(
     *,
     numbers: Numbers,
     env: CompiledEnv,
-    shape: OnPolicy,
+    shape: Shape,
     scaling: Scaling | None,
 ) -> Lane:
     def one(network: Array, environment: Array, own: Numbers) -> Lane:
-        return rollouts.begin(network, environment, env, shape, scaling, own)
+        lane: Lane = loop_of(shape).begin(network, environment, env, shape, scaling, own)
+        return lane
 
     return jax.vmap(one)(networks, environments, numbers)
 
@@ -110,17 +118,14 @@ def _evaluate(
     count: int,
     deterministic: bool,
     env: CompiledEnv,
-    shape: OnPolicy,
+    shape: Shape,
     scaling: Scaling | None,
 ) -> tuple[Array, Array]:
     def one(lane: Lane, key: Array) -> tuple[Array, Array]:
         def choose(observations: Array, of_actions: Array) -> Array:
-            if scaling is not None:
-                assert lane.normalization is not None
-                observations = normalize.normalize(lane.normalization.observations, observations, scaling)
-            drawn = 0.0 if deterministic else distributions.noise(of_actions, shape.space, (count,))
-            actions = on_policy.act(lane.learner.policy, observations, shape, drawn)
-            return distributions.playable(actions, shape.space)
+            how = {"shape": shape, "scaling": scaling, "deterministic": deterministic}
+            actions: Array = loop_of(shape).choose(lane, observations, of_actions, **how)
+            return actions
 
         return episodes.play(env, count, choose, key)
 

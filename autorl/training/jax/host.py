@@ -2,114 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
-from autorl.training.jax import distributions, lanes, normalize, on_policy, rollouts
-from autorl.training.jax.lanes import Lanes
+from autorl.training.jax import distributions, lanes, normalize, on_policy, rollouts, transitions
+from autorl.training.jax.compiled import Lane, loop_of
+from autorl.training.jax.lanes import Lanes, Shape
 from autorl.training.jax.normalize import Normalization, Scaling
+from autorl.training.jax.off_policy import Batch
 from autorl.training.jax.on_policy import Numbers, OnPolicy
-from autorl.training.jax.rollouts import Lane
-from autorl.training.replay import ReplayableEnv
+from autorl.training.jax.transitions import Replay
+from autorl.training.jax.vector import Environments
+from autorl.training.replay import FRESH, ReplayableEnv
 from autorl.training.tasks import make_env
 from autorl.trial import Recipe
 
 Array = jax.Array
-Numpy = NDArray[Any]
-
-
-class Environments:
-    """The environments of a batch: some for each run. A run whose environment raises is left out from then on.
-
-    Args:
-        make: makes one.
-        runs: how many runs there are.
-        lanes: how many the program has; the observations of those without a run are 0.
-        copies: environments a run.
-        features: size of an observation.
-    """
-
-    def __init__(
-        self,
-        make: Callable[[], gym.Env[Any, Any]],
-        runs: int,
-        lanes: int,
-        copies: int,
-        features: int,
-    ) -> None:
-        self.all = [[make() for _ in range(copies)] for _ in range(runs)]
-        self._one_hot = isinstance(self.all[0][0].observation_space, gym.spaces.Discrete)
-        actions = self.all[0][0].action_space
-        self._start = int(actions.start) if isinstance(actions, gym.spaces.Discrete) else None
-        self.observations = np.zeros((lanes, copies, features), np.float32)
-        self.finals = np.zeros_like(self.observations)
-        self.rewards = np.zeros((lanes, copies), np.float32)
-        self.dones, self.truncated = (np.zeros((lanes, copies), bool) for _ in range(2))
-        self.errors: dict[int, Exception] = {}
-
-    def reset(self, seeds: Sequence[int]) -> None:
-        """Begin episodes; environment i of a run gets the run's seed + i, as SB3's vectorized environments do."""
-        for run, (envs, seed) in enumerate(zip(self.all, seeds, strict=True)):
-            try:
-                for copy, env in enumerate(envs):
-                    self.see(self.observations, run, copy, env.reset(seed=seed + copy)[0])
-            except Exception as error:  # noqa: BLE001 - environments and wrappers are the user's code
-                self.errors[run] = error
-
-    def step(self, actions: Numpy, playing: Numpy | None = None) -> None:
-        """Take a step in each environment, or in those that are playing; episodes that end begin anew.
-
-        Args:
-            actions: Shape ``(lanes, copies, actions)``, within their bounds.
-            playing: Shape ``(lanes, copies)``, or None for all.
-        """
-        self.dones[:] = self.truncated[:] = False
-        for run, envs in enumerate(self.all):
-            if run in self.errors:
-                continue
-            try:
-                if not np.isfinite(actions[run]).all():
-                    raise FloatingPointError("the policy's actions are not finite")
-                for copy, env in enumerate(envs):
-                    if playing is None or playing[run, copy]:
-                        self._step(run, copy, env, actions[run, copy])
-            except Exception as error:  # noqa: BLE001 - environments and wrappers are the user's code
-                self.errors[run] = error
-
-    def _step(self, run: int, copy: int, env: gym.Env[Any, Any], action: Numpy) -> None:
-        played = action if self._start is None else action[0] + self._start
-        observation, reward, over, truncated, _ = env.step(played)
-        self.rewards[run, copy] = reward
-        if over or truncated:
-            self.dones[run, copy], self.truncated[run, copy] = True, truncated and not over
-            self.see(self.finals, run, copy, observation)
-            observation = env.reset()[0]
-        self.see(self.observations, run, copy, observation)
-
-    def see(self, into: Numpy, run: int, copy: int, observation: Any) -> None:
-        """Write an observation into its place."""
-        if self._one_hot:
-            into[run, copy] = 0.0
-            into[run, copy, int(observation)] = 1.0
-        else:
-            into[run, copy] = np.ravel(observation)
-
-    def close(self) -> None:
-        """Close all environments."""
-        for envs in self.all:
-            for env in envs:
-                env.close()
 
 
 class Hosted:
-    """A batch of runs; see `protocol.Engine`.
+    """A batch of runs; see `protocol.Engine`. How it goes on, its algorithms say.
 
     Args:
         recipe: of one of the runs; what is used of it they have in common.
@@ -119,11 +36,12 @@ class Hosted:
 
     def __init__(self, recipe: Recipe, batch: Lanes, states: Sequence[Mapping[str, Any]] | None) -> None:
         self._recipe, self._batch, self._times = recipe, batch, 0
-        shape, width = batch.shape, len(batch.keys([0] * batch.runs))
-        self._program = {"shape": shape, "scaling": batch.scaling}
+        shape = batch.shape
+        self._program: dict[str, Any] = {"shape": shape, "scaling": batch.scaling}
         make = partial(make_env, recipe.env, recipe.env_kwargs, recipe.wrappers)
-        self._envs = Environments(lambda: ReplayableEnv(make()), batch.runs, width, shape.n_envs, shape.features)
-        self._judge = Environments(make, batch.runs, width, recipe.evaluation_episodes, shape.features)
+        sizes = batch.runs, batch.lanes
+        self._envs = Environments(lambda: ReplayableEnv(make()), *sizes, shape.n_envs, shape.features)
+        self._judge = Environments(make, *sizes, recipe.evaluation_episodes, shape.features)
         self.errors, self.notes = self._envs.errors, dict[int, str]()
         if states is None:
             self._envs.reset([each.environment for each in batch.streams])
@@ -133,24 +51,12 @@ class Hosted:
             self._lanes = batch.restored(self._lanes, [state["lane"] for state in states])
             self._times = int(states[0]["times"])
             for run, state in enumerate(states):
-                self._take_up(run, state["episodes"])
-
-    def _take_up(self, run: int, stored: Mapping[str, Any]) -> None:
-        """Play the episodes of a run up to where they were."""
-        exact = True
-        for copy, env in enumerate(self._envs.all[run]):
-            episode = stored[str(copy)]
-            if not env.replay(episode):  # type: ignore[attr-defined]
-                exact = False
-                self._envs.see(self._envs.observations, run, copy, env.reset()[0])
-        if not exact:
-            self.notes[run] = (
-                "resumed from a fresh episode: the environment's state does not follow from its seed and actions"
-            )
+                if not self._envs.replay(run, state["episodes"]):
+                    self.notes[run] = FRESH
 
     @property
     def unit(self) -> int:
-        """Environment steps of a rollout."""
+        """Environment steps between two times of learning."""
         return self._batch.shape.steps
 
     @property
@@ -159,20 +65,66 @@ class Hosted:
         return self._times * self.unit
 
     def advance(self, times: int) -> None:
-        """Collect so many rollouts, having learned from each before."""
+        """Go on so many times, having learned from each before."""
         for _ in range(times):
             if self._times:
                 self.close()
-            self._collect()
+            self._go()
             self._times += 1
+
+    def close(self) -> None:
+        """Learn from the last experience."""
+        raise NotImplementedError
+
+    def _go(self) -> None:
+        """Act until it is time to learn."""
+        raise NotImplementedError
+
+    def evaluate(self, point: int) -> list[dict[str, float]]:
+        """Play the episodes of an evaluation with each run's policy."""
+        envs, runs = self._judge, self._batch.runs
+        envs.errors.clear()
+        envs.errors.update(self.errors)
+        envs.reset([each.evaluations[point] for each in self._batch.streams])
+        playing = np.zeros(envs.rewards.shape, bool)
+        playing[:runs] = True
+        returns, lengths = (np.zeros(playing.shape) for _ in range(2))
+        keys, time, how = self._batch.evaluations(point), 0, {"deterministic": self._recipe.deterministic}
+        while playing.any():
+            actions = np.asarray(_choose(self._lanes, envs.observations, keys, time, **how, **self._program))
+            envs.step(actions, playing)
+            returns += playing * envs.rewards
+            lengths += playing
+            playing &= ~envs.dones
+            playing[list(envs.errors)] = False
+            time += 1
+        self.errors.update(envs.errors)
+        return [
+            {"return": float(r.mean()), "return_std": float(r.std()), "length": float(n.mean())}
+            for r, n in zip(returns[:runs], lengths, strict=False)
+        ]
+
+    def finite(self) -> list[bool]:
+        """Say of each run whether what it has learned is finite."""
+        return [bool(ok) for ok in np.asarray(lanes.finite(self._lanes.learner))[: self._batch.runs]]
+
+    def save(self, run: int) -> dict[str, Any]:
+        """Return the state of a run as plain data and arrays."""
+        lane = lanes.written(self._lanes, run)
+        return {"lane": lane, "times": self._times, "episodes": self._envs.episodes(run)}
+
+
+class HostedRollouts(Hosted):
+    """PPO and A2C."""
 
     def close(self) -> None:
         """Learn from the last rollout."""
         progress = jnp.asarray(1.0 - self.env_steps / self._recipe.env_steps, jnp.float32)
-        self._lanes = _learn(self._lanes, self._batch.numbers, progress, shape=self._batch.shape)
+        self._lanes = _learn_rollout(self._lanes, self._batch.numbers, progress, shape=self._batch.shape)
 
-    def _collect(self) -> None:
+    def _go(self) -> None:
         shape, envs, scaling = self._batch.shape, self._envs, self._batch.scaling
+        assert isinstance(self._lanes, rollouts.Lane) and isinstance(shape, OnPolicy)
         keys, drawn = _draw(self._lanes.key, shape=shape)
         noise, policy = np.asarray(drawn), self._lanes.learner.policy
         normalization, seen = self._lanes.normalization, np.asarray(self._lanes.rollout.last)
@@ -192,47 +144,56 @@ class Hosted:
             normalization=normalization, key=keys, rollout=jax.tree.map(jnp.asarray, rollout)
         )
 
-    def evaluate(self, point: int) -> list[dict[str, float]]:
-        """Play the episodes of an evaluation with each run's policy."""
-        envs, shape, scaling = self._judge, self._batch.shape, self._batch.scaling
-        envs.errors.clear()
-        envs.errors.update(self.errors)
-        envs.reset([each.evaluations[point] for each in self._batch.streams])
-        playing = np.zeros(envs.rewards.shape, bool)
-        playing[: self._batch.runs] = True
-        returns, lengths = (np.zeros(playing.shape) for _ in range(2))
-        keys, time = self._batch.evaluations(point), 0
-        while playing.any():
-            how = {"deterministic": self._recipe.deterministic, "shape": shape, "scaling": scaling}
-            actions = np.asarray(_choose(self._lanes, envs.observations, keys, time, **how))
-            envs.step(distributions.playable_numpy(actions, shape.space), playing)
-            returns += playing * envs.rewards
-            lengths += playing
-            playing &= ~envs.dones
-            playing[list(envs.errors)] = False
-            time += 1
-        self.errors.update(envs.errors)
-        return [
-            {"return": float(r.mean()), "return_std": float(r.std()), "length": float(n.mean())}
-            for r, n in zip(returns[: self._batch.runs], lengths, strict=False)
-        ]
 
-    def finite(self) -> list[bool]:
-        """Say of each run whether what it has learned is finite."""
-        return [bool(ok) for ok in np.asarray(lanes.finite(self._lanes.learner))[: self._batch.runs]]
+class HostedTransitions(Hosted):
+    """DQN, SAC and TD3."""
 
-    def save(self, run: int) -> dict[str, Any]:
-        """Return the state of a run as plain data and arrays."""
-        episodes = {str(copy): env.episode() for copy, env in enumerate(self._envs.all[run])}  # type: ignore[attr-defined]
-        return {"lane": lanes.written(self._lanes, run), "times": self._times, "episodes": episodes}
+    def close(self) -> None:
+        """Take the gradient steps that are due."""
+        count, steps = self._count(0), jnp.asarray(self._recipe.env_steps, jnp.float32)
+        self._lanes = _learn_transitions(self._lanes, self._batch.numbers, count, steps, **self._program)
+
+    def _go(self) -> None:
+        shape, envs, numbers = self._batch.shape, self._envs, self._batch.numbers
+        assert isinstance(shape, Replay)
+        for offset in range(shape.train_freq):
+            count, before = self._count(offset), jnp.array(envs.observations)
+            progress = jnp.asarray(1.0 - (self.env_steps + offset * shape.n_envs) / self._recipe.env_steps, jnp.float32)
+            keys, actions, played = _explore(self._lanes, numbers, count, progress, **self._program)
+            envs.step(np.asarray(played))
+            following = np.where(envs.dones[..., None], envs.finals, envs.observations)
+            over = np.asarray(envs.dones & ~envs.truncated, np.float32)
+            transition = Batch(before, actions, jnp.array(envs.rewards), jnp.asarray(over), jnp.asarray(following))
+            seen, ended = jnp.array(envs.observations), jnp.array(envs.dones)
+            lane = self._lanes._replace(key=keys)
+            self._lanes = _remember(lane, numbers, count, transition, ended, seen, **self._program)
+
+    def _count(self, offset: int) -> Array:
+        """Return the steps of each environment so far."""
+        shape = self._batch.shape
+        assert isinstance(shape, Replay)
+        return jnp.asarray(self._times * shape.train_freq + offset, jnp.int32)
 
 
 @partial(jax.jit, static_argnames=("shape", "scaling"))
-def _begin(networks: Array, seen: Array, numbers: Numbers, *, shape: OnPolicy, scaling: Scaling | None) -> Lane:
+def _begin(networks: Array, seen: Array, numbers: Numbers, *, shape: Shape, scaling: Scaling | None) -> Lane:
     def one(network: Array, observations: Array, own: Numbers) -> Lane:
-        return rollouts.first(network, observations, (), shape, scaling, own)
+        lane: Lane = loop_of(shape).first(network, observations, (), shape, scaling, own)
+        return lane
 
     return jax.vmap(one)(networks, seen, numbers)
+
+
+@partial(jax.jit, static_argnames=("deterministic", "shape", "scaling"))
+def _choose(
+    batch: Lane, seen: Array, keys: Array, time: Array, *, deterministic: bool, shape: Shape, scaling: Scaling | None
+) -> Array:
+    def one(lane: Lane, x: Array, key: Array) -> Array:
+        how = {"shape": shape, "scaling": scaling, "deterministic": deterministic}
+        actions: Array = loop_of(shape).choose(lane, x, jax.random.fold_in(key, time), **how)
+        return actions
+
+    return jax.vmap(one)(batch, seen, keys)
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -275,27 +236,58 @@ def _see(
 
 
 @partial(jax.jit, static_argnames="shape", donate_argnames="batch")
-def _learn(batch: Lane, numbers: Numbers, progress: Array, *, shape: OnPolicy) -> Lane:
-    learned: Lane = jax.vmap(lambda lane, own: rollouts.learn(lane, shape, own, progress))(batch, numbers)
+def _learn_rollout(batch: rollouts.Lane, numbers: Numbers, progress: Array, *, shape: OnPolicy) -> rollouts.Lane:
+    learned: rollouts.Lane = jax.vmap(lambda lane, own: rollouts.learn(lane, shape, own, progress))(batch, numbers)
     return learned
 
 
-@partial(jax.jit, static_argnames=("deterministic", "shape", "scaling"))
-def _choose(
-    batch: Lane,
-    seen: Array,
-    keys: Array,
-    time: Array,
+@partial(jax.jit, static_argnames=("shape", "scaling"), donate_argnames="batch")
+def _learn_transitions(
+    batch: transitions.Lane,
+    numbers: Numbers,
+    count: Array,
+    env_steps: Array,
     *,
-    deterministic: bool,
-    shape: OnPolicy,
+    shape: Replay,
     scaling: Scaling | None,
-) -> Array:
-    def one(lane: Lane, x: Array, key: Array) -> Array:
-        if scaling is not None:
-            assert lane.normalization is not None
-            x = normalize.normalize(lane.normalization.observations, x, scaling)
-        drawn = 0.0 if deterministic else distributions.noise(jax.random.fold_in(key, time), shape.space, x.shape[:-1])
-        return on_policy.act(lane.learner.policy, x, shape, drawn)
+) -> transitions.Lane:
+    return transitions.learned(batch, shape, scaling, numbers, count, env_steps)
 
-    return jax.vmap(one)(batch, seen, keys)
+
+@partial(jax.jit, static_argnames=("shape", "scaling"))
+def _explore(
+    batch: transitions.Lane,
+    numbers: Numbers,
+    count: Array,
+    progress: Array,
+    *,
+    shape: Replay,
+    scaling: Scaling | None,
+) -> tuple[Array, Array, Array]:
+    """Return new keys, actions as they are remembered, and as the environment takes them."""
+
+    def one(lane: transitions.Lane, own: Numbers) -> tuple[Array, Array, Array]:
+        key, actions = transitions.explore(lane, shape, scaling, own, count, progress)
+        return key, actions, transitions.played(actions, shape.space)
+
+    found: tuple[Array, Array, Array] = jax.vmap(one)(batch, numbers)
+    return found
+
+
+@partial(jax.jit, static_argnames=("shape", "scaling"), donate_argnames="batch")
+def _remember(
+    batch: transitions.Lane,
+    numbers: Numbers,
+    count: Array,
+    transition: Batch,
+    ended: Array,
+    seen: Array,
+    *,
+    shape: Replay,
+    scaling: Scaling | None,
+) -> transitions.Lane:
+    def one(lane: transitions.Lane, own: Numbers, step: Batch, over: Array, x: Array) -> transitions.Lane:
+        return transitions.remember(lane, shape, scaling, own, count, step, over, x)
+
+    kept: transitions.Lane = jax.vmap(one)(batch, numbers, transition, ended, seen)
+    return kept

@@ -10,10 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
+from autorl.training.jax.on_policy import OnPolicy
 from autorl.training.jax.protocol import Streams
 from autorl.training.jax.settings import Settings
+from autorl.training.jax.transitions import Replay
 
 Array = jax.Array
+Shape = OnPolicy | Replay
 
 
 class Lanes:
@@ -26,6 +29,7 @@ class Lanes:
 
     Attributes:
         runs: how many runs there are.
+        lanes: as given.
         shape: what the program is compiled for.
         scaling: how it normalizes.
         numbers: name → Shape ``(lanes,)``.
@@ -33,7 +37,7 @@ class Lanes:
     """
 
     def __init__(self, settings: Sequence[Settings], streams: Sequence[Streams], lanes: int) -> None:
-        self.runs = len(settings)
+        self.runs, self.lanes = len(settings), lanes
         self.shape, self.scaling = settings[0].shape, settings[0].scaling
         self._run_of = [*range(self.runs), *[0] * (lanes - self.runs)]
         self.streams = streams

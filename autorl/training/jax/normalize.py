@@ -91,6 +91,13 @@ def see_rewards(
         return state, rewards
     discounted = state.discounted * gamma + rewards
     moments = update(state.returns, discounted)
+    scaled = scale_rewards(moments, rewards, scaling)
+    return state._replace(returns=moments, discounted=jnp.where(dones, 0.0, discounted)), scaled
+
+
+def scale_rewards(moments: Moments, rewards: Array, scaling: Scaling) -> Array:
+    """Return normalized rewards; as they are, if they are not to be normalized."""
+    if not scaling.rewards:
+        return rewards
     scaled = rewards / jnp.sqrt(moments.var + scaling.epsilon)
-    clipped = jnp.clip(scaled, -scaling.clip_rewards, scaling.clip_rewards)
-    return state._replace(returns=moments, discounted=jnp.where(dones, 0.0, discounted)), clipped
+    return jnp.clip(scaled, -scaling.clip_rewards, scaling.clip_rewards)

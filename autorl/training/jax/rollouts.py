@@ -179,5 +179,25 @@ def advance(
     return trained
 
 
+def choose(
+    lane: Lane, observations: Array, key: Array, *, shape: OnPolicy, scaling: Scaling | None, deterministic: bool
+) -> Array:
+    """Return the actions of an evaluation, as the environment takes them.
+
+    Args:
+        lane: the run.
+        observations: Shape ``(episodes, features)``.
+        key: what they are drawn from, unless they are deterministic.
+        shape: of the program.
+        scaling: how to normalize, or None.
+        deterministic: whether to act by the policy's mode.
+    """
+    if scaling is not None:
+        assert lane.normalization is not None
+        observations = normalize.normalize(lane.normalization.observations, observations, scaling)
+    drawn = 0.0 if deterministic else distributions.noise(key, shape.space, observations.shape[:-1])
+    return distributions.playable(on_policy.act(lane.learner.policy, observations, shape, drawn), shape.space)
+
+
 def _along(mask: Array, array: Array) -> Array:
     return mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim))

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from autorl.training.jax.distributions import ActionSpace
-from autorl.training.jax.networks import ACTIVATIONS
+from autorl.training.jax.dqn import Dqn
 from autorl.training.jax.normalize import Scaling
 from autorl.training.jax.on_policy import OnPolicy
+from autorl.training.jax.sac import Sac, entropy_settings
+from autorl.training.jax.td3 import Td3
+from autorl.training.jax.transitions import Replay
 from autorl.training.words import NET_ARCHS
 from autorl.trial import Recipe
 
@@ -23,6 +26,16 @@ _ON_POLICY: dict[str, Any] = {
     "vf_coef": 0.5,
     "max_grad_norm": 0.5,
 }
+_OFF_POLICY: dict[str, Any] = {
+    **_COMMON,
+    "buffer_size": 1_000_000,
+    "learning_starts": 100,
+    "batch_size": 256,
+    "tau": 0.005,
+    "train_freq": 1,
+    "gradient_steps": 1,
+}
+_NOISE: dict[str, Any] = {"noise_type": "none", "noise_std": 0.1}
 # Algorithm -> hyperparameter -> default: Stable-Baselines3's.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "ppo": {
@@ -46,8 +59,40 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "use_rms_prop": True,
         "normalize_advantage": False,
     },
+    "dqn": {
+        **_OFF_POLICY,
+        "learning_rate": 1e-4,
+        "batch_size": 32,
+        "tau": 1.0,
+        "train_freq": 4,
+        "target_update_interval": 10_000,
+        "exploration_fraction": 0.1,
+        "exploration_initial_eps": 1.0,
+        "exploration_final_eps": 0.05,
+        "max_grad_norm": 10.0,
+    },
+    "sac": {
+        **_OFF_POLICY,
+        **_NOISE,
+        "learning_rate": 3e-4,
+        "ent_coef": "auto",
+        "target_update_interval": 1,
+        "target_entropy": "auto",
+    },
+    "td3": {
+        **_OFF_POLICY,
+        **_NOISE,
+        "learning_rate": 1e-3,
+        "policy_delay": 2,
+        "target_policy_noise": 0.2,
+        "target_noise_clip": 0.5,
+    },
 }
-POLICY_KEYS = ("name", "net_arch", "activation_fn", "ortho_init", "log_std_init")
+POLICY_KEYS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("ppo", "a2c"), ("name", "net_arch", "activation_fn", "ortho_init", "log_std_init")),
+    "dqn": ("name", "net_arch", "activation_fn"),
+    **dict.fromkeys(("sac", "td3"), ("name", "net_arch", "activation_fn", "n_critics")),
+}
 _SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
 
 
@@ -61,7 +106,7 @@ class Settings:
         numbers: name → value, what the runs of a program may differ in.
     """
 
-    shape: OnPolicy
+    shape: OnPolicy | Replay
     scaling: Scaling | None
     numbers: Mapping[str, float]
 
@@ -83,7 +128,7 @@ def settings(recipe: Recipe, features: int, space: ActionSpace) -> Settings:
         ValueError: the algorithm cannot train with these settings; the message says why.
     """
     given = hyperparameters(recipe)
-    numbers = {key: float(given[key]) for key in _numbers(recipe.algorithm) if key not in _SCHEDULED}
+    numbers = {key: float(given[key]) for key in _NUMBERS[recipe.algorithm]}
     for key in _SCHEDULED:
         numbers |= _scheduled(key, given)
     scaling = _scaling(given["normalize"])
@@ -91,12 +136,26 @@ def settings(recipe: Recipe, features: int, space: ActionSpace) -> Settings:
     numbers["return_gamma"] = float(asked.get("gamma", given["gamma"]))
     numbers["target_kl"] = float(given.get("target_kl") or 0.0)
     numbers["log_std_init"] = float(recipe.policy.get("log_std_init", 0.0))
-    return Settings(_on_policy(recipe, given, features, space), scaling, numbers)
+    if recipe.algorithm in ("ppo", "a2c"):
+        return Settings(_on_policy(recipe, given, features, space), scaling, numbers)
+    shape, more = _off_policy(recipe, given, features, space)
+    return Settings(shape, scaling, numbers | more)
 
 
-def _numbers(algorithm: str) -> list[str]:
-    of_all = ["gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"]
-    return [*of_all, "rms_prop_eps"] if algorithm == "a2c" else of_all
+_NUMBERS: Mapping[str, Sequence[str]] = {
+    "ppo": ("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm"),
+    "a2c": ("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "rms_prop_eps"),
+    "dqn": (
+        "gamma",
+        "tau",
+        "max_grad_norm",
+        "exploration_fraction",
+        "exploration_initial_eps",
+        "exploration_final_eps",
+    ),
+    "sac": ("gamma", "tau", "target_update_interval"),
+    "td3": ("gamma", "tau", "policy_delay", "target_policy_noise", "target_noise_clip"),
+}
 
 
 def _scheduled(key: str, given: Mapping[str, Any]) -> dict[str, float]:
@@ -148,10 +207,36 @@ def _on_policy(recipe: Recipe, given: Mapping[str, Any], features: int, space: A
     )
 
 
+def _off_policy(
+    recipe: Recipe, given: Mapping[str, Any], features: int, space: ActionSpace
+) -> tuple[Replay, dict[str, float]]:
+    name, n_envs, frequency = recipe.algorithm, given["n_envs"], given["train_freq"]
+    if space.discrete != (name == "dqn") or len(space.choices) > 1:
+        wanted = "one discrete action" if name == "dqn" else "continuous actions"
+        raise ValueError(f"{name} needs {wanted}")
+    if not isinstance(frequency, int):
+        raise ValueError(f"train_freq: {frequency}; backend jax counts steps, not episodes")
+    if given.get("noise_type", "none") == "ornstein-uhlenbeck":
+        raise ValueError("noise_type: backend jax has normal noise only")
+    arch = recipe.policy.get("net_arch", {"dqn": "small", "sac": "medium", "td3": "big"}[name])
+    arch = NET_ARCHS[arch] if isinstance(arch, str) else arch
+    activation = recipe.policy.get("activation_fn", "relu")
+    shared = features, space, activation, n_envs, given["batch_size"]
+    numbers, sync = {"noise_std": float(given["noise_std"]) if given.get("noise_type") == "normal" else 0.0}, 0
+    agent: Dqn | Sac | Td3
+    if name == "dqn":
+        agent, sync = Dqn(*shared, tuple(arch)), max(given["target_update_interval"] // n_envs, 1)
+    elif name == "sac":
+        auto, of_entropy = entropy_settings(given["ent_coef"], given["target_entropy"], space)
+        numbers |= of_entropy
+        agent = Sac(*shared, _layers(arch, "pi"), _layers(arch, "qf"), recipe.policy.get("n_critics", 2), auto)
+    else:
+        agent = Td3(*shared, _layers(arch, "pi"), _layers(arch, "qf"), recipe.policy.get("n_critics", 2))
+    # What a run can never fill needs no memory.
+    capacity = min(max(given["buffer_size"] // n_envs, 1), -(-recipe.env_steps // n_envs) + frequency)
+    steps = given["gradient_steps"] if given["gradient_steps"] >= 0 else frequency * n_envs
+    return Replay(agent, capacity, given["learning_starts"], frequency, steps, sync), numbers
+
+
 def _layers(arch: Sequence[int] | Mapping[str, Sequence[int]], of: str) -> tuple[int, ...]:
     return tuple(arch.get(of, ())) if isinstance(arch, Mapping) else tuple(arch)
-
-
-def known_activation(name: str) -> bool:
-    """Say whether a policy can have this activation."""
-    return name in ACTIVATIONS

@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from autorl.errors import CheckpointError
-from autorl.training.replay import ReplayableEnv
+from autorl.training.replay import FRESH, ReplayableEnv
 
 FORMAT = 1
 _COUNTERS = (
@@ -159,7 +159,7 @@ def restore_episodes(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[st
     if all(exact):
         return ()
     model._last_obs = None  # `learn` starts fresh episodes
-    return ("resumed from a fresh episode: the environment's state does not follow from its seed and actions",)
+    return (FRESH,)
 
 
 def within_rollout(state: Mapping[str, Any]) -> dict[str, Any]:

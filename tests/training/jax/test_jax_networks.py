@@ -1,0 +1,48 @@
+"""Networks in JAX have torch's activations, slopes included, and its clipping of gradients."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autorl.training.jax import networks
+
+ACTIVATIONS: dict[str, nn.Module] = {
+    "tanh": nn.Tanh(),
+    "relu": nn.ReLU(),
+    "elu": nn.ELU(),
+    "leaky_relu": nn.LeakyReLU(),
+    "gelu": nn.GELU(),
+    "silu": nn.SiLU(),
+}
+
+
+def test_every_activation_is_compared() -> None:
+    assert set(ACTIVATIONS) == set(networks.ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_torchs(name: str) -> None:
+    x = np.linspace(-4.0, 4.0, 81, dtype=np.float32)
+    x[40] = 0.0  # what a layer puts out where observations and biases are zero
+    tensor = torch.tensor(x, requires_grad=True)
+    out = ACTIVATIONS[name](tensor)
+    out.sum().backward()
+    assert np.allclose(networks.ACTIVATIONS[name](jnp.asarray(x)), out.detach(), atol=1e-6)
+    assert np.allclose(jax.vmap(jax.grad(networks.ACTIVATIONS[name]))(x), tensor.grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("largest", [0.1, 2.0, 100.0])
+def test_gradients_are_clipped_as_torchs(largest: float) -> None:
+    rng = np.random.default_rng(0)
+    gradients = [rng.standard_normal(shape).astype(np.float32) for shape in ((4, 3), (3,), (0,))]
+    parameters = [torch.zeros(g.shape) for g in gradients]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = torch.tensor(gradient)
+    torch.nn.utils.clip_grad_norm_(parameters, largest)
+    for ours, parameter in zip(networks.clip_by_global_norm(gradients, largest), parameters, strict=True):
+        assert np.allclose(ours, parameter.grad, atol=1e-6)
