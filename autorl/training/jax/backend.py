@@ -24,6 +24,7 @@ try:
     from autorl.training.jax.batch import Batch, Course
     from autorl.training.jax.compiled import Compiled
     from autorl.training.jax.distributions import ActionSpace
+    from autorl.training.jax.dqn import Dqn
     from autorl.training.jax.environments import COMPILED, compiled, spaces
     from autorl.training.jax.host import HostedRollouts, HostedTransitions
     from autorl.training.jax.lanes import Lanes
@@ -43,7 +44,8 @@ class JaxBackend:
 
     Runs whose shapes are equal (networks, rollouts, batches, environments) are trained in one call, `lanes` at a time,
     whatever their numbers (learning rates, coefficients, discounts). A run's results do not depend on the others': the
-    program is always of that many lanes. Randomness is not SB3's, so curves are equal in distribution, not in digits.
+    program is always of that many lanes. SAC and TD3 are trained one by one: on a CPU their matrix products take all
+    the time, which lanes do not shorten. Randomness is not SB3's, so curves are equal in distribution, not in digits.
     """
 
     resumable = True
@@ -110,6 +112,8 @@ class JaxBackend:
     def group(self, recipe: Recipe) -> Hashable:
         """Return what a program is compiled for; see `Backend.group`."""
         own = _settings(recipe)
+        if _lanes(own) == 1:
+            return object()
         task = repr([recipe.algorithm, engine_of(recipe), recipe.env, recipe.env_kwargs, recipe.wrappers])
         measured = recipe.env_steps, recipe.evaluation_points, recipe.evaluation_episodes, recipe.deterministic
         return own.shape, own.scaling, task, measured
@@ -122,7 +126,7 @@ class JaxBackend:
         for index, course in enumerate(courses):
             segments, saved = _taken_up(course)
             # A run that goes through several recipes changes its numbers on its own.
-            alone = index if len(segments) > 1 else -1
+            alone = index if len(segments) > 1 or _lanes(_settings(course.job.recipe)) == 1 else -1
             batches.setdefault((alone, saved.env_steps if saved is not None else 0), []).append(
                 (course, segments, saved)
             )
@@ -161,7 +165,8 @@ class JaxBackend:
         self, recipes: Sequence[Recipe], courses: Sequence[Course], states: Sequence[Mapping[str, Any]] | None
     ) -> Engine:
         streams = [Streams(*random_streams(c.job.seed, c.job.recipe.evaluation_points)) for c in courses]
-        batch = Lanes([_settings(recipe) for recipe in recipes], streams, self.lanes)
+        each = [_settings(recipe) for recipe in recipes]
+        batch = Lanes(each, streams, _lanes(each[0]))
         if engine_of(recipes[0]) == "compiled":
             return Compiled(compiled(recipes[0].env), recipes[0], batch, states)
         hosted = HostedRollouts if isinstance(batch.shape, OnPolicy) else HostedTransitions
@@ -190,6 +195,11 @@ def engine_of(recipe: Recipe) -> str:
     """Return the engine that trains a recipe: the one it names, else `compiled` where there is such an environment."""
     plain = not recipe.env_kwargs and not recipe.wrappers
     return recipe.engine or ("compiled" if plain and recipe.env in COMPILED else "host")
+
+
+def _lanes(own: Settings) -> int:
+    """Return how many runs a program trains."""
+    return JaxBackend.lanes if isinstance(own.shape, OnPolicy) or isinstance(own.shape.agent, Dqn) else 1
 
 
 def _settings(recipe: Recipe) -> Settings:
