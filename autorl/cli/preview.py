@@ -75,6 +75,8 @@ def _seconds_per_run(spec: StudySpec) -> float:
     backend: Backend = find("autorl.backends", spec.algorithm.backend)()
     recipe = default_recipe(spec, backend)
     steps = min(PROBE_STEPS, recipe.env_steps)
+    if backend.lanes > 1:
+        _probe(backend, replace(recipe, env_steps=steps, evaluation_points=1), spec)  # compiles, which is done once
     with_one, reached = _probe(backend, replace(recipe, env_steps=steps, evaluation_points=1), spec)
     with_two, _ = _probe(backend, replace(recipe, env_steps=steps, evaluation_points=2), spec)
     evaluation = max(with_two - with_one, 0.0)
@@ -84,9 +86,9 @@ def _seconds_per_run(spec: StudySpec) -> float:
 
 def _probe(backend: Backend, recipe: Recipe, spec: StudySpec) -> tuple[float, int]:
     job = Job(recipe, spec.seeds.tuning[0], recipe.env_steps, None, math.inf, spec.objective.metric)
-    started = time.monotonic()
-    (result,) = backend.train([job], [_Nobody()])
-    return time.monotonic() - started, result.env_steps
+    started, together = time.monotonic(), backend.lanes
+    results = backend.train([job] * together, [_Nobody()] * together)
+    return (time.monotonic() - started) / together, results[0].env_steps
 
 
 class _Nobody:

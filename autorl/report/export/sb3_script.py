@@ -1,7 +1,8 @@
 """A trial as a Python script of plain Stable-Baselines3.
 
 The functions that make environments, evaluate and derive seeds are copied from the module that trained the study, so
-with the same versions on the same kind of processor the script repeats a run's learning curve to the last digit.
+with the same versions on the same kind of processor the script repeats a run's learning curve to the last digit, if
+the study's backend was `sb3`.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ _COPIED: tuple[Any, ...] = (
 )
 _COPIED_FOR_STAGES = (stages.EndOfStage, stages.Stage, stages.hand_over)
 
-_PROMISE = '''
-
-Needs only stable-baselines3, sb3-contrib and the environment. With these versions, on the same kind of processor,
-a seed of the study repeats that run's learning curve to the last digit.
-"""
-'''
+_NEEDS = "\n\nNeeds only stable-baselines3, sb3-contrib and the environment. "
+_PROMISES = {
+    "sb3": """With these versions, on the same kind of processor,
+a seed of the study repeats that run's learning curve to the last digit.""",
+    "jax": """The study trained with backend jax: this trains the
+same algorithm with other random numbers, so a seed's curve is another, and scores agree over seeds.""",
+}
 
 _IMPORTS = """\
 from __future__ import annotations
@@ -204,7 +206,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         training=training,
         seed=findings.spec.seeds.test[0],
     )
-    docstring = '"""' + "\n".join(header(findings, trial)) + _PROMISE
+    docstring = '"""' + "\n".join(header(findings, trial)) + _NEEDS + _PROMISES[recipe.backend] + '\n"""\n'
     sources = "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(part)).rstrip() + "\n" for part in copied)
     return f"{docstring}\n{_IMPORTS.format(algorithm='from {} import {}'.format(*algorithm))}\n\n{sources}\n\n{body}"
 
