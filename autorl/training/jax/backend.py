@@ -21,7 +21,7 @@ try:
     import jax
 
     from autorl.training.jax import checkpoint
-    from autorl.training.jax.batch import Batch, Course
+    from autorl.training.jax.batch import Batch, Course, failure
     from autorl.training.jax.compiled import Compiled
     from autorl.training.jax.distributions import ActionSpace
     from autorl.training.jax.dqn import Dqn
@@ -148,7 +148,12 @@ class JaxBackend:
         trained: Batch | None = None
         for number, (_, until) in enumerate(segments):
             recipes = [own[number][0] for _, own, _ in batch]
-            engine = self._engine(recipes, courses, states or None)
+            try:
+                engine = self._engine(recipes, courses, states or None)
+            except Exception as error:  # noqa: BLE001 - environments are the user's code, and states may not fit
+                for course in courses:
+                    course.result = failure(course, error, 0, course.before)
+                return
             trained = Batch(courses, engine)
             try:
                 trained.train(recipes[0], until)

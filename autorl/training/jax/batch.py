@@ -170,7 +170,15 @@ class Batch:
                 self._fail(index, error)
 
     def _fail(self, index: int, error: Exception) -> None:
-        kind: FailureClass = "exception"
-        if isinstance(error, MemoryError | FloatingPointError):
-            kind = "out_of_memory" if isinstance(error, MemoryError) else "diverged"
-        self._end(index, "failed", kind, "".join(traceback.format_exception(error)))
+        course = self._courses[index]
+        course.result = failure(course, error, self._engine.env_steps, self._spent(course))
+
+
+def failure(course: Course, error: Exception, env_steps: int, spent: Spent) -> RunResult:
+    """Return the result of a run that an exception has ended."""
+    kind: FailureClass = "exception"
+    if isinstance(error, MemoryError | FloatingPointError):
+        kind = "out_of_memory" if isinstance(error, MemoryError) else "diverged"
+    text = "".join(traceback.format_exception(error))
+    curve, notes = tuple(course.curve), tuple(course.notes)
+    return RunResult("failed", curve, env_steps, **asdict(spent), error_class=kind, error=text, notes=notes)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from conformance.backends import BackendConformance
+from conformance.backends import BackendConformance, RecordingHost, learned, train
 
+from autorl.engine.check import check
+from autorl.errors import SpecError
+from autorl.spec.load import draft_study
 from autorl.training.jax import JaxBackend
-from autorl.trial import Recipe
+from autorl.training.jax.settings import DEFAULTS
+from autorl.training.protocol import Job
+from autorl.training.sb3.algorithms import own_defaults
+from autorl.trial import Recipe, RunResult, Start
 
 SMALL = {"n_envs": 2, "n_steps": 16, "batch_size": 16, "n_epochs": 2}
 NET = {"net_arch": [8]}
@@ -39,3 +47,107 @@ class TestJax(BackendConformance):
     @pytest.fixture
     def failing(self) -> Recipe:
         return BROKEN
+
+
+def together(backend: JaxBackend, recipes: list[Recipe], folder: Path) -> list[RunResult]:
+    """Train recipes in one call, on seeds of their own."""
+    jobs = [Job(recipe, seed, recipe.env_steps, None, 1e9, "return") for seed, recipe in enumerate(recipes)]
+    return backend.train(jobs, [RecordingHost(folder / str(seed)) for seed in range(len(recipes))])
+
+
+@pytest.mark.parametrize("name", ["ppo", "a2c, host", "dqn", "lander"])
+def test_what_becomes_of_a_run_does_not_depend_on_those_beside_it(
+    name: str, backend: JaxBackend, tmp_path: Path
+) -> None:
+    rates = (1e-3, 3e-3, 1e-2)
+    recipes = [
+        replace(RECIPES[name], hyperparameters=RECIPES[name].hyperparameters | {"learning_rate": r}) for r in rates
+    ]
+    assert len({backend.group(recipe) for recipe in recipes}) == 1
+    assert len({backend.group(replace(recipe, env_steps=480)) for recipe in recipes} | {backend.group(recipes[0])}) == 2
+    results = together(backend, recipes, tmp_path)
+    for seed, recipe in enumerate(recipes):
+        assert learned(results[seed]) == learned(train(backend, recipe, tmp_path / "alone" / str(seed), seed=seed))
+
+
+@pytest.mark.parametrize("name", ["ppo", "ppo, host", "a2c, host"])
+def test_a_run_that_diverges_disturbs_no_other(name: str, backend: JaxBackend, tmp_path: Path) -> None:
+    wild = replace(RECIPES[name], hyperparameters=RECIPES[name].hyperparameters | {"learning_rate": 1e30})
+    calm, diverged = together(backend, [RECIPES[name], wild], tmp_path)
+    assert (diverged.status, diverged.error_class) == ("failed", "diverged")
+    assert learned(calm) == learned(train(backend, RECIPES[name], tmp_path / "alone", seed=0))
+
+
+def test_an_environment_that_raises_ends_its_run_alone(backend: JaxBackend, tmp_path: Path) -> None:
+    one_by_one = replace(BROKEN, env_kwargs={"how": "raise"})
+    (broken,) = together(backend, [one_by_one], tmp_path)
+    assert broken.error_class == "exception"
+    assert "Traceback" in (broken.error or "")
+
+
+def test_runs_that_are_not_equally_far_are_trained_apart(backend: JaxBackend, tmp_path: Path) -> None:
+    recipe = RECIPES["ppo"]
+    whole = [learned(train(backend, recipe, tmp_path / f"whole-{seed}", seed=seed)) for seed in (0, 1)]
+    train(backend, recipe, tmp_path / "part", seed=0, until=recipe.env_steps // 3)
+    jobs = [
+        Job(recipe, 0, recipe.env_steps, tmp_path / "part", 1e9, "return"),
+        Job(recipe, 1, recipe.env_steps, None, 1e9, "return"),
+    ]
+    results = backend.train(jobs, [RecordingHost(tmp_path / "a"), RecordingHost(tmp_path / "b")])
+    assert [learned(result) for result in results] == whole
+
+
+def test_a_fork_goes_on_with_other_numbers(backend: JaxBackend, tmp_path: Path) -> None:
+    donor = RECIPES["ppo"]
+    train(backend, donor, tmp_path / "fork", until=128)
+    start = Start(donor, 128)
+    fork = replace(donor, hyperparameters=donor.hyperparameters | {"learning_rate": 0.03}, start=start)
+    forked = learned(train(backend, fork, tmp_path / "fork"))
+    assert forked == learned(train(backend, fork, tmp_path / "anew"))
+    assert forked != learned(train(backend, donor, tmp_path / "donor"))
+    assert forked[:2] == learned(train(backend, donor, tmp_path / "donor"))[:2]
+
+
+def test_a_fork_into_another_shape_says_that_it_cannot(backend: JaxBackend, tmp_path: Path) -> None:
+    donor = RECIPES["ppo"]
+    train(backend, donor, tmp_path / "fork", until=128)
+    fork = replace(donor, policy={"net_arch": [16]}, start=Start(donor, 128))
+    result = train(backend, fork, tmp_path / "fork")
+    assert result.status == "failed"
+    assert "only other numbers" in (result.error or "")
+
+
+SECTIONS = """
+study: wrong
+task: {env: CartPole-v1}
+algorithm: {backend: jax, name: ppo}
+search_space: {parameters: {learning_rate: {min: 1e-4, max: 1e-2, log: true}}}
+seeds: {tuning: 0:2, test: 10:12}
+budget: {trials: 2, steps_per_run: 128}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("algorithm.engine=fast", "unknown engine 'fast'"),
+        ("algorithm={backend: jax, engine: compiled, name: ppo} task.env=LunarLander-v3", "cannot be compiled"),
+        ("algorithm.engine=compiled task.env_kwargs={sutton_barto_reward: true}", "with arguments or wrappers"),
+        ("algorithm.name=tqc", "unknown algorithm 'tqc'"),
+        ("algorithm.name=sac", "sac needs continuous actions"),
+        ("algorithm.fixed={use_sde: true}", "no hyperparameter 'use_sde'"),
+        ("algorithm={backend: sb3, engine: host, name: ppo}", "this backend has one"),
+    ],
+)
+def test_mistakes_are_told_before_anything_trains(override: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(SECTIONS)
+    with pytest.raises(SpecError, match=message):
+        check(draft_study(file, re.split(r" (?=task)", override)))
+
+
+def test_defaults_are_sb3s() -> None:
+    ours = {name: dict(DEFAULTS[name]) for name in DEFAULTS}
+    for name, defaults in ours.items():
+        theirs = own_defaults(name)
+        assert {key: theirs[key] for key in defaults} == defaults
