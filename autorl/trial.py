@@ -214,7 +214,7 @@ class Point:
 
     Attributes:
         env_steps: environment steps trained so far.
-        wall_seconds: seconds trained so far, evaluations included.
+        wall_seconds: seconds trained so far, evaluations included, and those of a fork's donor.
         metrics: metric → value; `return` and `length` are means over the episodes, `return_std` their deviation.
     """
 
@@ -235,9 +235,9 @@ class RunResult:
         status: whether it reached the steps asked for.
         curve: its evaluations, in order.
         env_steps: environment steps that it trained, of its whole life.
-        wall_seconds: seconds of its whole life, evaluations included.
-        cpu_seconds: processor seconds of its whole life.
-        energy_joules: energy of processors and memory over its whole life, or None where the machine does not tell.
+        wall_seconds: seconds of its whole life, evaluations included; a fork's begins where it leaves its donor.
+        cpu_seconds: processor seconds over the same time.
+        energy_joules: energy of processors and memory over the same time, or None where the machine does not tell.
         score: the objective's metric at the last point, or None if it failed.
         error_class: what kind of failure it was.
         error: what it failed with, traceback included.

@@ -58,8 +58,7 @@ def checklist(found: Findings) -> list[Item]:
         Item("Was the tuning budget the same for all methods?", f"one study: {TO_FILL_IN}"),
         Item(
             "If the budget is given in time, is the hardware comparable?",
-            "not given in time" if spec.budget.seconds is None else "one machine, see below",
-            True,
+            *_hardware(found),
         ),
         Item("Were all methods tuned as described above?", f"one study: {TO_FILL_IN}"),
         Item("Tuning seeds", _seeds(spec.seeds.tuning)),
@@ -78,6 +77,15 @@ def checklist(found: Findings) -> list[Item]:
     ]
 
 
+def _hardware(found: Findings) -> tuple[str, bool | None]:
+    spec = found.spec
+    if spec.budget.seconds is None:
+        return "not given in time", True
+    if spec.execution.executor == "ray" and spec.execution.address is not None:
+        return f"a Ray cluster, of which one machine is described below: {TO_FILL_IN}", None
+    return "one machine, see below", True
+
+
 def _range(parameter: Parameter) -> str:
     domain = parameter.domain
     where = "".join(
@@ -85,9 +93,15 @@ def _range(parameter: Parameter) -> str:
     )
     if isinstance(domain, Choice):
         return f"{parameter.name}: {{{', '.join(setting(value) for value in domain.values)}}}{where}"
-    low, high = (setting(parameter.value(end)) for end in (domain.low, domain.high))
+    if parameter.transform == "power_of_two":
+        low, high = (setting(parameter.value(end)) for end in (domain.low, domain.high))
+        return f"{parameter.name}: powers of 2 in [{low}, {high}]{where}"
+    # The scale is that of the search: of a transformed hyperparameter it is not that of the value.
+    turned = parameter.transform == "one_minus"
+    name = f"1 - {parameter.name}" if turned else parameter.name
+    low, high = (setting(end if turned else parameter.value(end)) for end in (domain.low, domain.high))
     ends = f"[{low}, {high}]" if domain.integer or domain.step else f"({low}, {high})"
-    return f"{parameter.name}: {f'log({ends})' if domain.log else ends}{where}"
+    return f"{name}: {f'log({ends})' if domain.log else ends}{where}"
 
 
 def _budget(found: Findings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations
 from typing import Any
 
 from autorl.analysis import Estimate, difference, estimate, probability_better
@@ -174,13 +174,18 @@ def _cautions(sides: Sequence[Side], budget: int) -> list[str]:
     }.items():
         if len(set(values)) > 1:
             said.append(f"their {what} differ: {', '.join(values)}")
+    tasks = {side.found.spec.task.env: side.found.spec.task for side in sides}
+    if any(side.found.spec.task != tasks[side.found.spec.task.env] for side in sides):
+        said.append("their settings of the task differ: see `task` in the study files")
+    if any(side.found.spec.evaluation != sides[0].found.spec.evaluation for side in sides):
+        said.append("they are evaluated differently: see `evaluation` in the study files")
     spent = [int(side.found.spent["tuning"]["env_steps"]) for side in sides]
     if max(spent) > 1.1 * budget:
         said.append(
             "they spent different amounts on tuning: the winners on the test seeds are those of "
             f"{', '.join(f'{steps:,}' for steps in spent)} environment steps"
         )
-    for first, second in pairwise(sides):
+    for first, second in combinations(sides, 2):
         shared = set(first.found.spec.seeds.test) & set(second.found.spec.seeds.tuning)
         shared |= set(second.found.spec.seeds.test) & set(first.found.spec.seeds.tuning)
         if shared:

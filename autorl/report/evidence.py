@@ -39,7 +39,8 @@ class Evidence:
         split: where their differences come from; None with fewer than two trials or seeds.
         rank_between_seeds: mean rank correlation of two tuning seeds; None where the split is, or where ties hide it.
         best: the two best of them, as (trial, score over seeds); fewer if there are fewer.
-        needed: seeds that each of the best two would need to be told apart; None if no number would do.
+        needed: seeds that each of the best two would need to be told apart by their means; None if no number would
+            do, or the objective is another statistic.
         rank_between_phases: phase → rank correlation of its scores with those of tuning, over the trials with both.
     """
 
@@ -93,7 +94,7 @@ def evidence(found: Findings) -> Evidence:
     values = aggregate_rows(scores, objective.over_seeds).tolist() if len(full) else []
     order = np.argsort([-value if higher else value for value in values], kind="stable")[:2].tolist()
     needed = None
-    if len(order) == 2 and len(seeds) > 1:
+    if len(order) == 2 and len(seeds) > 1 and objective.over_seeds == "mean":
         needed = seeds_needed(scores[order[0]], scores[order[1]])
     phases: dict[Phase, Estimate] = {}
     later: tuple[Phase, ...] = ("validation", "test")

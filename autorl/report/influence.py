@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autorl.analysis import Estimate, estimate
+from autorl.analysis.estimate import aggregate_rows
 from autorl.analysis.sensitivity import (
     Axis,
     Domain,
@@ -19,7 +20,10 @@ from autorl.analysis.sensitivity import (
     Forest,
     Step,
     ablation_path,
+    adjusted_means,
     agreement,
+    best_share,
+    chance_of_agreement,
     effect,
     interactions,
     local_importance,
@@ -30,13 +34,15 @@ from autorl.analysis.sensitivity import (
 from autorl.analysis.sensitivity.forest import Points
 from autorl.ledger.records import CurveRecord, TrialRecord
 from autorl.report.findings import Findings
-from autorl.spec.space import Choice, Configuration, SearchSpace, same
+from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace, same
 from autorl.spec.unit import bins, from_unit, place
 from autorl.trial import Phase
 
 FEWEST_TRIALS = 8
 MOST_TRIALS = 2_000
 """Trials that a model learns from at most; of more, evenly many from first to last."""
+SMALLEST_CHANCE = 0.05
+"""Where even seeds of one mind would agree by chance more often than this, nothing is said of their agreement."""
 PAIRED = 5
 """Hyperparameters whose interactions are looked at: the most important ones."""
 Curves = Callable[[Sequence[int], Phase], Sequence[CurveRecord]]
@@ -52,7 +58,10 @@ class Influence:
         until: environment steps after which their scores were taken: where at least half of all trials were.
         points: their configurations in the unit cube, shape (n, d), NaN where inactive.
         scores: their scores by tuning seed, shape (n, seeds), NaN where a seed was not trained so far.
-        forest: the model of the mean over seeds.
+        values: the objective of each, shape (n,); where trials were trained on different seeds, means that are adjusted
+            for which.
+        failed: trials that failed and are not among them.
+        forest: the model of the values.
         higher_is_better: the objective's direction.
     """
 
@@ -61,6 +70,8 @@ class Influence:
     until: int
     points: Points
     scores: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+    failed: int
     forest: Forest
     higher_is_better: bool
 
@@ -76,13 +87,18 @@ class Influence:
 
     @cached_property
     def ped_anova(self) -> npt.NDArray[np.float64]:
-        """How much each decides whether a configuration is among the best tenth, shape (d,)."""
-        return ped_anova(self.forest.domain, self.points, self._means, higher_is_better=self.higher_is_better)
+        """How much each decides whether a configuration is among the best, shape (d,)."""
+        return ped_anova(self.forest.domain, self.points, self.values, higher_is_better=self.higher_is_better)
 
     @property
-    def _means(self) -> npt.NDArray[np.float64]:
-        found: npt.NDArray[np.float64] = np.nanmean(self.scores, axis=1)
-        return found
+    def best_share(self) -> float:
+        """How many of the trials PED-ANOVA takes for the best."""
+        return best_share(len(self.trials))
+
+    @property
+    def adjusted(self) -> bool:
+        """Whether trials were trained on different seeds, so that their means had to be adjusted."""
+        return bool(np.isnan(self.scores).any())
 
     @cached_property
     def by_seed(self) -> list[Forest]:
@@ -110,6 +126,13 @@ class Influence:
             return None
         found = agreement(self.fanova_by_seed)
         return None if math.isnan(found) else found
+
+    @cached_property
+    def chance_of_agreement(self) -> float | None:
+        """How often seeds that order at random would agree this much; None where they are too few to tell."""
+        if self.agreement is None or math.factorial(len(self.names)) ** (1 - len(self.by_seed)) > SMALLEST_CHANCE:
+            return None
+        return chance_of_agreement(self.fanova_by_seed)
 
     @cached_property
     def ranked(self) -> list[int]:
@@ -155,10 +178,12 @@ class Influence:
         }
         return {
             "trials": len(self.trials),
+            "failed_trials": self.failed,
             "env_steps": self.until,
             "explained": self.forest.explained,
             "importance": shares,
             "agreement_of_seeds": self.agreement,
+            "chance_of_agreement": self.chance_of_agreement,
         }
 
 
@@ -183,8 +208,9 @@ def influence(found: Findings, curves: Curves) -> Influence | str:
     used, scores = [used[index] for index in told], scores[told]
     if len(used) < FEWEST_TRIALS:
         return f"{len(used)} trials have a score after {until:,} steps; a model needs at least {FEWEST_TRIALS}."
-    means = np.nanmean(scores, axis=1)
-    if np.ptp(means) == 0:
+    complete = np.isfinite(scores).all()
+    values = aggregate_rows(scores, found.spec.objective.over_seeds) if complete else adjusted_means(scores)
+    if np.ptp(values) == 0:
         return "All trials have the same score: no hyperparameter makes a difference."
     points = np.array([_point(space, trial.config) for trial in used])
     return Influence(
@@ -193,37 +219,49 @@ def influence(found: Findings, curves: Curves) -> Influence | str:
         until,
         points,
         scores,
-        Forest(domain(space), points, means),
+        values,
+        len({run.trial for run in found.failed if run.phase == "tuning"}),
+        Forest(domain(space), points, values),
         found.spec.objective.direction == "maximize",
     )
 
 
 def domain(space: SearchSpace) -> Domain:
     """Return a search space as axes and the rule of which are active."""
-    axes = tuple(Axis(p.name, len(p.domain.values) if isinstance(p.domain, Choice) else 0) for p in space)
+    axes = tuple(
+        Axis(p.name, choices=len(p.domain.values))
+        if isinstance(p.domain, Choice)
+        else Axis(p.name, steps=bins(p.domain) or 0)
+        for p in space
+    )
     at = {parameter.name: index for index, parameter in enumerate(space)}
     conditions = [
-        (index, at[parent], _allowed(space, parent, values))
+        (index, at[parent], _holds(space[parent], values))
         for index, parameter in enumerate(space)
         for parent, values in parameter.when
     ]
 
     def active(points: Points) -> npt.NDArray[np.bool_]:
         found = np.ones(points.shape, dtype=bool)
-        for index, parent, allowed in conditions:
-            places = np.minimum((points[:, parent] * len(allowed)).astype(int), len(allowed) - 1)
-            found[:, index] &= found[:, parent] & allowed[places]
+        for index, parent, holds in conditions:
+            found[:, index] &= found[:, parent] & holds(points[:, parent])
         return found
 
     return Domain(axes, active)
 
 
-def _allowed(space: SearchSpace, parent: str, values: Sequence[object]) -> npt.NDArray[np.bool_]:
-    """Say for each bin of a parent whether a condition holds there; a continuous one meets it nowhere."""
-    parameter = space[parent]
-    count = bins(parameter.domain) or 1
-    there = [parameter.value(from_unit(parameter.domain, (index + 0.5) / count)) for index in range(count)]
-    return np.array([any(same(value, allowed) for allowed in values) for value in there])
+def _holds(parent: Parameter, values: Sequence[object]) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]:
+    """Return what says at which places of a parent's axis a condition holds."""
+
+    def at(place: float) -> bool:
+        value = parent.value(from_unit(parent.domain, place))
+        return any(same(value, allowed) for allowed in values)
+
+    count = bins(parent.domain)
+    if count is None:  # integers on a logarithmic scale have no bins of one width
+        return lambda places: np.array([at(float(place)) for place in np.nan_to_num(places)], dtype=bool)
+    there = np.array([at((index + 0.5) / count) for index in range(count)])
+    return lambda places: there[np.minimum((np.nan_to_num(places) * count).astype(int), count - 1)]
 
 
 def _point(space: SearchSpace, config: Configuration) -> Points:

@@ -16,8 +16,8 @@ LITTLE_EXPLAINED = 0.1
 WORTH_SAYING = 0.05
 WORTH_SAVING = 1.05
 MOST_NAMED = 3
-AGREED = 0.7
-"""Kendall's W from which seeds are said to agree: of five seeds with a mean rank correlation above 0.6."""
+CHANCE = 0.05
+"""Seeds are said to agree if by chance they would do so less often than this."""
 
 
 def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
@@ -169,7 +169,7 @@ def _seeds(findings: Findings, seen: Evidence) -> list[str]:
             f"({interval(share, probability)}): 1 means that any one seed ranks them right, 0 that it says nothing."
         )
     (first, top), (second, next_best) = seen.best
-    if top == next_best:
+    if top == next_best or findings.spec.objective.over_seeds != "mean":
         return said
     told = f"Trials {first} and {second}, the best two on these seeds ({number(top)} and {number(next_best)}),"
     if seen.needed is None:
@@ -188,6 +188,18 @@ def influences(seen: Influence | str) -> list[str]:
     """Say which hyperparameters matter, or why that is not known."""
     if isinstance(seen, str):
         return [seen]
+    said = _matters(seen)
+    if seen.failed:
+        trials, are = ("trials", "are") if seen.failed > 1 else ("trial", "is")
+        said.insert(
+            1,
+            f"{seen.failed} {trials} with a failed run {are} not in the model: it does not know which hyperparameters "
+            "make training fail.",
+        )
+    return said
+
+
+def _matters(seen: Influence) -> list[str]:
     explained = seen.forest.explained
     learned = f"a model of {len(seen.trials)} trials"
     if explained < LITTLE_EXPLAINED:
@@ -203,11 +215,12 @@ def influences(seen: Influence | str) -> list[str]:
         if named
         else f"No hyperparameter explains {WORTH_SAYING:.0%} of the score's variance by itself."
     ]
-    if seen.agreement is not None:
-        verdict = "agree" if seen.agreement >= AGREED else "do not agree"
+    if seen.agreement is not None and seen.chance_of_agreement is not None:
+        agree = seen.chance_of_agreement < CHANCE
+        verdict = "agree" if agree else "do not agree beyond chance"
         said.append(
             f"The seeds {verdict} on the order of the hyperparameters (Kendall's W of {len(seen.by_seed)} seeds: "
-            f"{probability(seen.agreement)})."
+            f"{probability(seen.agreement)}, p = {number(seen.chance_of_agreement, 2)})."
         )
     return said
 

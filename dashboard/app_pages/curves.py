@@ -39,7 +39,8 @@ def main() -> None:
         show.picture(shown, "curves")
         if missing:
             st.caption(f"Without a curve on the {phase} seeds: {', '.join(missing)}.")
-        _numbers(found, curves.summaries(found, trials, metric, records))
+        if metric == found.spec.objective.metric:  # of another one nobody said which way is better
+            _numbers(found, curves.summaries(found, trials, metric, records), phase)
     else:
         st.info(_nothing(found, phase))
     sample = learning.sample(found)
@@ -49,7 +50,7 @@ def main() -> None:
             show.picture(early, "early")
 
 
-def _numbers(found: Findings, shown: Mapping[int, curves.Curves]) -> None:
+def _numbers(found: Findings, shown: Mapping[int, curves.Curves], phase: Phase) -> None:
     """Show what the curves say in numbers."""
     ends = [own.middle[-1] for own in shown.values() if own.steps]
     if not ends:
@@ -58,13 +59,13 @@ def _numbers(found: Findings, shown: Mapping[int, curves.Curves]) -> None:
     threshold = st.number_input(
         "Threshold to be reached", value=usual, key=f"threshold-{found.study.name}-{usual}", width=260
     )
-    numbers = learning.table(found, shown, threshold)
+    numbers = learning.table(found, shown, phase, threshold)
     if len(numbers):
         st.dataframe(numbers, hide_index=True)
         st.caption(
-            "Steps to a threshold count seeds that never reach it. The best of noisy evaluations is optimistic, so "
-            "some loss is to be expected. Where a curve was going is what a sigmoid in the logarithm of steps "
-            "approaches (The Art of Scaling Reinforcement Learning Compute, 2025)."
+            "Steps to a threshold count seeds that never reach it, those that failed among them. The best of noisy "
+            "evaluations is optimistic, so some loss is to be expected. Where a curve was going is what a sigmoid in "
+            "the logarithm of steps approaches (The Art of Scaling Reinforcement Learning Compute, 2025)."
         )
 
 

@@ -30,7 +30,9 @@ def main() -> None:
     way = sensitivity.path(found, seen, best)
     if way is not None:
         show.picture(way, "path")
-    show.picture(sensitivity.around(found, seen, best), "around")
+    near = sensitivity.around(found, seen, best)
+    if near is not None:
+        show.picture(near, "around")
 
 
 main()

@@ -55,15 +55,22 @@ def _filtered(found: Findings, which: list[TrialRecord]) -> list[TrialRecord]:
                 kept = st.multiselect(name, list(labels), default=list(labels), key=key, bind="query-params")
                 which = [trial for trial in which if setting(trial.config.values.get(name)) in kept]
                 continue
-            values = [trial.config.values[name] for trial in which if name in trial.config.values]
+            numbers = {trial.number: figure for trial in which if (figure := _real(trial, name)) is not None}
+            values = numbers.values()
             if not values or min(values) == max(values):
                 st.caption(f"{name}: no choice is left.")
                 continue
             low, high = st.columns(2)
             least = low.number_input(f"{name} from", value=float(min(values)), format="%.6g", key=f"{key}-low")
             most = high.number_input(f"{name} to", value=float(max(values)), format="%.6g", key=f"{key}-high")
-            which = [trial for trial in which if least <= trial.config.values.get(name, math.nan) <= most]
+            which = [trial for trial in which if least <= numbers.get(trial.number, math.nan) <= most]
     return which
+
+
+def _real(trial: TrialRecord, name: str) -> float | None:
+    """Return a hyperparameter's value if it is a number: an algorithm's default may be a word, such as `auto`."""
+    value = trial.config.values.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _export(found: Findings, trial: TrialRecord) -> None:

@@ -75,7 +75,8 @@ def _marker(reader: Reader, study: StudyRecord) -> Hashable:
     counts = tuple(sorted(reader.counts(study.name).items()))
     clock = int(time.time() // LIVE_SECONDS) if study.live else None
     # The creation time tells a study from one of the same name that was deleted.
-    return study.created_at, study.state, study.winner, study.finished_at, study.spec.budget.trials, counts, clock
+    told = (study.state, study.paused, study.ended, study.winner, study.finished_at, study.tuning_seconds)
+    return study.created_at, told, study.spec.budget.trials, counts, clock
 
 
 # Findings are frozen, so all sessions may share one: no copy is made at each click, as `cache_data` would.

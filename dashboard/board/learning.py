@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
 from autorl.analysis import (
+    aggregate,
     area_under_curve,
     estimate,
     fidelity_correlation,
@@ -20,9 +21,11 @@ from autorl.analysis import (
     steps_to_threshold,
     threshold_summary,
 )
+from autorl.analysis.checks import Direction
 from autorl.ledger.records import CurveRecord
 from autorl.report.findings import Findings
 from autorl.report.words import interval, number, probability
+from autorl.trial import Phase
 from board import figures
 from board.curves import Curves
 from board.tables import NONE, named
@@ -33,44 +36,62 @@ FEWEST_POINTS = 5
 """Evaluations that a sigmoid's four parameters need at least."""
 
 
-def table(found: Findings, shown: Mapping[int, Curves], threshold: float) -> pd.DataFrame:
+def table(found: Findings, shown: Mapping[int, Curves], phase: Phase, threshold: float) -> pd.DataFrame:
     """Return one row a trial: how much was learned, how soon, whether it lasted, and where it was going.
+
+    Seeds on which a run failed have not reached the threshold unless they had before; what else there is to say is
+    said of the others.
 
     Args:
         found: the study.
-        shown: trial → its curves.
+        shown: trial → its curves of the objective's metric.
+        phase: whose seeds.
         threshold: value of the metric to be reached.
     """
-    direction = found.spec.objective.direction
+    direction, statistic = found.spec.objective.direction, found.spec.objective.over_seeds
     rows = []
     for trial, curves in shown.items():
-        if len(curves.steps) < 2:
+        failed = {run.seed for run in found.runs.get(trial, ()) if run.phase == phase and run.state == "failed"}
+        whole = [own for seed, own in curves.seeds.items() if seed not in failed]
+        common = sorted(set.intersection(*map(set, whole))) if whole else []
+        if len(common) < 2:
             continue
-        steps = np.array(curves.steps, dtype=float)
-        values = np.array([[own[step] for step in curves.steps] for own in curves.seeds.values()])
-        area, lost = estimate(area_under_curve(steps, values)), final_against_best(values, direction=direction)
-        reached = threshold_summary(steps_to_threshold(steps, values, threshold, direction=direction))
-        soon = f"{reached.median_env_steps:,.0f} steps" if math.isfinite(reached.median_env_steps) else "never"
+        steps, values = np.array(common, dtype=float), np.array([[own[step] for step in common] for own in whole])
+        soon = [*steps_to_threshold(steps, values, threshold, direction=direction)]
+        soon += [_reached(curves.seeds.get(seed, {}), threshold, direction) for seed in failed]
+        reached, area = threshold_summary(soon), estimate(area_under_curve(steps, values))
+        median = f"{reached.median_env_steps:,.0f} steps" if math.isfinite(reached.median_env_steps) else "never"
+        lost = final_against_best(values, direction=direction)
+        middle = np.array([aggregate(column, statistic) for column in values.T])
         rows.append(
             {
                 "trial": named(found, trial),
+                "seeds": f"{len(whole)}" + (f" ({len(failed)} more failed)" if failed else ""),
                 "mean over training (area under the curve)": f"{number(area.value)}, {interval(area)}",
-                f"reaches {number(threshold)}": f"median {soon}; {reached.share:.0%} of seeds",
+                f"reaches {number(threshold)}": f"median {median}; {reached.share:.0%} of seeds",
                 "loses from its best to the end": number(float(np.mean(lost))),
-                "where it was going": _going(steps, np.array(curves.middle), direction),
+                "where it was going": _going(steps, middle, direction),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _going(steps: Any, middle: Any, direction: Any) -> str:
+def _reached(own: Mapping[int, float], threshold: float, direction: Direction) -> float:
+    """Return when a curve that broke off had reached a threshold; infinity if it had not."""
+    if not own:
+        return math.inf
+    steps = sorted(own)
+    return float(steps_to_threshold(steps, [[own[step] for step in steps]], threshold, direction=direction)[0])
+
+
+def _going(steps: npt.NDArray[np.float64], middle: npt.NDArray[np.float64], direction: Direction) -> str:
     """Say what a fitted sigmoid approaches, and how well its first half foretold the second."""
     if len(steps) < FEWEST_POINTS or np.ptp(middle) == 0.0:
         return NONE
     fit = sigmoid_fit(steps, middle, direction=direction)
     if not fit.identified:
         return "not told by these evaluations"
-    if len(steps) < 2 * FEWEST_POINTS:
+    if (steps <= steps[-1] / 2).sum() < FEWEST_POINTS:
         return f"towards {number(fit.asymptote)}"
     error = held_out_error(steps, middle, direction=direction)
     return f"towards {number(fit.asymptote)}; its first half missed the end by {number(error.last)}"

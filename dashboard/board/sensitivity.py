@@ -25,11 +25,14 @@ ICE = 24
 
 def model_note(seen: Influence) -> str:
     """Say what the figures were computed from."""
-    return (
+    note = (
         f"From a random forest on {len(seen.trials)} trials' scores after {seen.until:,} environment steps, which "
         f"explains {max(0.0, seen.forest.explained):.0%} of the variance of scores that it has not seen. Where it "
         "explains little, all of this means little."
     )
+    if seen.adjusted:
+        note += " Trials were trained on different seeds: their means are adjusted for which."
+    return note
 
 
 def importance(seen: Influence) -> figures.Picture:
@@ -37,18 +40,19 @@ def importance(seen: Influence) -> figures.Picture:
     rows = []
     for index in seen.ranked:
         over = seen.over_seeds(index)
-        low, high = (None, None) if over is None else figures.ends(over)
         row: dict[str, Any] = {"hyperparameter": seen.names[index], "fANOVA": seen.fanova[index]}
-        row |= {"fANOVA low": low, "fANOVA high": high, "PED-ANOVA": seen.ped_anova[index]}
+        row |= {"PED-ANOVA": seen.ped_anova[index]}
+        if over is not None:  # a share: its interval cannot leave [0, 1]
+            row |= {"mean of seeds' fANOVA": over.value, "low": max(0.0, over.low), "high": min(1.0, over.high)}
         rows.append(row)
-    table = pd.DataFrame(rows).astype({"fANOVA low": float, "fANOVA high": float})
+    table = pd.DataFrame(rows)
     upward = table.iloc[::-1]
     figure = go.Figure()
     figure.add_bar(
         y=upward["hyperparameter"],
         x=upward["PED-ANOVA"],
         orientation="h",
-        name="PED-ANOVA: being among the best tenth",
+        name=f"PED-ANOVA: being among the best {seen.best_share:.0%}",
         marker={"color": figures.COLOURS[1], "pattern": {"shape": "/"}},
         hovertemplate="%{y}: %{x:.2f}<extra>PED-ANOVA</extra>",
     )
@@ -58,15 +62,25 @@ def importance(seen: Influence) -> figures.Picture:
         orientation="h",
         name="fANOVA: share of the variance over the space",
         marker={"color": figures.COLOURS[0]},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": (upward["fANOVA high"] - upward["fANOVA"]).clip(lower=0).fillna(0.0).tolist(),
-            "arrayminus": (upward["fANOVA"] - upward["fANOVA low"]).clip(lower=0).fillna(0.0).tolist(),
-            "color": figures.NEUTRAL,
-        },
         hovertemplate="%{y}: %{x:.2f}<extra>fANOVA</extra>",
     )
+    if "low" in table:
+        mean = upward["mean of seeds' fANOVA"]
+        figure.add_scatter(
+            y=upward["hyperparameter"],
+            x=mean,
+            mode="markers",
+            name="fANOVA of single seeds, mean with its 95 % interval",
+            marker={"color": figures.COLOURS[2], "size": 10, "symbol": "diamond"},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": (upward["high"] - mean).fillna(0.0).tolist(),
+                "arrayminus": (mean - upward["low"]).fillna(0.0).tolist(),
+                "color": figures.NEUTRAL,
+            },
+            hovertemplate="%{y}: %{x:.2f}<extra>mean of seeds</extra>",
+        )
     figures.lay_out(figure, "importance (share, 0 to 1)", "hyperparameter")
     figure.update_layout(barmode="group", legend_traceorder="reversed")
     figures.rows_high(figure, len(rows), 46)
@@ -80,7 +94,10 @@ def importance(seen: Influence) -> figures.Picture:
         "among the best of those tried: they may disagree. A conditional hyperparameter counts where it is active."
     )
     if len(seen.by_seed) > 1:
-        notes.append(f"Whiskers: 95 % intervals over models of the {len(seen.by_seed)} seeds' scores, one each.")
+        notes.append(
+            f"Diamonds: a model for each of the {len(seen.by_seed)} seeds' scores by itself, mean and 95 % interval. A "
+            "single seed's scores are noisier than their mean over seeds, so its shares need not be those of the bars."
+        )
     listed = "; ".join(f"{r['hyperparameter']}: fANOVA {r['fANOVA']:.2f}, PED-ANOVA {r['PED-ANOVA']:.2f}" for r in rows)
     return figures.Picture(said[0], f"{said[0]} Bars, the most important first. {listed}.", figure, table, tuple(notes))
 
@@ -215,13 +232,23 @@ def path(found: Findings, seen: Influence, best: TrialRecord) -> figures.Picture
     title = f"{what} {way}; the largest part, {number(float(gains[top]))}, is {labels[top + 1]}."
     listed = "; ".join(f"{label}: {number(row['predicted score'])}" for label, row in zip(labels, rows, strict=True))
     notes = ["Ablation path: at each step the change is made that helps most. Predicted, not trained."]
+    apart = [
+        f"{name} ({setting(start.config.values[name])})"
+        for name, begun, ended in zip(seen.names, seen.point(start), seen.point(best), strict=True)
+        if np.isnan(begun) and not np.isnan(ended) and name in start.config.values
+    ]
+    if apart:
+        notes.append(
+            f"The default's {', '.join(apart)} is no value of the search space: the model knows it from "
+            "the default alone, and its change is part of the first step."
+        )
     if not start.config.inside:
         notes.append("Values of the default that lie outside the search space are taken at the end of their range.")
     return figures.Picture(title, f"{title} Steps: {listed}.", figure, table, tuple(notes))
 
 
-def around(found: Findings, seen: Influence, best: TrialRecord) -> figures.Picture:
-    """Draw what the best configuration would lose if one hyperparameter moved a little."""
+def around(found: Findings, seen: Influence, best: TrialRecord) -> figures.Picture | None:
+    """Draw what the best configuration would lose if one hyperparameter moved a little; None if none of it is known."""
     local, changes = seen.around(best)
     sign = 1 if seen.higher_is_better else -1
     rows: list[dict[str, Any]] = [
@@ -235,6 +262,8 @@ def around(found: Findings, seen: Influence, best: TrialRecord) -> figures.Pictu
         for index, moved in enumerate(changes)
         if moved.size
     ]
+    if not rows:
+        return None
     table = pd.DataFrame(rows).sort_values("local importance", ascending=False, ignore_index=True)
     upward = table.iloc[::-1]
     figure = go.Figure()
@@ -269,8 +298,8 @@ def around(found: Findings, seen: Influence, best: TrialRecord) -> figures.Pictu
         f"is predicted to change it by {number(worst['worst change nearby'])}."
     )
     notes = (
-        "A small move: a tenth of a number's range up or down, or any other value of a choice. A best move above zero "
-        "is where the model would look next; it is a prediction, not a result.",
+        "A small move: a tenth of a number's range up or down (at least one step), or any other value of a choice. A "
+        "best move above zero is where the model would look next; it is a prediction, not a result.",
     )
     listed = "; ".join(f"{r['hyperparameter']}: {number(r['worst change nearby'])}" for r in table.to_dict("records"))
     return figures.Picture(title, f"{title} Bars: {listed}.", figure, table, notes)

@@ -25,15 +25,19 @@ def facts(found: Findings, seen: Evidence) -> list[tuple[str, str, str]]:
         return []
     seeds, shares = len(found.spec.seeds.tuning), seen.split.consistency
     needed = "no number" if seen.needed is None else f"{seen.needed:,}"
-    return [
+    told = [
         (
             "winner's curse",
             NONE if seen.curse is None else number(max(0.0, seen.curse), 3),
             f"{len(seen.trials)} trials are too few" if seen.curse is None else "expected of the best",
         ),
-        ("consistency of a seed", probability(shares.value), interval(shares, probability)),
-        ("seeds needed for the best two", needed, f"the study has {seeds}"),
+        ("consistency of a seed", NONE, "all scores are equal")
+        if math.isnan(shares.value)
+        else ("consistency of a seed", probability(shares.value), interval(shares, probability)),
     ]
+    if found.spec.objective.over_seeds == "mean":
+        told.append(("seeds needed for the best two", needed, f"the study has {seeds}"))
+    return told
 
 
 def ranks(found: Findings, seen: Evidence) -> figures.Picture | None:
@@ -200,7 +204,10 @@ def profile(found: Findings) -> figures.Picture | None:
     figures.lay_out(figure, f"{metric}, test seeds", "share of seeds that score above")
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     middle = float(np.median([score for scores in sides.values() for score in scores]))
-    reach = {name: float(np.mean(np.array(scores) >= middle)) for name, scores in sides.items()}
+    higher = found.spec.objective.direction == "maximize"
+    reach = {
+        name: float(np.mean(np.array(s) >= middle if higher else np.array(s) <= middle)) for name, s in sides.items()
+    }
     title = f"{number(middle)}, the median of them all, is reached by " + " and ".join(
         f"{share:.0%} of the seeds of {name}" for name, share in reach.items()
     )
@@ -208,7 +215,7 @@ def profile(found: Findings) -> figures.Picture | None:
         title = f"Every test seed of {' and '.join(sides)} scores {number(middle)}"
     notes = (
         "Performance profile (Agarwal et al. 2021). Bands: 95 % intervals of each share by itself. Where one line lies "
-        f"{'above' if found.spec.objective.direction == 'maximize' else 'below'} the other everywhere, it is better "
+        f"{'above' if higher else 'below'} the other everywhere, it is better "
         "whatever score matters.",
     )
     return figures.Picture(

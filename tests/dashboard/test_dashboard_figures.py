@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_study import load
-from states import STATES, Writer, make
+from states import STATES, Writer, config, make
 from streamlit.testing.v1 import AppTest
 
 from autorl.analysis import estimate
@@ -18,6 +19,8 @@ from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import CurveRecord
 from autorl.report.findings import Findings, gather
+from autorl.report.influence import Influence, influence
+from autorl.spec.space import Configuration
 from autorl.trial import Point, Run
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
@@ -208,3 +211,90 @@ def test_the_dashboard_loads_nothing_that_trains() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(APP.parent)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_threshold_counts_seeds_that_failed(tmp_path: Path, visit: Open) -> None:
+    found = findings(make("finished", tmp_path).storage)
+    visit(found.spec.storage)
+    from board.curves import summarize
+    from board.learning import table
+
+    curves = summarize([curve(20, [0.5, 1.0]), curve(21, [0.5, 1.0]), curve(22, [0.25])], "return", "mean")
+    runs = tuple(replace(run, state="failed", score=None) if run.seed == 22 else run for run in found.runs[1])
+    failed = replace(found, runs={**found.runs, 1: runs})
+    (row,) = table(failed, {1: curves}, "test", 0.75).to_dict("records")
+    assert row["seeds"] == "2 (1 more failed)"
+    assert row["reaches 0.75"] == "median 150 steps; 67% of seeds"
+    assert row["mean over training (area under the curve)"].startswith("0.75")
+    (lower,) = table(failed, {1: curves}, "test", 0.25).to_dict("records")
+    assert lower["reaches 0.25"].endswith("100% of seeds")  # it got there before it failed
+
+
+def test_a_curve_with_few_early_evaluations_is_not_extrapolated_from_them(tmp_path: Path, visit: Open) -> None:
+    found = findings(make("finished", tmp_path).storage)
+    visit(found.spec.storage)
+    from board.curves import summarize
+    from board.learning import table
+
+    late = [1, *range(60, 72)]  # one evaluation in the first half
+    points = tuple(Point(1_000 * step, 0.0, {"return": 1 - 30 / (30 + step)}) for step in late)
+    curves = summarize([CurveRecord(Run(1, "tuning", seed), points) for seed in (0, 1)], "return", "mean")
+    (row,) = table(found, {1: curves}, "tuning", 0.5).to_dict("records")
+    assert "first half" not in row["where it was going"]
+
+
+def test_only_the_objectives_metric_has_a_direction(tmp_path: Path, visit: Open) -> None:
+    app = visit(make("finished", tmp_path).storage, "curves")
+    assert len(app.number_input) == 1
+    app.selectbox("metric-small").select("length").run()
+    assert not app.exception
+    assert not app.number_input
+
+
+def test_a_profile_of_costs_counts_what_is_low(tmp_path: Path, visit: Open) -> None:
+    goal = "objectives=[{metric: return, direction: minimize}]"
+    app = visit(make("finished", tmp_path, goal).storage, "seeds")
+    # The median of 0.25, 0.3, 0.35 (default) and 0.5, 0.55, 0.75 (tuned) is 0.425, which all of the default stay below.
+    said = next(heading for heading in headings(app) if "the median of them all" in heading)
+    assert "0% of the seeds of tuned" in said
+    assert "100% of the seeds of default" in said
+
+
+def test_equal_scores_have_no_consistency(tmp_path: Path, visit: Open) -> None:
+    spec = load(tmp_path)
+    with Book(spec, max_pending=1, waiting=print) as book:
+        for trial in (0, 1):
+            Writer(book).trial(trial, [0.5, 0.5])
+    app = visit(spec.storage, "seeds")
+    assert "all scores are equal" in str(app.metric[1])
+
+
+def test_numbers_are_filtered_where_a_default_is_a_word(tmp_path: Path, visit: Open) -> None:
+    spec = load(tmp_path)
+    with Book(spec, max_pending=1, waiting=print) as book:
+        for trial in (0, 1, 2):
+            values = {**config(trial).values, "learning_rate": "auto" if trial == 0 else 0.1**trial}
+            Writer(book).trial(trial, [0.5, 0.25], Configuration(values, {}))
+    app = visit(spec.storage, "trials")
+    app.multiselect("filters-small").select("learning_rate").run()
+    assert not app.exception
+    assert [each.value for each in app.number_input] == pytest.approx([0.01, 0.1])
+    app.number_input("filter-small-learning_rate-low").set_value(0.05).run()
+    assert app.dataframe[0].value["trial"].tolist() == [1]
+
+
+def test_nothing_is_said_of_where_a_point_has_no_place(tmp_path: Path, visit: Open) -> None:
+    found = findings(make("many_trials", tmp_path).storage)
+    visit(found.spec.storage)
+    from board.sensitivity import around
+
+    with Reader(found.spec.storage) as reader:
+        seen = influence(found, lambda trials, phase: reader.curves("small", trials, phase))
+    assert isinstance(seen, Influence)
+    nowhere = replace(found.trials[0], config=Configuration({}, {}))
+    assert around(found, seen, nowhere) is None
+    drawn = around(found, seen, found.trials[found.study.winner or 0])
+    assert drawn is not None
+    # A power of two from 3 values moves by one of them, which is more than a tenth.
+    moved = drawn.table.set_index("hyperparameter").loc["batch_size"]
+    assert moved["worst change nearby"] != 0 or moved["best change nearby"] != 0

@@ -34,7 +34,8 @@ def test_it_says_what_the_study_did(tmp_path: Path) -> None:
     assert found["Are final results reported on the test setting?"].holds is True
     ranges = found["Configuration space"].details
     assert ranges[0] == "learning_rate: log((1e-4, 0.1))"
-    assert ranges[2] == "batch_size: [8, 32]"
+    assert ranges[1] == "1 - gamma: log((0.001, 0.1))"
+    assert ranges[2] == "batch_size: powers of 2 in [8, 32]"
     assert ranges[3] == "vf_clip: {false, true}"
     assert ranges[4].endswith(", if vf_clip is true")
     assert found["Final configuration"].answer == "trial 1"

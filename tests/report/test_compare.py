@@ -75,6 +75,27 @@ def test_what_differs_is_said(pair: tuple[Findings, Findings]) -> None:
     assert any("test on seeds that the other one tuned on (2 of them)" in caution for caution in said)
 
 
+def test_every_two_studies_are_looked_at(pair: tuple[Findings, Findings], tmp_path: Path) -> None:
+    first, second = pair
+    seeds = second.spec.seeds.model_copy(update={"tuning": first.spec.seeds.test})
+    spec = second.spec.model_copy(update={"seeds": seeds})
+    last = replace(second, study=replace(second.study, name="last", spec=spec))
+    said = compare([first, second, last]).cautions
+    assert any("small and last test on seeds that the other one tuned on" in caution for caution in said)
+    assert any("other and last" in caution for caution in said)
+
+
+def test_other_settings_of_the_task_and_its_evaluation_are_said(pair: tuple[Findings, Findings]) -> None:
+    first, second = pair
+    assert not any("differ" in caution and "task" in caution for caution in compare(pair).cautions)
+    task = second.spec.task.model_copy(update={"env_kwargs": {"rounds": 2}})
+    evaluation = second.spec.evaluation.model_copy(update={"episodes": 1})
+    spec = second.spec.model_copy(update={"task": task, "evaluation": evaluation})
+    said = compare([first, replace(second, study=replace(second.study, spec=spec))]).cautions
+    assert any("settings of the task differ" in caution for caution in said)
+    assert any("evaluated differently" in caution for caution in said)
+
+
 def test_objectives_must_be_the_same(pair: tuple[Findings, Findings], tmp_path: Path) -> None:
     other = findings("finished", tmp_path / "c", "objectives=[{metric: return, over_seeds: median}]")
     with pytest.raises(AutorlError, match="different objectives"):

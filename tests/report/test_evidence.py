@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from states import STATES, make
+from small_study import load
+from states import STATES, Writer, make
 
 from autorl.analysis import difference, seeds_needed, split_variance, winners_curse
+from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
 from autorl.report.evidence import evidence, tuning_minus_test
 from autorl.report.findings import Findings, gather
-from autorl.report.influence import Influence, influence
+from autorl.report.influence import Influence, domain, influence
 from autorl.report.sentences import influences, sentences
+from autorl.spec.space import Configuration
+from autorl.spec.unit import place
 
 
 def gathered(state: str, folder: Path, *overrides: str) -> tuple[Findings, Influence | str]:
@@ -80,6 +84,66 @@ def test_what_matters_is_found(tmp_path: Path) -> None:
     assert local.sum() == pytest.approx(1.0)
     inactive = [name for name in seen.names if name not in best.config.values]
     assert all(changes[seen.names.index(name)].size == 0 for name in inactive)
+
+
+def test_failed_trials_are_said_to_be_missing(tmp_path: Path) -> None:
+    spec = make("many_trials", tmp_path)
+    with Book(spec, max_pending=1, waiting=print) as book:
+        Writer(book).trial(30, None)
+    with Reader(spec.storage) as reader:
+        seen = influence(gather(reader, "small"), lambda trials, phase: reader.curves("small", trials, phase))
+    assert isinstance(seen, Influence)
+    assert len(seen.trials) == 30
+    assert influences(seen)[1].startswith("1 trial with a failed run is not in the model")
+
+
+def test_an_easy_seed_does_not_pass_for_merit(tmp_path: Path) -> None:
+    found, seen = gathered("many_trials", tmp_path)
+    assert isinstance(seen, Influence)
+    assert seen.values == pytest.approx(seen.scores.mean(axis=1))
+    assert not seen.adjusted
+    # Every other trial was trained on one seed alone, on which everything scores ten more.
+    runs = {
+        number: tuple(
+            replace(run, score=run.score + 10 * (run.seed == 1))
+            for run in own
+            if run.phase == "tuning" and run.score is not None and (run.seed == 1 or number % 2)
+        )
+        for number, own in found.runs.items()
+    }
+    with Reader(found.spec.storage) as reader:
+        other = influence(replace(found, runs=runs), lambda trials, phase: reader.curves("small", trials, phase))
+    assert isinstance(other, Influence)
+    assert other.adjusted
+    assert other.values - other.values.mean() == pytest.approx(seen.scores.mean(axis=1) - seen.scores.mean(), abs=0.3)
+
+
+def test_seeds_that_are_too_few_to_agree_are_not_said_to(tmp_path: Path) -> None:
+    _, seen = gathered("many_trials", tmp_path)
+    assert isinstance(seen, Influence)
+    assert seen.agreement is not None
+    assert seen.chance_of_agreement is not None
+    verdict = "agree" if seen.chance_of_agreement < 0.05 else "do not agree beyond chance"
+    assert f"The seeds {verdict} on the order" in influences(seen)[1]
+
+
+def test_seeds_needed_are_of_means(tmp_path: Path) -> None:
+    found, _ = gathered("many_trials", tmp_path, "objectives=[{metric: return, over_seeds: median}]")
+    assert evidence(found).needed is None
+    assert not any("tell" in said and "seeds" in said and "best two" in said for said in sentences(found))
+
+
+def test_conditions_on_whole_numbers_on_a_logarithmic_scale_hold_where_they_say(tmp_path: Path) -> None:
+    parameters = (
+        "{n_epochs: {min: 1, max: 64, log: true}, clip_range_vf: {min: 0.1, max: 1.0, when: {n_epochs: [1, 2]}}}"
+    )
+    space = load(tmp_path, f"search_space.parameters={parameters}").space
+    at = {
+        value: place(space["n_epochs"], Configuration({"n_epochs": value}, {"n_epochs": value}))
+        for value in (1, 2, 3, 64)
+    }
+    points = np.array([[each, 0.5] for each in at.values()])
+    assert domain(space).active(points)[:, 1].tolist() == [True, True, False, False]
 
 
 def test_conditional_hyperparameters_are_missing_where_they_are_inactive(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,14 +107,29 @@ def test_a_fork_that_changes_nothing_is_its_donor_and_one_that_does_is_not(name:
     assert other != goes_on
 
 
-def test_the_donors_learning_and_seconds_come_along(tmp_path: Path) -> None:
+def test_the_donors_learning_comes_along_and_its_seconds_stay_its_own(tmp_path: Path) -> None:
     donor = DONORS["ppo"]
     before = train(BACKEND, donor, tmp_path / "a", until=120)
-    result = train(BACKEND, forked(donor, 120, {"learning_rate": 1e-3}), tmp_path / "a", until=180)
-    assert result.curve[: len(before.curve)] == before.curve
-    assert result.wall_seconds > before.wall_seconds
-    assert result.cpu_seconds > before.cpu_seconds
-    assert not result.notes
+    student = forked(donor, 120, {"learning_rate": 1e-3})
+    started = time.monotonic()
+    half = train(BACKEND, student, tmp_path / "a", until=180)
+    assert half.wall_seconds <= time.monotonic() - started
+    assert half.curve[: len(before.curve)] == before.curve
+    assert half.curve[-1].wall_seconds > before.curve[-1].wall_seconds  # curves tell of all that was trained
+    whole = train(BACKEND, student, tmp_path / "a")
+    assert half.wall_seconds < whole.wall_seconds <= time.monotonic() - started
+    assert whole.cpu_seconds > half.cpu_seconds
+    assert not whole.notes
+
+
+def test_seconds_of_an_interrupted_replay_are_not_lost(tmp_path: Path) -> None:
+    student = forked(DONORS["ppo"], 120, {"learning_rate": 1e-3})
+    host = RecordingHost(tmp_path / "a", 60)
+    with pytest.raises(Interrupted):
+        train_for(host, BACKEND, student)
+    assert host.points  # what the run spent on its donor's part is its own, since it trained that itself
+    whole = train(BACKEND, student, tmp_path / "a")
+    assert whole.wall_seconds >= whole.curve[-1].wall_seconds > host.points[-1].wall_seconds
 
 
 def test_a_lost_checkpoint_is_made_up_for(tmp_path: Path) -> None:

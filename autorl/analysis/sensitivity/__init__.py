@@ -7,10 +7,11 @@ little. Averages are over the search space, not over the points tried, which an 
 """
 
 from autorl.analysis.sensitivity.ablation import Step, ablation_path
+from autorl.analysis.sensitivity.adjusted import adjusted_means
 from autorl.analysis.sensitivity.effects import Effect, effect, local_importance, neighbours
 from autorl.analysis.sensitivity.forest import Axis, Domain, Forest
-from autorl.analysis.sensitivity.importance import agreement, interactions, main_effects
-from autorl.analysis.sensitivity.ped_anova import ped_anova
+from autorl.analysis.sensitivity.importance import agreement, chance_of_agreement, interactions, main_effects
+from autorl.analysis.sensitivity.ped_anova import best_share, ped_anova
 
 __all__ = [
     "Axis",
@@ -19,7 +20,10 @@ __all__ = [
     "Forest",
     "Step",
     "ablation_path",
+    "adjusted_means",
     "agreement",
+    "best_share",
+    "chance_of_agreement",
     "effect",
     "interactions",
     "local_importance",

@@ -92,7 +92,8 @@ def neighbours(forest: Forest, point: Points, step: float = 0.1) -> list[npt.NDA
     Args:
         forest: The model.
         point: A configuration, shape ``(d,)``, NaN where inactive.
-        step: How far numbers move, up and down, as a share of their range; choices take each other value.
+        step: How far numbers move, up and down, as a share of their range, but at least to their next value; choices
+            take each other value.
 
     Returns:
         For each hyperparameter the changes in the score, the numbers' down and up (one where the range ends); empty
@@ -108,7 +109,7 @@ def neighbours(forest: Forest, point: Points, step: float = 0.1) -> list[npt.NDA
             targets = axis.grid(0)
             targets = np.delete(targets, min(int(point[index] * axis.choices), axis.choices - 1))
         else:
-            targets = point[index] + np.array([-step, step])
+            targets = point[index] + np.array([-1, 1]) * max(step, 1 / axis.steps if axis.steps else 0.0)
             targets = targets[(targets >= 0.0) & (targets <= 1.0)]
         moved = np.tile(filled(point), (len(targets), 1))
         moved[:, index] = targets

@@ -30,10 +30,12 @@ class Axis:
     Attributes:
         name: Its name.
         choices: How many values it chooses from, without order; 0 for a number.
+        steps: How many values a number has, in bins of equal width; 0 if it is continuous.
     """
 
     name: str
     choices: int = 0
+    steps: int = 0
 
     def grid(self, size: int) -> Points:
         """Return the middle of each choice's bin, or of so many bins of a number's range."""

@@ -14,6 +14,7 @@ from autorl.analysis.sensitivity.forest import Forest
 
 PAIR_GRID = 8
 PAIR_ROWS = 64
+SHUFFLES = 4_999
 
 
 def main_effects(forest: Forest) -> npt.NDArray[np.float64]:
@@ -87,6 +88,29 @@ def agreement(importances: npt.NDArray[np.float64]) -> float:
     ties = sum(int(count**3 - count) for row in ranks for count in np.unique(row, return_counts=True)[1])
     most = seeds**2 * (axes**3 - axes) - seeds * ties
     return float(12 * spread / most) if most else float("nan")
+
+
+def chance_of_agreement(importances: npt.NDArray[np.float64]) -> float:
+    """Return the probability that seeds agree at least this much (`agreement`) if they order at random.
+
+    The permutation test of Kendall's W (Friedman 1937, Journal of the American Statistical Association 32): each row's
+    ranks are shuffled by themselves, and the largest of `SHUFFLES` + 1 counts the observed one (Phipson and Smyth
+    2010, Statistical Applications in Genetics and Molecular Biology 9, equation 2). Drawn with a fixed generator.
+
+    Args:
+        importances: One row for each seed, shape ``(m, d)``, with m >= 2 and d >= 2.
+
+    Returns:
+        Never below 1 / (`SHUFFLES` + 1); with two hyperparameters never below 2^(1 - m). NaN where W is.
+    """
+    observed = agreement(importances)
+    if np.isnan(observed):
+        return observed
+    ranks = stats.rankdata(importances, axis=1)
+    drawn = np.random.default_rng(0).permuted(np.broadcast_to(ranks, (SHUFFLES, *ranks.shape)), axis=2).sum(axis=1)
+    middle = len(ranks) * (ranks.shape[1] + 1) / 2
+    spread, own = np.sum((drawn - middle) ** 2, axis=1), np.sum((ranks.sum(axis=0) - middle) ** 2)
+    return float((np.sum(spread >= own - 1e-9) + 1) / (SHUFFLES + 1))
 
 
 def _variance(forest: Forest) -> float:

@@ -12,10 +12,11 @@ from autorl.analysis.sensitivity.forest import Axis, Domain, Points
 
 FEWEST = 5
 """The best that are needed for a density: Optuna's advice."""
+SHARE = 0.1
 
 
 def ped_anova(
-    domain: Domain, points: Points, scores: npt.ArrayLike, *, higher_is_better: bool = True, share: float = 0.1
+    domain: Domain, points: Points, scores: npt.ArrayLike, *, higher_is_better: bool = True, share: float = SHARE
 ) -> npt.NDArray[np.float64]:
     """Return how much each hyperparameter decides whether a configuration is among the best.
 
@@ -38,7 +39,7 @@ def ped_anova(
     from optuna.importance import PedAnovaImportanceEvaluator
 
     values = finite_vector("scores", scores)
-    best = max(share, FEWEST / values.size)
+    best = best_share(values.size, share)
     if best >= 1.0:
         return np.zeros(len(domain.axes))
     distributions = [_distribution(axis) for axis in domain.axes]
@@ -60,6 +61,11 @@ def ped_anova(
     found = np.array([importance.get(str(i), 0.0) for i in range(len(domain.axes))])
     total = found.sum()
     return found / total if total > 0.0 else np.zeros(len(found))
+
+
+def best_share(count: int, share: float = SHARE) -> float:
+    """Return how many of so many scores count as the best: a tenth, but never fewer than `FEWEST`."""
+    return max(share, FEWEST / count)
 
 
 def _distribution(axis: Axis) -> Any:

@@ -154,9 +154,9 @@ class JaxBackend:
                 for course in courses:
                     course.result = failure(course, error, 0, course.before)
                 return
-            trained = Batch(courses, engine)
+            trained = Batch(courses, recipes, engine)
             try:
-                trained.train(recipes[0], until)
+                trained.train(until)
             except Interrupted:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it was, these runs have failed and others have not
@@ -230,13 +230,17 @@ def _taken_up(course: Course) -> tuple[list[tuple[Recipe, int]], checkpoint.Save
         return segments, None
     known = [checkpoint.fingerprint(recipe, job.seed) for recipe, _ in segments]
     try:
-        written_for, saved = checkpoint.read(job.resume)
+        written_for, run, saved = checkpoint.read(job.resume)
         if written_for not in known:
             raise CheckpointError(f"{job.resume}: written for another configuration")
     except CheckpointError as error:
         course.notes.append(f"started anew: {error}")
         return segments, None
-    course.curve, course.before = list(saved.curve), saved.spent
+    course.curve, course.inherited_seconds = list(saved.curve), saved.inherited_seconds
+    if run == known[-1]:
+        course.before = saved.spent
+    else:  # a donor's, which it was charged itself
+        course.inherited_seconds += saved.spent.wall_seconds
     found = known.index(written_for)
     done = saved.env_steps >= segments[found][1]
     return segments[found + (done and found < len(segments) - 1) :], saved

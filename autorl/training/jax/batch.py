@@ -29,6 +29,7 @@ class Course:
         curve: its evaluations so far.
         notes: what the user should know.
         before: what it had spent when it was taken up.
+        inherited_seconds: wall time that donors had spent on it before.
         result: how it ended, once it has.
     """
 
@@ -37,6 +38,7 @@ class Course:
     curve: list[Point] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     before: Spent = field(default_factory=Spent)
+    inherited_seconds: float = 0.0
     result: RunResult | None = None
 
 
@@ -44,23 +46,29 @@ class Batch:
     """Runs that are trained together.
 
     Time is shared: each run is charged its part of what the batch spent.
+
+    Args:
+        courses: the runs.
+        recipes: what each trains, in numbers alone unlike the others.
+        engine: what trains them.
     """
 
-    def __init__(self, courses: Sequence[Course], engine: Engine) -> None:
-        self._courses, self._engine = courses, engine
+    def __init__(self, courses: Sequence[Course], recipes: Sequence[Recipe], engine: Engine) -> None:
+        self._courses, self._recipes, self._engine = courses, recipes, engine
         for index, note in engine.notes.items():
             courses[index].notes.append(note)
         self._meter = Meter()
         self._saved = time.monotonic()
         self._seconds_per_unit = 0.0
 
-    def train(self, recipe: Recipe, until: int) -> None:
-        """Train a recipe until its runs are to pause, or are done; recipes of other runs differ in numbers alone.
+    def train(self, until: int) -> None:
+        """Train until the runs are to pause, or are done.
 
         Raises:
             Interrupted: a host asked to stop; the runs have saved their state.
         """
-        engine, last = self._engine, recipe.evaluation_points
+        engine, recipe = self._engine, self._recipes[0]
+        last = recipe.evaluation_points
         points = [round(recipe.env_steps * k / last) for k in range(1, last + 1)]
         unit, slack = engine.unit, recipe.hyperparameters.get("n_envs", 1)
         while engine.env_steps < until and self._alive:
@@ -76,6 +84,9 @@ class Batch:
         elif self._alive:
             engine.close()
             self._evaluate(last - 1, engine.env_steps)
+        for course in self._alive:
+            course.before = self._spent(course)
+        self._meter = Meter()
 
     def finish(self) -> None:
         """Record how the runs that have not failed have ended: with their last score."""
@@ -119,7 +130,7 @@ class Batch:
             if wrong:
                 self._end(index, "failed", "diverged", f"after {env_steps} steps {' and '.join(wrong)}")
                 continue
-            reached = Point(env_steps, self._spent(course).wall_seconds, metrics)
+            reached = Point(env_steps, course.inherited_seconds + self._spent(course).wall_seconds, metrics)
             course.curve.append(reached)
             course.host.evaluated(reached)
 
@@ -134,9 +145,10 @@ class Batch:
     def _save(self) -> None:
         for index, course in enumerate(self._courses):
             if course.result is None:
-                spent = self._spent(course)
-                saved = Saved(self._engine.save(index), tuple(course.curve), spent, self._engine.env_steps)
-                course.host.save(self._engine.env_steps, pack(course.job.recipe, course.job.seed, saved))
+                state, spent, done = self._engine.save(index), self._spent(course), self._engine.env_steps
+                saved = Saved(state, tuple(course.curve), spent, course.inherited_seconds, done)
+                job = course.job
+                course.host.save(done, pack(self._recipes[index], job.recipe, job.seed, saved))
         self._saved = time.monotonic()
 
     def _spent(self, course: Course) -> Spent:

@@ -25,32 +25,43 @@ class Saved:
         state: what its engine goes on from.
         curve: its evaluations.
         spent: what it has spent.
+        inherited_seconds: wall time that donors spent on it before.
         env_steps: how far it is.
     """
 
     state: Mapping[str, Any]
     curve: tuple[Point, ...]
     spent: Spent
+    inherited_seconds: float
     env_steps: int
 
 
-def pack(recipe: Recipe, seed: int, saved: Saved) -> memoryview:
-    """Return the bytes of a checkpoint file."""
+def pack(recipe: Recipe, run: Recipe, seed: int, saved: Saved) -> memoryview:
+    """Return the bytes of a checkpoint file.
+
+    Args:
+        recipe: what the state is of.
+        run: what the run that saves it is to train in the end; a donor's recipe may come before that.
+        seed: the run's seed.
+        saved: the state.
+    """
     about = {
         "format": FORMAT,
         "recipe": fingerprint(recipe, seed),
+        "run": fingerprint(run, seed),
         "curve": [point.to_dict() for point in saved.curve],
         "spent": asdict(saved.spent),
+        "inherited_seconds": saved.inherited_seconds,
         "env_steps": saved.env_steps,
     }
     return memoryview(serialization.msgpack_serialize({"about": json.dumps(about), "state": dict(saved.state)}))
 
 
-def read(path: Path) -> tuple[str, Saved]:
+def read(path: Path) -> tuple[str, str, Saved]:
     """Read a checkpoint.
 
     Returns:
-        The fingerprint of what it was written for, and the state.
+        The fingerprints of the recipe that the state is of and of the run that saved it, and the state.
 
     Raises:
         CheckpointError: the file is damaged, or of another version.
@@ -59,12 +70,14 @@ def read(path: Path) -> tuple[str, Saved]:
         content = serialization.msgpack_restore(path.read_bytes())
         about = json.loads(content["about"])
         curve = tuple(Point(**point) for point in about["curve"])
-        saved = Saved(content["state"], curve, Spent(**about["spent"]), about["env_steps"])
+        inherited = about["inherited_seconds"]
+        saved = Saved(content["state"], curve, Spent(**about["spent"]), inherited, about["env_steps"])
+        written_for = about["recipe"], about["run"]
     except Exception as error:
         raise CheckpointError(f"{path}: damaged checkpoint ({type(error).__name__})") from error
     if about["format"] != FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {about['format']}, expected {FORMAT}")
-    return about["recipe"], saved
+    return *written_for, saved
 
 
 def fingerprint(recipe: Recipe, seed: int) -> str:

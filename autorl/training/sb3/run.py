@@ -41,7 +41,7 @@ class Training:
         self.notes: list[str] = []
         self.model: BaseAlgorithm | None = None
         self._state: dict[str, Any] | None = None
-        self._meter = Meter()
+        self._meter, self._inherited = Meter(), 0.0
 
     def result(self) -> RunResult:
         """Train; a failure is a result too."""
@@ -107,7 +107,12 @@ class Training:
             return 0
         self._state = state
         self.curve = [Point(**point) for point in state["curve"]]
-        self._meter.go_on(Spent(state["wall_seconds"], state["cpu_seconds"], state.get("energy_joules")))
+        spent = Spent(state["wall_seconds"], state["cpu_seconds"], state.get("energy_joules"))
+        self._inherited = state.get("inherited_seconds", 0.0)
+        if state.get("run", state["recipe"]) == known[-1]:
+            self._meter.go_on(spent)
+        else:  # a donor's, which it was charged itself
+            self._inherited += spent.wall_seconds
         found = known.index(state["recipe"])
         done = state["model"]["counters"]["num_timesteps"] >= segments[found][1]
         return found + (done and found < len(segments) - 1)
@@ -133,6 +138,8 @@ class Training:
         assert self.model is not None
         content = {
             "recipe": _fingerprint(recipe, self.seed),
+            "run": _fingerprint(self.job.recipe, self.seed),
+            "inherited_seconds": self._inherited,
             "model": checkpoint.capture(self.model),
             "random": random_state,
             "curve": [point.to_dict() for point in self.curve],
@@ -147,7 +154,7 @@ class Training:
             wrong.append("parameters of the policy are not finite")
         if wrong:
             raise FloatingPointError(f"after {env_steps} steps {' and '.join(wrong)}")
-        point = Point(env_steps, self._meter.spent().wall_seconds, metrics)
+        point = Point(env_steps, self._inherited + self._meter.spent().wall_seconds, metrics)
         self.curve.append(point)
         self.host.evaluated(point)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import optuna
@@ -15,6 +16,7 @@ from autorl.analysis.sensitivity import (
     Forest,
     ablation_path,
     agreement,
+    chance_of_agreement,
     effect,
     interactions,
     local_importance,
@@ -150,6 +152,19 @@ class TestAgreement:
 
     def test_nothing_but_ties_says_nothing(self) -> None:
         assert math.isnan(agreement(np.zeros((3, 4))))
+        assert math.isnan(chance_of_agreement(np.zeros((3, 4))))
+
+    def test_chance_is_what_counting_all_orders_gives(self) -> None:
+        rows = np.array([[1, 2, 3, 4], [1, 3, 2, 4], [2, 1, 4, 3]], dtype=float)
+        orders = [np.array(order, dtype=float) for order in permutations(range(1, 5))]
+        every = [agreement(np.array([rows[0], a, b])) for a in orders for b in orders]
+        expected = np.mean(np.array(every) >= agreement(rows) - 1e-9)
+        assert chance_of_agreement(rows) == pytest.approx(expected, abs=0.02)
+
+    def test_chance_follows_the_number_of_seeds(self) -> None:
+        row = np.arange(5.0)
+        assert chance_of_agreement(np.array([row, row])) == pytest.approx(1 / 120, abs=0.005)
+        assert chance_of_agreement(np.array([row] * 5)) == pytest.approx(0.0, abs=0.001)
 
 
 class TestEffect:

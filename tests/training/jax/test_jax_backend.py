@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conformance.backends import BackendConformance, RecordingHost, learned, train
+from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
 
 from autorl.engine.check import check
 from autorl.errors import SpecError
 from autorl.spec.load import draft_study
 from autorl.training.jax import JaxBackend
 from autorl.training.jax.settings import DEFAULTS
-from autorl.training.protocol import Job
+from autorl.training.protocol import Interrupted, Job
 from autorl.training.sb3.algorithms import own_defaults
 from autorl.trial import Recipe, RunResult, Start
 
@@ -106,6 +106,24 @@ def test_a_fork_goes_on_with_other_numbers(backend: JaxBackend, tmp_path: Path) 
     assert forked == learned(train(backend, fork, tmp_path / "anew"))
     assert forked != learned(train(backend, donor, tmp_path / "donor"))
     assert forked[:2] == learned(train(backend, donor, tmp_path / "donor"))[:2]
+
+
+def test_a_schedule_of_forks_can_be_trained_as_one_run_and_interrupted(backend: JaxBackend, tmp_path: Path) -> None:
+    first = RECIPES["ppo"]
+    second = replace(first, hyperparameters=first.hyperparameters | {"learning_rate": 0.03}, start=Start(first, 64))
+    third = replace(second, hyperparameters=first.hyperparameters | {"gamma": 0.9}, start=Start(second, 128))
+    for recipe, until in ((first, 64), (second, 128)):
+        train(backend, recipe, tmp_path / "chain", until=until)
+    chain = train(backend, third, tmp_path / "chain")
+    whole = train(backend, third, tmp_path / "whole")
+    assert learned(whole) == learned(chain)
+    assert whole.wall_seconds >= whole.curve[-1].wall_seconds
+    assert chain.wall_seconds < chain.curve[-1].wall_seconds  # which tells of the donors' time too
+    for stop_after in (20, 100, 180):
+        path = tmp_path / f"parts-{stop_after}"
+        with pytest.raises(Interrupted):
+            train_for(RecordingHost(path, stop_after), backend, third)
+        assert learned(train(backend, third, path)) == learned(whole)
 
 
 def test_a_fork_into_another_shape_says_that_it_cannot(backend: JaxBackend, tmp_path: Path) -> None:
