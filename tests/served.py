@@ -36,35 +36,46 @@ _FLAGS = (
 
 @contextmanager
 def served(
-    module: Sequence[str], port_option: str, **environment: str
+    module: Sequence[str], port_option: str, port: int | None = None, **environment: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run `python -m MODULE` on a free port until the block ends; yields process and port once it answers.
 
     Args:
         module: module and arguments.
         port_option: the option that names the port, such as `--port=`.
+        port: which, if not any.
         environment: variables to add.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port() if port is None else port
     command = [sys.executable, "-m", *module, f"{port_option}{port}"]
     variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment}
     server = subprocess.Popen(command, start_new_session=True, env=variables)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "the dashboard did not start"
-                time.sleep(0.2)
+        answering(f"http://127.0.0.1:{port}/_stcore/health")
         yield server, port
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=20)
+
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def answering(address: str) -> None:
+    """Wait until a server answers."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"{address} does not answer"
+            time.sleep(0.2)
 
 
 @contextmanager

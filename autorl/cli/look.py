@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -230,13 +229,13 @@ def dashboard(
     """Look at studies in a browser. Only this machine can reach it, unless visitors have to authenticate."""
     from importlib.util import find_spec
 
-    from autorl.access import check_address
+    from autorl.access import check_address, oidc
     from autorl.ledger.reader import default_url
     from autorl.shipped import folder
 
     if find_spec("streamlit") is None:
         raise AutorlError("the dashboard needs streamlit; run: pip install 'autorl[dashboard]'")
-    check_address(address, oidc=_authenticates())
+    check_address(address, oidc=oidc())
     app = folder("dashboard") / "app.py"
     flags = {
         "server.address": address,
@@ -257,17 +256,6 @@ def dashboard(
     environment = {**os.environ, "AUTORL_STORAGE": default_url(storage)}
     # The command becomes the server, so that whoever stops the one has stopped the other.
     os.execve(sys.executable, command, environment)  # noqa: S606 - a fixed program with its arguments as a list
-
-
-def _authenticates() -> bool:
-    """Say whether Streamlit's authentication is set up, in one of the files in which Streamlit looks for it."""
-    for folder in (Path.cwd(), Path.home()):
-        try:
-            if "auth" in tomllib.loads((folder / ".streamlit" / "secrets.toml").read_text(encoding="utf-8")):
-                return True
-        except (OSError, tomllib.TOMLDecodeError):
-            continue
-    return False
 
 
 def write_atomically(path: Path, content: str) -> None:

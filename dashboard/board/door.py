@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import streamlit as st
 
-from autorl.access import TOKEN, admits, check_address
+from autorl.access import TOKEN, admits, check_address, oidc
 from autorl.errors import AutorlError
 
 WRONG_TOKEN_SECONDS = 1.0
@@ -15,13 +16,13 @@ WRONG_TOKEN_SECONDS = 1.0
 
 def admitted() -> bool:
     """Say whether the visitor may look; if not, ask for what is missing."""
-    oidc = st.secrets.load_if_toml_exists() and "auth" in st.secrets
     try:
-        check_address(str(st.get_option("server.address") or "0.0.0.0"), oidc=oidc)  # noqa: S104 - what none means
+        login = oidc(map(Path, st.get_option("secrets.files")))
+        check_address(str(st.get_option("server.address") or "0.0.0.0"), oidc=login)  # noqa: S104 - what none means
     except AutorlError as error:
         st.error(f"Not served. {error}")
         return False
-    if oidc:
+    if login:
         return _logged_in()
     return not os.environ.get(TOKEN) or _token_given()
 
