@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from states import make
 from streamlit.testing.v1 import AppTest
 
@@ -147,3 +150,111 @@ def test_what_a_score_costs(app: AppTest, ledger: tuple[str, Runs, dict[int, flo
         ]
         assert row["cost"] == pytest.approx(np.mean(own))
         assert row["tuning score"] == values[row["trial"]]
+
+
+def told(*command: str) -> dict[str, Any]:
+    """Return what a command prints as JSON."""
+    line = [sys.executable, "-m", "autorl", *command, "--format", "json"]
+    found: dict[str, Any] = json.loads(subprocess.run(line, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+def test_the_headline_is_the_reports(app: AppTest, ledger: tuple[str, Runs, dict[int, float]]) -> None:
+    report = told("report", "small", "--storage", ledger[0])
+    assert [metric.value for metric in app.metric] == [
+        number(report["headline"]["tuned"]["value"]),
+        number(report["headline"]["default"]["value"]),
+        probability(report["headline"]["probability_better"]["value"]),
+    ]
+    seeds = report["seeds"]
+    visit(app, "seeds")
+    assert app.metric[0].value == number(max(0.0, seeds["winners_curse"]), 3)
+    assert app.metric[1].value == probability(seeds["consistency_of_a_seed"]["value"])
+    assert app.metric[2].value == f"{seeds['seeds_needed']:,}"
+
+
+def test_the_sensitivity(app: AppTest, ledger: tuple[str, Runs, dict[int, float]]) -> None:
+    _, runs, values = ledger
+    report = told("report", "small", "--storage", ledger[0])["sensitivity"]
+    visit(app, "sensitivity")
+    shown = frame(app, "hyperparameter", "fANOVA").set_index("hyperparameter")
+    assert set(shown.index) == set(report["importance"])
+    for name, shares in report["importance"].items():
+        assert shown.loc[name, "fANOVA"] == pytest.approx(shares["fanova"])
+        assert shown.loc[name, "PED-ANOVA"] == pytest.approx(shares["ped_anova"])
+    assert shown["fANOVA"].is_monotonic_decreasing
+    assert report["trials"] == len(values)
+    said = "\n".join(str(e.value) for e in [*app.caption, *app.markdown, *app.subheader])
+    assert f"{len(values)} trials' scores after 128 environment steps" in said
+    assert f"explains {report['explained']:.0%} of the variance" in said
+    assert f"Kendall's W of 2 seeds: {probability(report['agreement_of_seeds'])}" in said
+    # What the model says of points must lie among the scores it was made from, the means over the tuning seeds.
+    means = [float(np.mean(scores(runs, trial, "tuning"))) for trial in values]
+    effect = frame(app, "mean", "low", "high")
+    assert effect["mean"].between(min(means), max(means)).all()
+    path = frame(app, "change", "predicted score")
+    assert path["predicted score"].between(min(means), max(means)).all()
+    gain = path["predicted score"].iloc[-1] - path["predicted score"].iloc[0]
+    assert f"the model predicts {number(abs(gain))} better" in said
+    near = frame(app, "hyperparameter", "local importance")
+    assert near["local importance"].sum() == pytest.approx(1.0)
+
+
+def test_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make("many_trials", tmp_path).storage
+    make("finished", tmp_path, "study=other")
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        connection.row_factory = sqlite3.Row
+        query = (
+            "SELECT s.name, s.winner, t.number, r.* FROM autorl_run r JOIN autorl_trial t ON t.id = r.trial_id "
+            "JOIN autorl_study s ON s.id = t.study_id"
+        )
+        rows = [dict(row) for row in connection.execute(query)]
+    monkeypatch.setenv("AUTORL_STORAGE", url)
+    monkeypatch.syspath_prepend(str(APP.parent))
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.query_params["study"] = "small"
+    visit(app.run(), "compare")
+    own = {name: [row for row in rows if row["name"] == name] for name in ("small", "other")}
+    spent = {name: sum(r["env_steps"] for r in each if r["phase"] == "tuning") for name, each in own.items()}
+    tests = {n: [r["score"] for r in e if r["phase"] == "test" and r["number"] == r["winner"]] for n, e in own.items()}
+    shown = frame(app, "study", "tuning steps").set_index("study")
+    points = frame(app, "study", "test score", "low").set_index("study")
+    for name in own:
+        assert shown.loc[name, "tuning steps"] == f"{spent[name]:,}"
+        assert shown.loc[name, "winner"] == str(own[name][0]["winner"])
+        assert points.loc[name, "test score"] == pytest.approx(np.mean(tests[name]))
+        assert shown.loc[name, "test score"].startswith(number(float(np.mean(tests[name]))))
+    said = told("compare", "small", "other", "--storage", url)
+    assert said["budget"] == min(spent.values())
+    (pair,) = said["pairs"]
+    assert pair["difference"]["value"] == pytest.approx(np.mean(tests["other"]) - np.mean(tests["small"]))
+    assert pair["better"]["value"] == probability_better(tests["other"], tests["small"]).value
+    sentence = next(str(e.value) for e in app.markdown if "On their test seeds" in str(e.value))
+    assert f"(difference {number(pair['difference']['value'])}" in sentence
+    assert f"with probability {probability(pair['better']['value'])}" in sentence
+    for row in frame(app, "study", "environment steps", "trial").to_dict("records"):
+        scored = [r["score"] for r in own[row["study"]] if r["phase"] == "tuning" and r["number"] == row["trial"]]
+        assert row["tuning score"] == pytest.approx(np.mean(scored))
+
+
+def test_what_it_takes_to_run_it_again(app: AppTest, ledger: tuple[str, Runs, dict[int, float]]) -> None:
+    url, _, values = ledger
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.row_factory = sqlite3.Row
+        (row,) = connection.execute("SELECT * FROM autorl_study").fetchall()
+    visit(app, "reproduce")
+    shown = frame(app, "what", "value").set_index("what")["value"]
+    for name, version in json.loads(row["versions"]).items():
+        assert shown[name] == version
+    assert shown["tuning seeds"] == "0:2"
+    assert shown["test seeds"] == "20:23"
+    assert shown["fingerprint"].startswith(row["spec_hash"])
+    file = next(yaml.safe_load(code.value) for code in app.code if "search_space" in code.value)
+    stored = json.loads(row["spec"])
+    assert {key: file[key] for key in ("budget", "seeds", "task")} == {
+        key: stored[key] for key in ("budget", "seeds", "task")
+    }
+    best = max(values, key=lambda trial: values[trial])
+    text = next(str(e.value) for e in app.markdown if "Final configuration" in str(e.value))
+    assert f"**Final configuration** trial {best}" in text
