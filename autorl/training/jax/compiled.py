@@ -64,9 +64,11 @@ class Compiled:
 
     def _advance(self, times: int, closing: bool) -> None:
         counts = (jnp.asarray(n, jnp.int32) for n in (self._times, times, int(closing)))
-        steps = jnp.asarray(self._recipe.env_steps, jnp.float32)
+        whole = [jnp.asarray(self._recipe.env_steps, jnp.float32)]
+        if isinstance(self._batch.shape, OnPolicy):
+            whole.append(jnp.asarray(self._batch.runs, jnp.int32))
         self._lanes = loop_of(self._batch.shape).advance(
-            self._lanes, self._batch.numbers, *counts, steps, **self._program
+            self._lanes, self._batch.numbers, *counts, *whole, **self._program
         )
 
     def evaluate(self, point: int) -> list[dict[str, float]]:

@@ -120,7 +120,8 @@ class HostedRollouts(Hosted):
     def close(self) -> None:
         """Learn from the last rollout."""
         progress = jnp.asarray(1.0 - self.env_steps / self._recipe.env_steps, jnp.float32)
-        self._lanes = _learn_rollout(self._lanes, self._batch.numbers, progress, shape=self._batch.shape)
+        runs = jnp.asarray(self._batch.runs, jnp.int32)
+        self._lanes = _learn_rollout(self._lanes, self._batch.numbers, progress, runs, shape=self._batch.shape)
 
     def _go(self) -> None:
         shape, envs, scaling = self._batch.shape, self._envs, self._batch.scaling
@@ -236,9 +237,10 @@ def _see(
 
 
 @partial(jax.jit, static_argnames="shape", donate_argnames="batch")
-def _learn_rollout(batch: rollouts.Lane, numbers: Numbers, progress: Array, *, shape: OnPolicy) -> rollouts.Lane:
-    learned: rollouts.Lane = jax.vmap(lambda lane, own: rollouts.learn(lane, shape, own, progress))(batch, numbers)
-    return learned
+def _learn_rollout(
+    batch: rollouts.Lane, numbers: Numbers, progress: Array, runs: Array, *, shape: OnPolicy
+) -> rollouts.Lane:
+    return rollouts.learn_all(batch, shape, numbers, progress, runs)
 
 
 @partial(jax.jit, static_argnames=("shape", "scaling"), donate_argnames="batch")

@@ -194,6 +194,8 @@ def update(
         return (jax.tree.map(lambda a, b: jnp.where(going, a, b), then, now), going), None
 
     def epoch(carry: tuple[Learner, Array], order: Array) -> tuple[tuple[Learner, Array], None]:
+        if shape.batch_size >= shape.steps:  # one batch of everything, in whatever order
+            return learn(carry, data)
         whole = shape.steps - shape.steps % shape.batch_size
         shuffled = jax.tree.map(lambda x: x[order], data)
         batches = jax.tree.map(lambda x: x[:whole].reshape(-1, shape.batch_size, *x.shape[1:]), shuffled)

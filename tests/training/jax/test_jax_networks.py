@@ -46,3 +46,23 @@ def test_gradients_are_clipped_as_torchs(largest: float) -> None:
     torch.nn.utils.clip_grad_norm_(parameters, largest)
     for ours, parameter in zip(networks.clip_by_global_norm(gradients, largest), parameters, strict=True):
         assert np.allclose(ours, parameter.grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(4, 64, 2), (64, 8, 64), (3, 1)])
+@pytest.mark.parametrize("leading", [(5,), (6, 5), ()])
+def test_gradients_are_jaxs_own(sizes: tuple[int, ...], leading: tuple[int, ...]) -> None:
+    network = networks.uniform(jax.random.PRNGKey(0), sizes)
+    x = jax.random.normal(jax.random.PRNGKey(1), (*leading, sizes[0]))
+
+    def plainly(network: networks.Network, x: jax.Array) -> jax.Array:
+        for index, (kernel, bias) in enumerate(network):
+            x = x @ kernel + bias
+            x = jnp.tanh(x) if index < len(network) - 1 else x
+        return jnp.sum(x**2)
+
+    def ours(network: networks.Network, x: jax.Array) -> jax.Array:
+        return jnp.sum(networks.apply(network, x, "tanh") ** 2)
+
+    found, expected = (jax.jit(jax.grad(f, argnums=(0, 1)))(network, x) for f in (ours, plainly))
+    for own, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-6)
