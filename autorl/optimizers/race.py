@@ -111,10 +111,15 @@ class Race:
         if len(self._trials) < _FIRST:
             return self._start(self._encoding.decode(rng.random(self._encoding.columns)))
         left = None if self._question.budget is None else self._question.budget - sum(self._spent)
+        affordable = left is None or left >= self._stages[0].until
+        if not any(trial.curves for trial in self._trials):  # so many were asked for at first, or so many failed
+            if affordable:
+                return self._start(self._encoding.decode(rng.random(self._encoding.columns)))
+            return self._wait()
         belief = self._believe()
         for stage in self._behind():
             if stage == 0:
-                if left is None or left >= self._stages[0].until:
+                if affordable:
                     return self._start(self._choose_new(belief, rng))
                 continue
             candidates = [
@@ -125,6 +130,9 @@ class Race:
             ]
             if candidates:
                 return self._promote(belief.most_promising(candidates), stage)
+        return self._wait()
+
+    def _wait(self) -> Wait | None:
         return WAIT if any(trial.told < trial.stage for trial in self._trials) else None
 
     def _behind(self) -> list[int]:

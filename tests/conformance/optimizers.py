@@ -157,7 +157,7 @@ class OptimizerConformance:
     """Whether configurations may come up twice."""
 
     def test_proposals_are_valid_whatever_is_pending(self, method: Method) -> None:
-        for pending in (0, 1, 4):
+        for pending in (0, 1, 4, COUNT):  # with several lanes a worker, all of a short study may be asked for at once
             whole = drive(method, pending=pending)
             assert len(whole.proposals) == COUNT or whole.ended
             assert ("by" in whole.proposals[-1].config.values) == whole.proposals[-1].config.values["clip"]
@@ -185,6 +185,10 @@ class OptimizerConformance:
         outside = Configuration(values, {"discount": 0.01, "net": "[64]", "clip": False})
         whole = Drive(method.make(question(method)), 1, [outside], lambda number: number % 3 == 2).go(COUNT).finish()
         assert whole.trials[0] == outside
+
+    def test_a_study_in_which_everything_fails_goes_on(self, method: Method) -> None:
+        whole = Drive(method.make(question(method)), 1, fail=lambda _: True).go(COUNT).finish()
+        assert len(whole.proposals) == COUNT or whole.ended
 
     def test_what_reads_nothing_needs_no_results(self, method: Method) -> None:
         optimizer = method.make(question(method))
