@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import Any
 
+from autorl.report.export import STABLE_BASELINES
 from autorl.report.findings import Findings
 
 _DEFAULT_STORAGE = "sqlite:///autorl.db"
@@ -27,7 +28,7 @@ def commands(found: Findings, url: str, file: str) -> str:
         "# look at what this report was made from",
         f"autorl trials {name}{where}",
     ]
-    if found.incumbent is not None and found.incumbent.recipe.backend == "sb3":
+    if found.incumbent is not None and found.incumbent.recipe.backend in STABLE_BASELINES:
         lines += [
             "# take the best configuration into your own training code",
             f"autorl export {name} --format sb3{where}",

@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,28 @@ def test_the_script_repeats_a_run_to_the_last_digit_without_autorl(case: str, tm
     with Reader(found.spec.storage) as reader:
         (recorded,) = (c for c in reader.curves("small", [1], "tuning") if c.run.seed == 0)
     assert repeated(script, tmp_path) == [(point.env_steps, dict(point.metrics)) for point in recorded.points]
+
+
+def test_what_jax_trained_is_exported_as_what_it_is_in_stable_baselines3(tmp_path: Path) -> None:
+    found = small(tmp_path, "algorithm.backend=jax", "algorithm.fixed={n_steps: 32, n_envs: 2, normalize: true}")
+    trial = found.trials[1]
+    plain = replace(trial, recipe=replace(trial.recipe, backend="sb3"))
+    for form in ("sb3", "rl-zoo3"):
+        ours, theirs = (render(found, each, form) for each in (trial, plain))
+        assert _without_header(ours) == _without_header(theirs)
+    script = tmp_path / "exported.py"
+    script.write_text(render(found, trial, "sb3"))
+    assert "scores agree over seeds" in script.read_text()
+    with Reader(found.spec.storage) as reader:
+        (recorded,) = (c for c in reader.curves("small", [1], "tuning") if c.run.seed == 0)
+    assert [steps for steps, _ in repeated(script, tmp_path)] == [point.env_steps for point in recorded.points]
+    unknown = replace(trial, recipe=replace(trial.recipe, backend="landscape"))
+    with pytest.raises(ExportError, match="holds what the backends sb3 and jax train, not 'landscape'"):
+        render(found, unknown, "sb3")
+
+
+def _without_header(text: str) -> str:
+    return text.split('"""', 2)[-1] if text.startswith('"""') else text
 
 
 SCHEDULES = {

@@ -9,6 +9,8 @@ from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 
 FORMATS = ("sb3", "rl-zoo3", "schedule")
+STABLE_BASELINES = ("sb3", "jax")
+"""Backends that train Stable-Baselines3's algorithms, under its names."""
 
 
 def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
@@ -26,8 +28,9 @@ def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
     }
     if format_name not in renderers:
         raise ExportError(f"unknown format '{format_name}'{did_you_mean(format_name, FORMATS)}")
-    if format_name != "schedule" and trial.recipe.backend != "sb3":
-        raise ExportError(f"{format_name} holds what the sb3 backend trains, not '{trial.recipe.backend}'")
+    if format_name != "schedule" and trial.recipe.backend not in STABLE_BASELINES:
+        trains = " and ".join(STABLE_BASELINES)
+        raise ExportError(f"{format_name} holds what the backends {trains} train, not '{trial.recipe.backend}'")
     return renderers[format_name](findings, trial)
 
 
