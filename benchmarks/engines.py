@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-EPISODES = 20
+EPISODES = 10
 SEVERAL = 8
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """What is trained.
 
@@ -110,23 +110,27 @@ def sbx(case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:
 
 
 def rejax(case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:
-    """Train with rejax, all seeds in one call. Its PPO and DQN are not SB3's; settings it has no word for are left."""
+    """Train with rejax's PPO, all seeds in one call. It is not SB3's; settings that it has no word for are left out.
+
+    Its DQN samples in time proportional to its replay buffer, and is not measured.
+    """
     import jax
     import rejax
 
     words = {"n_steps": "num_steps", "n_envs": "num_envs", "n_epochs": "num_epochs", "clip_range": "clip_eps"}
     words |= {"gamma": "gamma", "gae_lambda": "gae_lambda", "learning_rate": "learning_rate", "ent_coef": "ent_coef"}
-    words |= {"batch_size": "batch_size", "buffer_size": "buffer_size", "learning_starts": "fill_buffer"}
     known = {words[key]: value for key, value in case.settings.items() if key in words}
-    if case.algorithm == "ppo":
-        rollout = known.get("num_envs", 1) * known["num_steps"]
-        known["num_minibatches"] = max(1, rollout // known.pop("batch_size", 64))
-    elif case.algorithm == "dqn":
-        known |= {"num_envs": 1, "num_epochs": 128}
+    rollout = known.get("num_envs", 1) * known["num_steps"]
+    known["num_minibatches"] = max(1, rollout // case.settings.get("batch_size", 64))
     known |= {"total_timesteps": case.steps, "eval_freq": case.steps}
-    algorithm = rejax.get_algo(case.algorithm).create(env=f"gymnax/{case.env}", **known)
-    _, (_, returns) = jax.jit(jax.vmap(algorithm.train))(jax.vmap(jax.random.key)(jax.numpy.array(seeds)))
+    algorithm = rejax.get_algo(case.algorithm).create(env=case.env, **known)
+    if case not in _COMPILED:
+        _COMPILED[case] = jax.jit(jax.vmap(algorithm.train))
+    _, (_, returns) = _COMPILED[case](jax.vmap(jax.random.key)(jax.numpy.array(seeds)))
     return case.steps * len(seeds), [float(own[-1].mean()) for own in jax.device_get(returns)]
+
+
+_COMPILED: dict[Case, Any] = {}
 
 
 class _Watcher:
@@ -151,7 +155,9 @@ def _with(backend: str, engine: str | None, case: Case, seeds: Sequence[int]) ->
     from autorl.training.protocol import Job
     from autorl.trial import Recipe
 
-    recipe = Recipe(backend, case.algorithm, case.settings, {}, case.env, {}, (), case.steps, 1, EPISODES, True, engine)
+    measured = {"env_steps": case.steps, "evaluation_points": 1, "evaluation_episodes": EPISODES, "deterministic": True}
+    task = {"env": case.env, "env_kwargs": {}, "wrappers": ()}
+    recipe = Recipe(backend, case.algorithm, case.settings, {}, **task, **measured, engine=engine)
     trainer = find("autorl.backends", backend)()
     jobs = [Job(recipe, seed, case.steps, None, 1e9, "return") for seed in seeds]
     results = []
@@ -193,6 +199,7 @@ class Tool:
         together: whether several seeds train in one call; the others train one after the other, at the same speed.
         threads: whether it keeps torch's own number of threads, and both cores for them.
         compiled: whether it takes compiled environments only.
+        algorithms: what it is measured with.
     """
 
     label: str
@@ -201,21 +208,22 @@ class Tool:
     together: bool = False
     threads: bool = False
     compiled: bool = False
+    algorithms: tuple[str, ...] = ("ppo", "dqn", "sac", "td3")
 
 
 TOOLS = {
     "sb3": Tool("Stable-Baselines3, 2 cores", plain, "stable_baselines3", threads=True),
     "sb3-1": Tool("Stable-Baselines3, 1 thread", plain, "stable_baselines3"),
     "sbx": Tool("SBX", sbx, "sbx"),
-    "rejax": Tool("rejax (another algorithm)", rejax, "rejax", together=True, compiled=True),
+    "rejax": Tool("rejax (another PPO)", rejax, "rejax", together=True, compiled=True, algorithms=("ppo",)),
     "ours": Tool("autorl sb3", ours, "stable_baselines3"),
     "jax-host": Tool("autorl jax, host", jax_host, "jax", together=True),
     "jax": Tool("autorl jax, compiled", jax_compiled, "jax", together=True, compiled=True),
 }
 
 
-def measure(tool: str, case: Case, seeds: int) -> Measured:
-    """Measure in a process of its own, on one core."""
+def measure(tool: str, case: Case, seeds: int) -> Measured | None:
+    """Measure in a process of its own, on one core; None, with the error told, where the tool fails."""
     cores = sorted(os.sched_getaffinity(0))
     environment = {key: value for key, value in os.environ.items() if key not in THREADS}
     if not TOOLS[tool].threads:
@@ -234,7 +242,8 @@ def measure(tool: str, case: Case, seeds: int) -> Measured:
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
     if done.returncode:
-        raise SystemExit(f"{tool} on {case.name} failed:\n{done.stderr[-3000:]}")
+        print(f"{tool} on {case.name} failed:\n{done.stderr[-3000:]}", file=sys.stderr)
+        return None
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -256,10 +265,13 @@ def show(case: Case, tools: Sequence[str]) -> None:
     base = None
     for name in sorted(tools, key=lambda name: name != "ours"):
         tool = TOOLS[name]
-        if tool.compiled and case.env not in COMPILED:
+        if (tool.compiled and case.env not in COMPILED) or case.algorithm not in tool.algorithms:
             continue
         for seeds in (1, SEVERAL) if tool.together else (1,):
             found = measure(name, case, seeds)
+            if found is None:
+                print(f"| {tool.label} | {seeds} | failed | – | – | – |", flush=True)
+                continue
             warm, cold = found.env_steps / found.second, found.env_steps / found.first
             base = base or warm
             cells = [tool.label, str(seeds), f"{warm:,.0f}", f"{cold:,.0f}", f"{warm / base:.1f}"]

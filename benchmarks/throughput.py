@@ -1,10 +1,11 @@
 """Measure how many environment steps a second a study trains: autorl, rl-zoo3's optimizer and Ray Tune, side by side.
 
-All three train the same runs: the learning rates and seeds that an autorl study with random search trained, every
-other setting as rl-zoo3 tuned it for CartPole, the same environment steps, the same number of evaluations with as many
-episodes, two runs at a time on the same two cores. Each tool is a command of its own, measured from its start to its
-exit, and keeps its own defaults otherwise, its threads above all. The repeats are interleaved, so that whatever else
-the machine does meets all tools alike.
+autorl's backend `sb3` and the other tools train the same runs: the learning rates and seeds that an autorl study with
+random search trained, every other setting as rl-zoo3 tuned it for CartPole, the same environment steps, the same number
+of evaluations with as many episodes, two runs at a time on the same two cores. autorl's backend `jax` is given a larger
+study of the same kind, compilation included: the small one would be over before it had compiled. Each tool is a command
+of its own, measured from its start to its exit, and keeps its own defaults otherwise, its threads above all. Repeats
+are interleaved, so that whatever else the machine does meets all tools alike.
 
 Run it as `python benchmarks/throughput.py`; `benchmarks/README.md` says what the tables mean.
 """
@@ -44,7 +45,9 @@ SETTINGS: dict[str, Any] = {
 }
 POINTS = 4
 EPISODES = 10
-TOOLS = {"autorl": "autorl", "zoo": "rl-zoo3", "ray": "Ray Tune"}
+TOOLS = {"autorl": "autorl, backend sb3", "jax": "autorl, backend jax", "zoo": "rl-zoo3", "ray": "Ray Tune"}
+LARGE = {"trials": 32, "seeds": 3, "steps": 102_400}
+"""The study that backend jax is given."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -105,14 +108,16 @@ class Measurement:
 # The tools. rl-zoo3 and Ray Tune run in a process of their own, which is this file again: see `_worker`.
 
 
-def measure_autorl(folder: Path, trials: int, steps: int) -> tuple[Measurement, Work]:
+def measure_autorl(
+    folder: Path, trials: int, steps: int, seeds: int = 1, backend: str = "sb3"
+) -> tuple[Measurement, Work]:
     """Measure `autorl run`, and return with it what it trained, for the others to train the same."""
     study = {
         "study": "throughput",
         "task": {"env": ENV},
-        "algorithm": {"name": "ppo", "fixed": {"n_envs": N_ENVS, **SETTINGS}},
+        "algorithm": {"backend": backend, "name": "ppo", "fixed": {"n_envs": N_ENVS, **SETTINGS}},
         "search_space": {"parameters": {"learning_rate": {"min": 1e-4, "max": 3e-3, "log": True, "default": 1e-3}}},
-        "seeds": {"tuning": "0:1", "test": "100:102"},
+        "seeds": {"tuning": f"0:{seeds}", "test": "100:102"},
         "budget": {"trials": trials, "steps_per_run": steps},
         "evaluation": {"points": POINTS, "episodes": EPISODES},
         "optimizer": {"name": "random", "seed": 0},
@@ -154,7 +159,7 @@ def measure_worker(tool: str, folder: Path, work: Work) -> Measurement:
 def _command(command: Sequence[str], folder: Path) -> float:
     """Run a command in a folder, with no thread counts set, and return its wall time."""
     environment = {key: value for key, value in os.environ.items() if key not in _THREAD_VARIABLES}
-    environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "XDG_CACHE_HOME": str(folder)}
     log = folder / "output.log"
     with log.open("w", encoding="utf-8") as output:
         before = time.monotonic()
@@ -242,9 +247,11 @@ def _ray_trainable(config: dict[str, Any]) -> None:
     from stable_baselines3 import PPO
     from stable_baselines3.common.utils import LinearSchedule
 
+    from autorl.training.tasks import random_streams
+
     plain = _plain()
     started, (learning_rate, seed), steps = time.time(), config["run"], config["steps"]
-    network, environment, evaluations = plain.random_streams(seed, POINTS)
+    network, environment, evaluations = random_streams(seed, POINTS)
     env, eval_env = (plain.make_vec_env(ENV, {}, (), count, None) for count in (N_ENVS, EPISODES))
     settings = {**SETTINGS, "clip_range": LinearSchedule(0.2, 0.0, 1.0)}
     model = PPO("MlpPolicy", env, learning_rate, seed=network, device="cpu", **settings)
@@ -259,7 +266,7 @@ def _ray_trainable(config: dict[str, Any]) -> None:
 
 
 def _plain() -> ModuleType:
-    """Import the functions from which autorl makes its SB3 runs, and nothing else of autorl."""
+    """Import the functions from which autorl makes its SB3 runs, and nothing else of its backend."""
     spec = importlib.util.spec_from_file_location("plain", ROOT / "autorl/training/sb3/plain.py")
     assert spec is not None
     assert spec.loader is not None
@@ -273,6 +280,7 @@ def _plain() -> ModuleType:
 
 def show(measured: dict[str, list[Measurement]]) -> None:
     """Print both tables, and whether Ray Tune trained what autorl trained."""
+    print(f"\nBackend jax: {LARGE['trials']} trials on {LARGE['seeds']} seeds, {LARGE['steps']:,} steps a run.")
     print("\nWhole command, from its start to its exit:\n")
     _table(measured, lambda m: m.wall_seconds, lambda m: m.speed)
     print("\nFrom the first run's start to the last one's end:\n")
@@ -288,7 +296,7 @@ def _table(
     speed: Callable[[Measurement], float],
 ) -> None:
     print(
-        "| tool | env steps | seconds | env steps/s | autorl's speed / its | torch threads a run | mean final return |"
+        "| tool | env steps | seconds | env steps/s | autorl's (sb3) / its | torch threads a run | mean final return |"
     )
     print("|---|---|---|---|---|---|---|")
     for tool, repeats in measured.items():
@@ -325,6 +333,8 @@ def compare(trials: int, steps: int, repeats: int, eval_envs: int) -> dict[str, 
             measurement, work = measure_autorl(folders["autorl"], trials, steps)
             _note(measured, "autorl", measurement)
             work = Work(work.runs, steps, eval_envs)
+            large, _ = measure_autorl(folders["jax"], **LARGE, backend="jax")
+            _note(measured, "jax", large)
             for tool in ("zoo", "ray"):
                 _note(measured, tool, measure_worker(tool, folders[tool], work))
     return measured

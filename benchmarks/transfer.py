@@ -66,7 +66,7 @@ TASKS = (
     Task("Acrobot-v1", "n_envs: 16, n_steps: 256, batch_size: 256, n_epochs: 4, normalize: true", 100_000),
     Task("Pendulum-v1", "n_envs: 4, n_steps: 256, batch_size: 64, n_epochs: 10", 100_000),
     Task("MountainCarContinuous-v0", "n_envs: 4, n_steps: 128, batch_size: 64, n_epochs: 10, normalize: true", 100_000),
-    Task("LunarLander-v3", "n_envs: 16, n_steps: 256, batch_size: 64, n_epochs: 4", 300_000),
+    Task("LunarLander-v3", "n_envs: 16, n_steps: 256, batch_size: 64, n_epochs: 4", 100_000),
 )
 
 
