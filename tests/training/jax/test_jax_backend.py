@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
+from small_study import ignore, load
 
 from autorl.engine.check import check
+from autorl.engine.conductor import conduct
 from autorl.errors import SpecError
+from autorl.ledger.reader import Reader
+from autorl.report.findings import gather
 from autorl.spec.load import draft_study
 from autorl.training.jax import JaxBackend
 from autorl.training.jax.settings import DEFAULTS
@@ -169,3 +173,29 @@ def test_defaults_are_sb3s() -> None:
     for name, defaults in ours.items():
         theirs = own_defaults(name)
         assert {key: theirs[key] for key in defaults} == defaults
+
+
+def test_a_population_forks_within_its_program(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        "algorithm={backend: jax, name: ppo, fixed: {n_steps: 16, n_envs: 2, batch_size: 32}}",
+        "task.env=CartPole-v1",
+        "search_space.parameters={learning_rate: {min: 1e-4, max: 1e-1, log: true}, gamma: {min: 0.9, max: 0.99}}",
+        "optimizer={name: pbt, seed: 3, population: 4, interval: 0.3, quantile: 0.5}",
+        "evaluation.points=4",
+        "budget={trials: 6, steps_per_run: 128}",
+        "seeds={tuning: 0:1, test: 20:22}",
+    )
+    conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        found = gather(reader, "small")
+    assert found.study.state == "finished"
+    assert not found.failed
+    forks = [trial for trial in found.trials if trial.recipe.start is not None]
+    assert forks
+    for trial in forks:
+        assert trial.recipe.start is not None
+        (run,) = (run for run in found.runs[trial.number] if run.phase == "tuning")
+        assert run.env_steps > trial.recipe.start.env_steps
+    assert found.winner is not None
+    assert len(found.scores(found.winner.number, "test")) == 2
