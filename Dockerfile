@@ -16,7 +16,7 @@ COPY autorl autorl
 COPY dashboard dashboard
 COPY search_spaces search_spaces
 COPY studies studies
-RUN /opt/autorl/bin/pip install --no-cache-dir --constraint constraints.txt '.[sb3,dashboard,postgres]'
+RUN /opt/autorl/bin/pip install --no-cache-dir --constraint constraints.txt '.[sb3,jax,dashboard,postgres]'
 
 FROM python:3.11-slim
 RUN useradd --create-home --uid 1000 autorl && mkdir /data && chown autorl /data

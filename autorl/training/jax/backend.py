@@ -181,9 +181,15 @@ class JaxBackend:
 @cache
 def _configure() -> None:
     """Give JAX one thread, and a folder for what it has compiled, shared by all processes and studies."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+    except OSError:  # a user without a home, as in a container: every process compiles for itself
+        kept = None
+    else:
+        kept = str(cache_folder())
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     options = {
-        "jax_compilation_cache_dir": str(cache_folder()),
+        "jax_compilation_cache_dir": kept,
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,3 +202,19 @@ def test_a_population_forks_within_its_program(tmp_path: Path) -> None:
         assert run.env_steps > trial.recipe.start.env_steps
     assert found.winner is not None
     assert len(found.scores(found.winner.number, "test")) == 2
+
+
+def test_without_a_place_for_what_is_compiled_it_trains_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    script = (
+        "from pathlib import Path; from conformance.backends import train; from autorl.training.jax import JaxBackend; "
+        "from autorl.trial import Recipe; "
+        "recipe = Recipe('jax', 'ppo', {'n_steps': 16}, {'net_arch': [8]}, 'CartPole-v1', {}, (), 32, 1, 1, True); "
+        f"print(train(JaxBackend(), recipe, Path({str(tmp_path / 'run')!r})).status)"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "file"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment["MPLCONFIGDIR"] = str(tmp_path)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["completed"]
+    assert "compilation cache" not in done.stderr
