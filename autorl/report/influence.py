@@ -146,11 +146,19 @@ class Influence:
 
     def effect(self, index: int) -> Effect:
         """Return the effect of one hyperparameter over the space."""
-        return effect(self.forest, index)
+        return self._effects[index]
 
     def effects_by_seed(self, index: int) -> list[npt.NDArray[np.float64]]:
         """Return its partial dependence in each seed's model."""
-        return [effect(forest, index).mean for forest in self.by_seed]
+        return [effects[index].mean for effects in self._effects_by_seed]
+
+    @cached_property
+    def _effects(self) -> list[Effect]:
+        return [effect(self.forest, index) for index in range(len(self.names))]
+
+    @cached_property
+    def _effects_by_seed(self) -> list[list[Effect]]:
+        return [[effect(forest, index) for index in range(len(self.names))] for forest in self.by_seed]
 
     def value_at(self, index: int, place: float) -> object:
         """Return the value, as training uses it, at a place of an axis."""
