@@ -185,7 +185,13 @@ def jax_host(case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:
     return _with("jax", "host", case, seeds)
 
 
+def jax_envpool(case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:
+    """Train with autorl's backend `jax`, engine `envpool`."""
+    return _with("jax", "envpool", case, seeds)
+
+
 COMPILED = ("CartPole-v1", "Acrobot-v1", "Pendulum-v1")
+POOLED = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3", "HalfCheetah-v5")
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ class Tool:
         needs: the package that must be installed.
         together: whether several seeds train in one call; the others train one after the other, at the same speed.
         threads: whether it keeps torch's own number of threads, and both cores for them.
-        compiled: whether it takes compiled environments only.
+        envs: environments that it takes; None for all.
         algorithms: what it is measured with.
     """
 
@@ -207,7 +213,7 @@ class Tool:
     needs: str
     together: bool = False
     threads: bool = False
-    compiled: bool = False
+    envs: tuple[str, ...] | None = None
     algorithms: tuple[str, ...] = ("ppo", "dqn", "sac", "td3")
 
 
@@ -215,10 +221,11 @@ TOOLS = {
     "sb3": Tool("Stable-Baselines3, 2 cores", plain, "stable_baselines3", threads=True),
     "sb3-1": Tool("Stable-Baselines3, 1 thread", plain, "stable_baselines3"),
     "sbx": Tool("SBX", sbx, "sbx"),
-    "rejax": Tool("rejax (another PPO)", rejax, "rejax", together=True, compiled=True, algorithms=("ppo",)),
+    "rejax": Tool("rejax (another PPO)", rejax, "rejax", together=True, envs=COMPILED, algorithms=("ppo",)),
     "ours": Tool("autorl sb3", ours, "stable_baselines3"),
     "jax-host": Tool("autorl jax, host", jax_host, "jax", together=True),
-    "jax": Tool("autorl jax, compiled", jax_compiled, "jax", together=True, compiled=True),
+    "jax-envpool": Tool("autorl jax, envpool", jax_envpool, "envpool", together=True, envs=POOLED),
+    "jax": Tool("autorl jax, compiled", jax_compiled, "jax", together=True, envs=COMPILED),
 }
 
 
@@ -265,7 +272,7 @@ def show(case: Case, tools: Sequence[str]) -> None:
     base = None
     for name in sorted(tools, key=lambda name: name != "ours"):
         tool = TOOLS[name]
-        if (tool.compiled and case.env not in COMPILED) or case.algorithm not in tool.algorithms:
+        if (tool.envs is not None and case.env not in tool.envs) or case.algorithm not in tool.algorithms:
             continue
         for seeds in (1, SEVERAL) if tool.together else (1,):
             found = measure(name, case, seeds)

@@ -38,7 +38,7 @@ class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, remembering the action."""
-        self._actions.append(np.array(action))
+        self._actions.append(action if isinstance(action, np.generic) else np.array(action))
         self._observation, reward, terminated, truncated, info = self.env.step(action)
         return self._observation, reward, terminated, truncated, info
 

@@ -6,11 +6,13 @@ import os
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from autorl.errors import AutorlError, CheckpointError
 from autorl.spec.space import Configuration, SearchSpace
+from autorl.spec.study import TaskSpec
 from autorl.spec.yaml12 import Key
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.tasks import make_env, random_streams
@@ -29,13 +31,14 @@ try:
     from autorl.training.jax.host import HostedRollouts, HostedTransitions
     from autorl.training.jax.lanes import Lanes
     from autorl.training.jax.on_policy import OnPolicy
+    from autorl.training.jax.pools import POOLED
     from autorl.training.jax.protocol import Engine, Streams
     from autorl.training.jax.settings import DEFAULTS, POLICY_KEYS, Settings, settings
 except ImportError as _error:
     raise AutorlError("backend 'jax' needs JAX; run: pip install 'autorl[jax]'") from _error
 
 _WORDS = Vocabulary(
-    DEFAULTS, lambda name: DEFAULTS[name], lambda name: POLICY_KEYS[name], METRICS, engines=("compiled", "host")
+    DEFAULTS, lambda name: DEFAULTS[name], lambda name: POLICY_KEYS[name], METRICS, ("compiled", "envpool", "host")
 )
 
 
@@ -76,12 +79,8 @@ class JaxBackend:
                 features, space = spaces(env)
             except ValueError as error:
                 return [(("task", "env"), str(error))]
-        if algorithm is not None and algorithm.engine == "compiled":
-            if task.env not in COMPILED:
-                known = ", ".join(COMPILED)
-                return [(("algorithm", "engine"), f"{task.env} cannot be compiled, only {known}; use engine host")]
-            if task.env_kwargs or task.wrappers:
-                return [(("algorithm", "engine"), "an environment with arguments or wrappers cannot be compiled")]
+        if algorithm is not None and (mistake := _engine_mistake(task, algorithm.engine)):
+            return [(("algorithm", "engine"), mistake)]
         if not usable or algorithm is None or policy is None:
             return []
         try:
@@ -175,7 +174,7 @@ class JaxBackend:
         if engine_of(recipes[0]) == "compiled":
             return Compiled(compiled(recipes[0].env), recipes[0], batch, states)
         hosted = HostedRollouts if isinstance(batch.shape, OnPolicy) else HostedTransitions
-        return hosted(recipes[0], batch, states)
+        return hosted(recipes[0], batch, states, pooled=engine_of(recipes[0]) == "envpool")
 
 
 @cache
@@ -206,6 +205,20 @@ def engine_of(recipe: Recipe) -> str:
     """Return the engine that trains a recipe: the one it names, else `compiled` where there is such an environment."""
     plain = not recipe.env_kwargs and not recipe.wrappers
     return recipe.engine or ("compiled" if plain and recipe.env in COMPILED else "host")
+
+
+def _engine_mistake(task: TaskSpec, engine: str | None) -> str | None:
+    """Say why an engine cannot train on a task, if so."""
+    known = {"compiled": COMPILED, "envpool": POOLED}.get(engine or "")
+    if known is None:
+        return None
+    if task.env not in known:
+        return f"engine {engine} does not have {task.env}, only {', '.join(known)}; use engine host"
+    if task.env_kwargs or task.wrappers:
+        return f"engine {engine} takes no environment with arguments or wrappers; use engine host"
+    if engine == "envpool" and find_spec("envpool") is None:
+        return "envpool is not installed; run: pip install 'autorl[envpool]', or use engine host"
+    return None
 
 
 def _lanes(own: Settings) -> int:

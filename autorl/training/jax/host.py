@@ -1,4 +1,7 @@
-"""The engine `host`: Gymnasium environments stepped by Python, acting and learning compiled, all lanes a call."""
+"""The engines `host` and `envpool`: environments stepped outside of the program that acts and learns, all lanes a call.
+
+Python steps Gymnasium's, or envpool its own.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from autorl.training.jax.lanes import Lanes, Shape
 from autorl.training.jax.normalize import Normalization, Scaling
 from autorl.training.jax.off_policy import Batch
 from autorl.training.jax.on_policy import Numbers, OnPolicy
+from autorl.training.jax.pools import Pools
 from autorl.training.jax.transitions import Replay
 from autorl.training.jax.vector import Environments
 from autorl.training.replay import FRESH, ReplayableEnv
@@ -32,15 +36,22 @@ class Hosted:
         recipe: of one of the runs; what is used of it they have in common.
         batch: the runs.
         states: what `save` returned of each run, or None to begin.
+        pooled: whether envpool steps the environments that are trained in; evaluations are always Gymnasium's.
     """
 
-    def __init__(self, recipe: Recipe, batch: Lanes, states: Sequence[Mapping[str, Any]] | None) -> None:
+    def __init__(
+        self, recipe: Recipe, batch: Lanes, states: Sequence[Mapping[str, Any]] | None, *, pooled: bool
+    ) -> None:
         self._recipe, self._batch, self._times = recipe, batch, 0
         shape = batch.shape
         self._program: dict[str, Any] = {"shape": shape, "scaling": batch.scaling}
         make = partial(make_env, recipe.env, recipe.env_kwargs, recipe.wrappers)
         sizes = batch.runs, batch.lanes
-        self._envs = Environments(lambda: ReplayableEnv(make()), *sizes, shape.n_envs, shape.features)
+        self._envs: Environments | Pools
+        if pooled:
+            self._envs = Pools(recipe.env, batch.lanes, shape.n_envs, shape.features)
+        else:
+            self._envs = Environments(lambda: ReplayableEnv(make()), *sizes, shape.n_envs, shape.features)
         self._judge = Environments(make, *sizes, recipe.evaluation_episodes, shape.features)
         self.errors, self.notes = self._envs.errors, dict[int, str]()
         if states is None:

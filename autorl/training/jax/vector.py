@@ -34,8 +34,9 @@ class Environments:
         features: int,
     ) -> None:
         self.all = [[make() for _ in range(copies)] for _ in range(runs)]
-        self._one_hot = isinstance(self.all[0][0].observation_space, gym.spaces.Discrete)
-        actions = self.all[0][0].action_space
+        observations, actions = self.all[0][0].observation_space, self.all[0][0].action_space
+        self._one_hot = isinstance(observations, gym.spaces.Discrete)
+        self._flat = observations.shape == (features,)
         self._start = int(actions.start) if isinstance(actions, gym.spaces.Discrete) else None
         self.observations = np.zeros((lanes, copies, features), np.float32)
         self.finals = np.zeros_like(self.observations)
@@ -64,17 +65,22 @@ class Environments:
             if run in self.errors:
                 continue
             try:
-                if not np.isfinite(actions[run]).all():
-                    raise FloatingPointError("the policy's actions are not finite")
-                for copy, env in enumerate(envs):
+                for copy, (env, action) in enumerate(zip(envs, self._played(actions[run]), strict=True)):
                     if playing is None or playing[run, copy]:
-                        self._step(run, copy, env, actions[run, copy])
+                        self._step(run, copy, env, action)
             except Exception as error:  # noqa: BLE001 - environments and wrappers are the user's code
                 self.errors[run] = error
 
-    def _step(self, run: int, copy: int, env: gym.Env[Any, Any], action: Numpy) -> None:
-        played = action if self._start is None else action[0] + self._start
-        observation, reward, over, truncated, _ = env.step(played)
+    def _played(self, actions: Numpy) -> Numpy:
+        """Return a run's actions as its environments take them, one after the other."""
+        if self._start is not None:
+            return np.asarray(actions[:, 0] + self._start)
+        if not np.isfinite(actions).all():
+            raise FloatingPointError("the policy's actions are not finite")
+        return actions
+
+    def _step(self, run: int, copy: int, env: gym.Env[Any, Any], action: Any) -> None:
+        observation, reward, over, truncated, _ = env.step(action)
         self.rewards[run, copy] = reward
         if over or truncated:
             self.dones[run, copy], self.truncated[run, copy] = True, truncated and not over
@@ -84,7 +90,9 @@ class Environments:
 
     def see(self, into: Numpy, run: int, copy: int, observation: Any) -> None:
         """Write an observation into its place."""
-        if self._one_hot:
+        if self._flat:
+            into[run, copy] = observation
+        elif self._one_hot:
             into[run, copy] = 0.0
             into[run, copy, int(observation)] = 1.0
         else:

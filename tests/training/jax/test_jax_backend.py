@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,9 @@ RECIPES = {
 }
 RECIPES |= {f"{name}, host": replace(recipe, engine="host") for name, recipe in RECIPES.items()}
 RECIPES["lander"] = replace(RECIPES["ppo"], env="LunarLander-v3", hyperparameters={**SMALL, "normalize": True})
+if find_spec("envpool") is not None:
+    RECIPES |= {f"{name}, envpool": replace(RECIPES[name], engine="envpool") for name in ("ppo", "lander")}
+    RECIPES["sac, envpool"] = replace(RECIPES["sac"], env="MountainCarContinuous-v0", engine="envpool")
 BROKEN = replace(RECIPES["ppo"], env="probe_envs:autorl-tests/Broken-v0", env_kwargs={"how": "raise"})
 
 
@@ -156,7 +160,8 @@ budget: {trials: 2, steps_per_run: 128}
     ("override", "message"),
     [
         ("algorithm.engine=fast", "unknown engine 'fast'"),
-        ("algorithm={backend: jax, engine: compiled, name: ppo} task.env=LunarLander-v3", "cannot be compiled"),
+        ("algorithm={backend: jax, engine: compiled, name: ppo} task.env=LunarLander-v3", "does not have LunarLander"),
+        ("algorithm={backend: jax, engine: envpool, name: ppo} task.env=Pendulum-v1", "does not have Pendulum-v1"),
         ("algorithm.engine=compiled task.env_kwargs={sutton_barto_reward: true}", "with arguments or wrappers"),
         ("algorithm.name=tqc", "unknown algorithm 'tqc'"),
         ("algorithm.name=sac", "sac needs continuous actions"),

@@ -1,0 +1,132 @@
+"""Environments of envpool are Gymnasium's: the same transitions, ends, limits and first states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.box2d.lunar_lander import heuristic
+from numpy.typing import NDArray
+from scipy import stats
+
+from autorl.training.jax.environments import spaces
+from autorl.training.jax.pools import POOLED, Pools
+
+pytest.importorskip("envpool")
+
+FIELDS = ("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0")
+
+
+def state(env_id: str, observation: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the state of a classic environment that has this observation."""
+    seen = observation.astype(np.float64)
+    if env_id == "Acrobot-v1":
+        return np.array([np.arctan2(seen[1], seen[0]), np.arctan2(seen[3], seen[2]), seen[4], seen[5]])
+    return seen
+
+
+def put(env_id: str, env: Any, observation: NDArray[Any]) -> None:
+    """Bring Gymnasium's environment into the state that has this observation."""
+    if env_id in FIELDS:
+        env.state = state(env_id, observation)
+    else:
+        positions = env.model.nq - 1
+        env.set_state(np.concatenate([[0.0], observation[:positions]]), observation[positions:].astype(np.float64))
+
+
+def pools(env_id: str, copies: int) -> tuple[Pools, gym.Env[Any, Any]]:
+    theirs = gym.make(env_id)
+    made = Pools(env_id, 1, copies, spaces(theirs)[0])
+    made.reset([7])
+    return made, theirs
+
+
+@pytest.mark.parametrize("env_id", [name for name in POOLED if name != "LunarLander-v3"])
+def test_transitions_are_gymnasiums(env_id: str) -> None:
+    ours, theirs = pools(env_id, 8)
+    theirs.reset(seed=0)
+    theirs.action_space.seed(0)
+    for _ in range(60):
+        before = ours.observations[0].copy()
+        actions = np.array([theirs.action_space.sample() for _ in range(8)])
+        ours.step(actions.reshape(1, 8, -1))
+        for copy, action in enumerate(actions):
+            theirs.reset()
+            put(env_id, theirs.unwrapped, before[copy])
+            observation, reward, over, *_ = theirs.step(action)
+            seen = ours.finals if ours.dones[0, copy] else ours.observations
+            assert bool(over) == bool(ours.dones[0, copy])
+            # The warm start of MuJoCo's solver is not part of an observation.
+            rough = {"rtol": 2e-2, "atol": 2e-2} if env_id == "HalfCheetah-v5" else {"rtol": 1e-3, "atol": 1e-3}
+            np.testing.assert_allclose(seen[0, copy], observation, **rough)
+            assert ours.rewards[0, copy] == pytest.approx(reward, rel=1e-2, abs=1e-3)
+
+
+LANDER = gym.make("LunarLander-v3").unwrapped
+POLICIES = {
+    "at random": lambda observation, rng: int(rng.integers(4)),
+    "as its authors land": lambda observation, rng: int(heuristic(LANDER, observation)),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_lander_flies_as_gymnasiums(policy: str) -> None:
+    """Box2D's state cannot be set from an observation: episodes are compared in distribution, under two policies."""
+    choose, count, rng = POLICIES[policy], 150, np.random.default_rng(0)
+    ours, theirs = pools("LunarLander-v3", count)
+    found: dict[int, tuple[float, int]] = {}
+    total, steps = np.zeros(count), 0
+    while len(found) < count:
+        ours.step(np.array([[[choose(seen, rng)] for seen in ours.observations[0]]]))
+        total, steps = total + ours.rewards[0], steps + 1
+        for copy in np.flatnonzero(ours.dones[0]):
+            found.setdefault(copy, (float(total[copy]), steps))
+    expected = []
+    for seed in range(count):
+        seen, _ = theirs.reset(seed=seed)
+        score, length, over = 0.0, 0, False
+        while not over:
+            seen, reward, terminated, truncated, _ = theirs.step(choose(seen, rng))
+            score, length, over = score + float(reward), length + 1, terminated or truncated
+        expected.append((score, length))
+    for own, other in zip(zip(*found.values(), strict=True), zip(*expected, strict=True), strict=True):
+        assert stats.ks_2samp(own, other).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("env_id", POOLED)
+def test_episodes_begin_as_gymnasiums(env_id: str) -> None:
+    ours, theirs = pools(env_id, 500)
+    expected = np.array([theirs.reset(seed=seed)[0] for seed in range(500)])
+    for own, other in zip(ours.observations[0].T, expected.T, strict=True):
+        assert stats.ks_2samp(own, other).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("env_id", [name for name in POOLED if name not in ("LunarLander-v3", "CartPole-v1")])
+def test_time_limits_are_gymnasiums(env_id: str) -> None:
+    ours, theirs = pools(env_id, 1)
+    limit = gym.spec(env_id).max_episode_steps
+    assert limit is not None
+    idle = np.full((1, 1, 1), 1) if isinstance(theirs.action_space, gym.spaces.Discrete) else None
+    still = np.zeros((1, 1, int(np.prod(theirs.action_space.shape or (1,)))), np.float32) if idle is None else idle
+    for step in range(1, limit + 1):
+        ours.step(still)
+        assert bool(ours.dones[0, 0]) == (step == limit)
+    assert ours.truncated[0, 0]
+
+
+def test_what_was_played_leads_to_where_it_was() -> None:
+    ours, _ = pools("LunarLander-v3", 3)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        ours.step(rng.integers(0, 4, (1, 3, 1)))
+    stored = ours.episodes(0)
+    again, _ = pools("LunarLander-v3", 3)
+    assert again.replay(0, stored)
+    for _ in range(50):
+        actions = rng.integers(0, 4, (1, 3, 1))
+        for each in (ours, again):
+            each.step(actions)
+        np.testing.assert_array_equal(ours.observations, again.observations)
+    assert not again.replay(0, {**stored, "seed": 8})
