@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -62,6 +63,11 @@ class Recipe:
         if self.start is not None:
             data["start"] = {"recipe": self.start.recipe.to_dict(), "env_steps": self.start.env_steps}
         return data
+
+    def fingerprint(self, seed: int) -> str:
+        """Return what identifies a run: its recipe and its seed."""
+        # A recipe that has been stored has lists for tuples.
+        return json.dumps([self.to_dict(), seed], sort_keys=True, default=repr)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:

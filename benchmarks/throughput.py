@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -29,26 +29,54 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-ENV = "CartPole-v1"
 WORKERS = 2
-N_ENVS = 8
-N_STEPS = 32
-# rl-zoo3's tuned settings, but for the learning rate, which is searched.
-SETTINGS: dict[str, Any] = {
-    "n_steps": N_STEPS,
-    "batch_size": 256,
-    "gae_lambda": 0.8,
-    "gamma": 0.98,
-    "n_epochs": 20,
-    "ent_coef": 0.0,
-    "clip_range": "lin_0.2",
-}
 POINTS = 4
 EPISODES = 10
-TOOLS = {"autorl": "autorl, backend sb3", "jax": "autorl, backend jax", "zoo": "rl-zoo3", "ray": "Ray Tune"}
-LARGE = {"trials": 32, "seeds": 3, "steps": 102_400}
-"""The study that backend jax is given."""
+TOOLS = {
+    "autorl": "autorl, backend sb3",
+    "jax": "autorl, backend jax",
+    "envpool": "autorl, backend jax, engine envpool",
+    "zoo": "rl-zoo3",
+    "ray": "Ray Tune",
+}
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment and rl-zoo3's tuned settings for it, but for the learning rate, which is searched.
+
+    Attributes:
+        n_envs: training environments of a run.
+        settings: of PPO.
+        steps: environment steps of a run; its evaluations fall between rollouts.
+        tools: those that can train it.
+        large: the study that backend jax is given.
+    """
+
+    n_envs: int
+    settings: dict[str, Any]
+    steps: int
+    tools: tuple[str, ...]
+    large: dict[str, int]
+
+    @property
+    def between(self) -> int:
+        """What `steps` must be a multiple of, so that evaluations fall on the same steps everywhere."""
+        return self.n_envs * int(self.settings["n_steps"]) * POINTS
+
+
+_CARTPOLE = {"n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20, "ent_coef": 0.0}
+_LANDER = {"n_steps": 1024, "batch_size": 64, "gae_lambda": 0.98, "gamma": 0.999, "n_epochs": 4, "ent_coef": 0.01}
+_LARGE = {"trials": 32, "seeds": 3}
+TASKS = {
+    "CartPole-v1": Task(
+        8, {**_CARTPOLE, "clip_range": "lin_0.2"}, 30_720, ("autorl", "jax", "zoo", "ray"), {**_LARGE, "steps": 102_400}
+    ),
+    "LunarLander-v3": Task(
+        16, {**_LANDER, "clip_range": 0.2}, 65_536, ("autorl", "jax", "envpool"), {**_LARGE, "steps": 98_304}
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -56,11 +84,13 @@ class Work:
     """What every tool trains.
 
     Attributes:
+        env: key of `TASKS`.
         runs: a learning rate and a seed for each run.
         steps: environment steps of a run.
         eval_envs: environments in which rl-zoo3 plays the episodes of an evaluation.
     """
 
+    env: str
     runs: list[tuple[float, int]]
     steps: int
     eval_envs: int
@@ -109,13 +139,14 @@ class Measurement:
 
 
 def measure_autorl(
-    folder: Path, trials: int, steps: int, seeds: int = 1, backend: str = "sb3"
+    folder: Path, env: str, trials: int, steps: int, seeds: int = 1, trainer: Mapping[str, str] | None = None
 ) -> tuple[Measurement, Work]:
     """Measure `autorl run`, and return with it what it trained, for the others to train the same."""
+    task = TASKS[env]
     study = {
         "study": "throughput",
-        "task": {"env": ENV},
-        "algorithm": {"backend": backend, "name": "ppo", "fixed": {"n_envs": N_ENVS, **SETTINGS}},
+        "task": {"env": env},
+        "algorithm": {**(trainer or {}), "name": "ppo", "fixed": {"n_envs": task.n_envs, **task.settings}},
         "search_space": {"parameters": {"learning_rate": {"min": 1e-4, "max": 3e-3, "log": True, "default": 1e-3}}},
         "seeds": {"tuning": f"0:{seeds}", "test": "100:102"},
         "budget": {"trials": trials, "steps_per_run": steps},
@@ -127,7 +158,7 @@ def measure_autorl(
     file.write_text(json.dumps(study), encoding="utf-8")  # JSON is YAML
     wall_seconds = _command([sys.executable, "-m", "autorl", "run", str(file)], folder)
     trained, runs = _read_ledger(f"sqlite:///{folder}/autorl.db")
-    return Measurement(wall_seconds, trained), Work(runs, steps, EPISODES)
+    return Measurement(wall_seconds, trained), Work(env, runs, steps, EPISODES)
 
 
 def _read_ledger(storage: str) -> tuple[list[Trained], list[tuple[float, int]]]:
@@ -203,9 +234,10 @@ def train_with_zoo(work: Work) -> list[Trained]:
 
     ExperimentManager.objective = recorded
     HYPERPARAMS_SAMPLER["ppo"] = lambda trial, *_: {"learning_rate": work.runs[trial.number][0]}
-    settings = {ENV: {"policy": "MlpPolicy", "n_envs": N_ENVS, "n_timesteps": work.steps, **SETTINGS}}
+    task = TASKS[work.env]
+    settings = {work.env: {"policy": "MlpPolicy", "n_envs": task.n_envs, "n_timesteps": work.steps, **task.settings}}
     Path("ppo.yml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    options = f"""--algo ppo --env {ENV} --conf-file ppo.yml --seed 0 --log-folder logs
+    options = f"""--algo ppo --env {work.env} --conf-file ppo.yml --seed 0 --log-folder logs
         -optimize --n-trials {len(work.runs)} --n-jobs {WORKERS} --sampler random --pruner none --no-optim-plots
         --n-evaluations {POINTS} --eval-episodes {EPISODES} --n-eval-envs {work.eval_envs}"""
     sys.argv = ["rl_zoo3.train", *options.split()]
@@ -230,7 +262,7 @@ def train_with_ray(work: Work) -> list[Trained]:
     )
     tuner = tune.Tuner(
         tune.with_resources(_ray_trainable, {"cpu": 1}),
-        param_space={"run": tune.grid_search(work.runs), "steps": work.steps},
+        param_space={"run": tune.grid_search(work.runs), "env": work.env, "steps": work.steps},
         tune_config=tune.TuneConfig(max_concurrent_trials=WORKERS),
         run_config=tune.RunConfig(storage_path=str(Path("results").resolve())),
     )
@@ -250,10 +282,10 @@ def _ray_trainable(config: dict[str, Any]) -> None:
     from autorl.training.tasks import random_streams
 
     plain = _plain()
-    started, (learning_rate, seed), steps = time.time(), config["run"], config["steps"]
+    started, (learning_rate, seed), steps, task = time.time(), config["run"], config["steps"], TASKS[config["env"]]
     network, environment, evaluations = random_streams(seed, POINTS)
-    env, eval_env = (plain.make_vec_env(ENV, {}, (), count, None) for count in (N_ENVS, EPISODES))
-    settings = {**SETTINGS, "clip_range": LinearSchedule(0.2, 0.0, 1.0)}
+    env, eval_env = (plain.make_vec_env(config["env"], {}, (), count, None) for count in (task.n_envs, EPISODES))
+    settings = {**task.settings, "clip_range": LinearSchedule(0.2, 0.0, 1.0)}
     model = PPO("MlpPolicy", env, learning_rate, seed=network, device="cpu", **settings)
     env.seed(environment)
 
@@ -278,13 +310,16 @@ def _plain() -> ModuleType:
 # The tables.
 
 
-def show(measured: dict[str, list[Measurement]]) -> None:
+def show(env: str, measured: dict[str, list[Measurement]]) -> None:
     """Print both tables, and whether Ray Tune trained what autorl trained."""
-    print(f"\nBackend jax: {LARGE['trials']} trials on {LARGE['seeds']} seeds, {LARGE['steps']:,} steps a run.")
+    large = TASKS[env].large
+    print(f"\nBackend jax: {large['trials']} trials on {large['seeds']} seeds, {large['steps']:,} steps a run.")
     print("\nWhole command, from its start to its exit:\n")
     _table(measured, lambda m: m.wall_seconds, lambda m: m.speed)
     print("\nFrom the first run's start to the last one's end:\n")
     _table(measured, lambda m: m.training_seconds, lambda m: m.training_speed)
+    if "ray" not in measured:
+        return
     ours, theirs = ([run.final_return for run in measured[tool][0].trained] for tool in ("autorl", "ray"))
     same = "equal" if ours == theirs else "do not equal"
     print(f"\nRay Tune's final returns {same} autorl's, run by run.")
@@ -321,23 +356,29 @@ def _spread(values: Iterable[float], style: str) -> str:
     return middle if len(ordered) == 1 else f"{middle} ({ordered[0]:{style}} to {ordered[-1]:{style}})"
 
 
-def compare(trials: int, steps: int, repeats: int, eval_envs: int) -> dict[str, list[Measurement]]:
+def compare(env: str, trials: int, steps: int, repeats: int, eval_envs: int) -> dict[str, list[Measurement]]:
     """Measure every tool as often as asked, in turn."""
-    measured: dict[str, list[Measurement]] = {tool: [] for tool in TOOLS}
+    task = TASKS[env]
+    measured: dict[str, list[Measurement]] = {tool: [] for tool in task.tools}
     # The folder's name is short, since Ray keeps sockets in it, whose paths may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="t") as place:
         for repeat in range(repeats):
-            folders = {tool: Path(place) / f"{repeat}-{tool}" for tool in TOOLS}
+            folders = {tool: Path(place) / f"{repeat}-{tool}" for tool in task.tools}
             for folder in folders.values():
                 folder.mkdir()
-            measurement, work = measure_autorl(folders["autorl"], trials, steps)
+            measurement, work = measure_autorl(folders["autorl"], env, trials, steps)
             _note(measured, "autorl", measurement)
-            work = Work(work.runs, steps, eval_envs)
-            large, _ = measure_autorl(folders["jax"], **LARGE, backend="jax")
-            _note(measured, "jax", large)
-            for tool in ("zoo", "ray"):
-                _note(measured, tool, measure_worker(tool, folders[tool], work))
+            work = Work(env, work.runs, steps, eval_envs)
+            for tool in task.tools[1:]:
+                if tool in _JAX:
+                    found, _ = measure_autorl(folders[tool], env, **task.large, trainer=_JAX[tool])
+                else:
+                    found = measure_worker(tool, folders[tool], work)
+                _note(measured, tool, found)
     return measured
+
+
+_JAX = {"jax": {"backend": "jax"}, "envpool": {"backend": "jax", "engine": "envpool"}}
 
 
 def _note(measured: dict[str, list[Measurement]], tool: str, measurement: Measurement) -> None:
@@ -358,7 +399,8 @@ def main() -> None:
         default=6,
         help="configurations; the best and the default are trained again on two test seeds",
     )
-    parser.add_argument("--steps", type=int, default=30_720, help="environment steps of a run")
+    parser.add_argument("--env", choices=TASKS, default="CartPole-v1", help="what is trained")
+    parser.add_argument("--steps", type=int, help="environment steps of a run")
     parser.add_argument("--repeats", type=int, default=3, help="how often each tool is measured")
     parser.add_argument(
         "--eval-envs",
@@ -371,11 +413,12 @@ def main() -> None:
     if arguments.worker:
         _worker(arguments.worker)
         return
-    between = N_ENVS * N_STEPS * POINTS
-    if arguments.steps % between:
-        parser.error(f"--steps must be a multiple of {between}, so that evaluations fall on the same steps everywhere")
+    env, task = arguments.env, TASKS[arguments.env]
+    steps = arguments.steps or task.steps
+    if steps % task.between:
+        parser.error(f"--steps must be a multiple of {task.between}, so that evaluations fall on the same steps")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:WORKERS])
-    show(compare(arguments.trials, arguments.steps, arguments.repeats, arguments.eval_envs))
+    show(env, compare(env, arguments.trials, steps, arguments.repeats, arguments.eval_envs))
 
 
 if __name__ == "__main__":

@@ -57,8 +57,9 @@ def parse_url(url: str) -> URL:
 
 
 def shown(url: str | URL) -> str:
-    """Return a database URL as it may be shown: without its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    """Return a database URL as it may be shown: without its passwords."""
+    parsed = make_url(url).difference_update_query(["password", "sslpassword"])
+    return parsed.render_as_string(hide_password=True)
 
 
 def files_folder(url: str, asked: str | None = None) -> Path:

@@ -17,7 +17,7 @@ from small_study import load
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease
 from autorl.ledger.book import Book
-from autorl.ledger.database import files_folder, open_for_reading, parse_url
+from autorl.ledger.database import files_folder, open_for_reading, parse_url, shown
 from autorl.ledger.mirror import Mirror
 from autorl.ledger.reader import Reader
 from autorl.spec.space import Configuration
@@ -275,6 +275,12 @@ def test_files_lie_beside_a_database_file_and_in_the_state_folder_of_a_server(mo
     assert server.parent == Path("/state/autorl")
     assert server == files_folder("postgresql+psycopg://me:two@host/name")
     assert server != files_folder("postgresql://me@host/other")
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hidden@host/name", "postgresql://me@host/name?password=hidden"])
+def test_passwords_are_not_shown(url: str) -> None:
+    assert "hidden" not in shown(url)
+    assert "name" in shown(url)
 
 
 def test_passwords_are_not_kept(tmp_path: Path) -> None:

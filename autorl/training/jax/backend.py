@@ -247,7 +247,7 @@ def _taken_up(course: Course) -> tuple[list[tuple[Recipe, int]], checkpoint.Save
     segments = job.recipe.lineage(job.until)
     if job.resume is None:
         return segments, None
-    known = [checkpoint.fingerprint(recipe, job.seed) for recipe, _ in segments]
+    known = [recipe.fingerprint(job.seed) for recipe, _ in segments]
     try:
         written_for, run, saved = checkpoint.read(job.resume)
         if written_for not in known:

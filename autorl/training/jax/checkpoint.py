@@ -47,8 +47,8 @@ def pack(recipe: Recipe, run: Recipe, seed: int, saved: Saved) -> memoryview:
     """
     about = {
         "format": FORMAT,
-        "recipe": fingerprint(recipe, seed),
-        "run": fingerprint(run, seed),
+        "recipe": recipe.fingerprint(seed),
+        "run": run.fingerprint(seed),
         "curve": [point.to_dict() for point in saved.curve],
         "spent": asdict(saved.spent),
         "inherited_seconds": saved.inherited_seconds,
@@ -78,9 +78,3 @@ def read(path: Path) -> tuple[str, str, Saved]:
     if about["format"] != FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {about['format']}, expected {FORMAT}")
     return *written_for, saved
-
-
-def fingerprint(recipe: Recipe, seed: int) -> str:
-    """Return what identifies a run: its recipe and its seed."""
-    # A recipe that has been stored has lists for tuples.
-    return json.dumps([recipe.to_dict(), seed], sort_keys=True, default=repr)

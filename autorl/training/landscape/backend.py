@@ -140,7 +140,7 @@ class _Lookup:
             self._save()
 
     def _save(self) -> None:
-        content = json.dumps({"run": self._fingerprint(), "env_steps": self.env_steps})
+        content = json.dumps({"run": self.job.recipe.fingerprint(self.seed), "env_steps": self.env_steps})
         self.host.save(self.env_steps, memoryview(content.encode()))
 
     def _resume(self) -> int:
@@ -160,12 +160,9 @@ class _Lookup:
             run, env_steps = state["run"], int(state["env_steps"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path}: damaged ({type(error).__name__})") from error
-        if run != self._fingerprint():
+        if run != self.job.recipe.fingerprint(self.seed):
             raise CheckpointError(f"{path}: written for another configuration")
         return env_steps
-
-    def _fingerprint(self) -> str:
-        return json.dumps([self.job.recipe.to_dict(), self.seed], sort_keys=True)
 
 
 def _not_measured(table: Table, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:

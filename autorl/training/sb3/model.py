@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -30,6 +33,19 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     model = args.algorithm(
         args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs
     )
+    _hurry(model)
     env.seed(environment)
     model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a folder for each run
     return model, eval_env, args, evaluations
+
+
+def _hurry(model: BaseAlgorithm) -> None:
+    """Let optimizers step all parameters in one call: the digits are those of one at a time, torch's choice on a CPU.
+
+    Its fused steps would be faster yet, with other digits than the user's own training has.
+    """
+    for name in model._get_torch_save_params()[0]:
+        optimizer = attrgetter(name)(model)
+        for group in optimizer.param_groups if isinstance(optimizer, torch.optim.Optimizer) else ():
+            if group.get("foreach", False) is None and not group.get("fused"):
+                group["foreach"] = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 import warnings
@@ -99,7 +98,7 @@ class Training:
             return 0
         try:
             state = checkpoint.read(path)
-            known = [_fingerprint(recipe, self.seed) for recipe, _ in segments]
+            known = [recipe.fingerprint(self.seed) for recipe, _ in segments]
             if state["recipe"] not in known:
                 raise CheckpointError(f"{path}: written for another configuration")
         except CheckpointError as error:
@@ -120,7 +119,7 @@ class Training:
     def _take_up(self, recipe: Recipe, state: dict[str, Any]) -> dict[str, Any]:
         """Set the model to a state; return what of it follows when the first rollout begins."""
         assert self.model is not None
-        if state["recipe"] == _fingerprint(recipe, self.seed):
+        if state["recipe"] == recipe.fingerprint(self.seed):
             self.notes += checkpoint.restore(self.model, state["model"])
             return {"random": state["random"], "model": checkpoint.within_rollout(state["model"])}
         kept, notes = fork.take_over(self.model, recipe, state["model"], self.seed, self._alive)
@@ -137,8 +136,8 @@ class Training:
         """Hand the run's state to the host, and return it."""
         assert self.model is not None
         content = {
-            "recipe": _fingerprint(recipe, self.seed),
-            "run": _fingerprint(self.job.recipe, self.seed),
+            "recipe": recipe.fingerprint(self.seed),
+            "run": self.job.recipe.fingerprint(self.seed),
             "inherited_seconds": self._inherited,
             "model": checkpoint.capture(self.model),
             "random": random_state,
@@ -231,8 +230,3 @@ def _anneal_over(model: BaseAlgorithm, env_steps: int) -> None:
     update = model._update_current_progress_remaining
     instance: Any = model
     instance._update_current_progress_remaining = lambda done, _total: update(done, env_steps)
-
-
-def _fingerprint(recipe: Recipe, seed: int) -> str:
-    # A recipe that has been stored has lists for tuples.
-    return json.dumps([recipe.to_dict(), seed], sort_keys=True, default=repr)
