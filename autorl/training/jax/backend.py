@@ -15,6 +15,7 @@ from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.study import TaskSpec
 from autorl.spec.yaml12 import Key
 from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.resumption import Origin
 from autorl.training.tasks import make_env, random_streams
 from autorl.training.words import METRICS, Vocabulary, made, missing_env, probe
 from autorl.trial import Recipe, RunResult
@@ -247,19 +248,12 @@ def _taken_up(course: Course) -> tuple[list[tuple[Recipe, int]], checkpoint.Save
     segments = job.recipe.lineage(job.until)
     if job.resume is None:
         return segments, None
-    known = [recipe.fingerprint(job.seed) for recipe, _ in segments]
     try:
         written_for, run, saved = checkpoint.read(job.resume)
-        if written_for not in known:
-            raise CheckpointError(f"{job.resume}: written for another configuration")
+        origin = Origin(written_for, run, saved.env_steps, saved.spent, saved.inherited_seconds)
+        segment, course.before, course.inherited_seconds = origin.taken_up(job.resume, segments, job.seed)
     except CheckpointError as error:
         course.notes.append(f"started anew: {error}")
         return segments, None
-    course.curve, course.inherited_seconds = list(saved.curve), saved.inherited_seconds
-    if run == known[-1]:
-        course.before = saved.spent
-    else:  # a donor's, which it was charged itself
-        course.inherited_seconds += saved.spent.wall_seconds
-    found = known.index(written_for)
-    done = saved.env_steps >= segments[found][1]
-    return segments[found + (done and found < len(segments) - 1) :], saved
+    course.curve = list(saved.curve)
+    return segments[segment:], saved

@@ -17,6 +17,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from autorl.errors import CheckpointError
 from autorl.training.meter import Meter, Spent
 from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.resumption import Origin
 from autorl.training.sb3 import checkpoint, fork
 from autorl.training.sb3.model import build
 from autorl.training.sb3.plain import Evaluations
@@ -98,23 +99,21 @@ class Training:
             return 0
         try:
             state = checkpoint.read(path)
-            known = [recipe.fingerprint(self.seed) for recipe, _ in segments]
-            if state["recipe"] not in known:
-                raise CheckpointError(f"{path}: written for another configuration")
+            origin = Origin(
+                state["recipe"],
+                state.get("run", state["recipe"]),
+                state["model"]["counters"]["num_timesteps"],
+                Spent(state["wall_seconds"], state["cpu_seconds"], state.get("energy_joules")),
+                state.get("inherited_seconds", 0.0),
+            )
+            segment, before, self._inherited = origin.taken_up(path, segments, self.seed)
         except CheckpointError as error:
             self.notes.append(f"started anew: {error}")
             return 0
         self._state = state
         self.curve = [Point(**point) for point in state["curve"]]
-        spent = Spent(state["wall_seconds"], state["cpu_seconds"], state.get("energy_joules"))
-        self._inherited = state.get("inherited_seconds", 0.0)
-        if state.get("run", state["recipe"]) == known[-1]:
-            self._meter.go_on(spent)
-        else:  # a donor's, which it was charged itself
-            self._inherited += spent.wall_seconds
-        found = known.index(state["recipe"])
-        done = state["model"]["counters"]["num_timesteps"] >= segments[found][1]
-        return found + (done and found < len(segments) - 1)
+        self._meter.go_on(before)
+        return segment
 
     def _take_up(self, recipe: Recipe, state: dict[str, Any]) -> dict[str, Any]:
         """Set the model to a state; return what of it follows when the first rollout begins."""

@@ -1,0 +1,254 @@
+"""A small causal transformer, and sampling from it with a cache of keys and values.
+
+Prompts are padded on the left and completions on the right, so that every row's completion begins at the same place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+
+PAD, END = 0, 1
+_FIRST = 2
+_NEVER = -1e9
+"""A logit whose probability is 0; minus infinity would make divergences NaN."""
+_COMPACT = 0.75
+"""Rows that have ended are dropped when fewer than this share of the rows in the batch go on."""
+
+
+class Characters:
+    """Text to tokens and back, a token a character; 0 is padding and 1 the end."""
+
+    def __init__(self, characters: str) -> None:
+        self._token_of = {character: index + _FIRST for index, character in enumerate(characters)}
+        self._characters = characters
+        self.size = len(characters) + _FIRST
+
+    def encode(self, text: str) -> list[int]:
+        """Return a text's tokens.
+
+        Raises:
+            ValueError: it has a character that the task does not name.
+        """
+        try:
+            return [self._token_of[character] for character in text]
+        except KeyError as error:
+            raise ValueError(f"{text[:80]!r} has {error}, which is not among the task's characters") from None
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text up to the end."""
+        text = []
+        for token in tokens:
+            if token == END:
+                break
+            if token != PAD:
+                text.append(self._characters[token - _FIRST])
+        return "".join(text)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a model is made of.
+
+    Attributes:
+        width: of the residual stream.
+        layers: blocks.
+        heads: of attention.
+        context: tokens of a prompt and its completion together, at most.
+    """
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+    context: int = 96
+
+
+class _Block(nn.Module):
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__()
+        width = shape.width
+        self.heads = shape.heads
+        self.before_attention, self.before_mlp = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.up, self.down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor, cache: tuple[Tensor, Tensor] | None, at: int) -> Tensor:
+        rows, length, width = x.shape
+        qkv = self.qkv(self.before_attention(x)).view(rows, length, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            cache[0][:, :, at : at + length], cache[1][:, :, at : at + length] = k, v
+            k, v = (kept[:, :, : at + length] for kept in cache)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.out(attended.transpose(1, 2).reshape(rows, length, width))
+        x = x + self.down(F.gelu(self.up(self.before_mlp(x))))
+        return x
+
+
+class Model(nn.Module):
+    """A pre-norm transformer with learned positions (Radford et al. 2019), initialized as GPT-2's.
+
+    Args:
+        shape: what it is made of.
+        vocabulary: how many tokens there are.
+    """
+
+    def __init__(self, shape: Architecture, vocabulary: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.tokens, self.positions = nn.Embedding(vocabulary, shape.width), nn.Embedding(shape.context, shape.width)
+        self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.layers))
+        self.norm, self.head = nn.RMSNorm(shape.width), nn.Linear(shape.width, vocabulary, bias=False)
+        for name, weight in self.named_parameters():
+            if weight.dim() > 1:
+                residual = name.endswith(("out.weight", "down.weight"))
+                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * shape.layers) if residual else 0.02)
+
+    def forward(self, tokens: Tensor, real: Tensor, keep: int) -> Tensor:
+        """Return the logits of the last tokens of each row.
+
+        Args:
+            tokens: Shape ``(rows, length)``.
+            real: Shape ``(rows, length)``, False for padding.
+            keep: how many of the last tokens are asked about.
+
+        Returns:
+            Shape ``(rows, keep, vocabulary)``: row by row, what is predicted for each of them from those before.
+        """
+        positions = (real.cumsum(1) - 1).clamp(min=0)
+        x = self._run(tokens, positions, _causal(real), None, 0)
+        return self.predictions(x[:, -keep - 1 : -1])
+
+    def predictions(self, x: Tensor) -> Tensor:
+        """Return the logits after the last block; nobody writes padding."""
+        logits: Tensor = self.head(self.norm(x))
+        logits[..., PAD] = _NEVER
+        return logits
+
+    def _run(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor, caches: list[tuple[Tensor, Tensor]] | None, at: int
+    ) -> Tensor:
+        x: Tensor = self.tokens(tokens) + self.positions(positions)
+        for index, block in enumerate(self.blocks):
+            x = block(x, mask, None if caches is None else caches[index], at)
+        return x
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Prompts and what a model wrote after them.
+
+    Attributes:
+        prompts: Shape ``(rows, p)``, tokens, padded on the left.
+        prompt_real: Shape ``(rows, p)``, False for padding.
+        tokens: Shape ``(rows, c)``, tokens of the completions, padded on the right.
+        real: Shape ``(rows, c)``, False for padding; the end is real.
+        log_probs: Shape ``(rows, c)``, logarithms of the probabilities with which they were drawn.
+        ended: Shape ``(rows,)``, whether the completion came to its end.
+    """
+
+    prompts: Tensor
+    prompt_real: Tensor
+    tokens: Tensor
+    real: Tensor
+    log_probs: Tensor
+    ended: Tensor
+
+
+@torch.no_grad()
+def complete(
+    model: Model,
+    prompts: Sequence[Sequence[int]],
+    copies: int,
+    longest: int,
+    temperature: Callable[[int], float] | None,
+    generator: torch.Generator,
+) -> Completions:
+    """Let a model complete prompts.
+
+    Args:
+        model: the model.
+        prompts: tokens of each.
+        copies: completions of each prompt; they follow one another.
+        longest: tokens of a completion, at most.
+        temperature: position in the completion → temperature; None takes the most probable token.
+        generator: what is drawn from.
+
+    Raises:
+        ValueError: a prompt leaves no room for a completion in the model's context.
+    """
+    width = max(map(len, prompts))
+    if width + longest > model.shape.context:
+        raise ValueError(
+            f"a prompt of {width} tokens and max_tokens {longest} are more than the {model.shape.context} of the "
+            "model's context; raise policy.context"
+        )
+    tokens, real = _left_padded(prompts, width)
+    head = model.shape.width // model.shape.heads
+    caches = [tuple(torch.zeros(len(prompts), model.shape.heads, width, head) for _ in range(2)) for _ in model.blocks]
+    x = model._run(tokens, (real.cumsum(1) - 1).clamp(min=0), _causal(real), caches, 0)  # type: ignore[arg-type]
+    rows = len(prompts) * copies
+    room = torch.zeros(rows, model.shape.heads, longest, head)
+    caches = [tuple(torch.cat([kept.repeat_interleave(copies, 0), room], 2) for kept in pair) for pair in caches]
+    logits = model.predictions(x[:, -1]).repeat_interleave(copies, 0)
+    tokens, real = tokens.repeat_interleave(copies, 0), real.repeat_interleave(copies, 0)
+    lengths = real.sum(1)
+    visible = torch.cat([real, torch.ones(rows, longest, dtype=torch.bool)], 1)
+    written, log_probs = torch.full((rows, longest), PAD), torch.zeros(rows, longest)
+    running, ended = torch.arange(rows), torch.zeros(rows, dtype=torch.bool)
+    for t in range(longest):
+        log_p = (logits / (temperature(t) if temperature else 1.0)).log_softmax(-1)
+        chosen = torch.multinomial(log_p.exp(), 1, generator=generator)[:, 0] if temperature else log_p.argmax(-1)
+        goes_on = ~ended[running]
+        written[running[goes_on], t] = chosen[goes_on]
+        log_probs[running[goes_on], t] = log_p.gather(1, chosen[:, None])[goes_on, 0]
+        ended[running] |= chosen == END
+        goes_on = ~ended[running]
+        if t == longest - 1 or not goes_on.any():
+            break
+        if goes_on.float().mean() < _COMPACT:
+            running, chosen = running[goes_on], chosen[goes_on]
+            caches = [tuple(kept[goes_on] for kept in pair) for pair in caches]
+        mask = visible[running, : width + t + 1][:, None, None, :]
+        x = model._run(chosen[:, None], (lengths[running] + t)[:, None], mask, caches, width + t)  # type: ignore[arg-type]
+        logits = model.predictions(x[:, -1])
+    used = max(1, int((written != PAD).sum(1).max()))
+    written, log_probs = written[:, :used], log_probs[:, :used]
+    return Completions(tokens, real, written, written != PAD, log_probs, ended)
+
+
+def negative_log_likelihood(model: Model, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
+    """Return the mean, over the tokens of completions, of minus the logarithms of their probabilities.
+
+    Args:
+        model: the model.
+        pairs: tokens of prompts, and of completions with their ends.
+    """
+    prompts, prompt_real = _left_padded([prompt for prompt, _ in pairs], max(len(prompt) for prompt, _ in pairs))
+    longest = max(len(completion) for _, completion in pairs)
+    written = torch.full((len(pairs), longest), PAD)
+    for row, (_, completion) in enumerate(pairs):
+        written[row, : len(completion)] = torch.tensor(completion)
+    real = written != PAD
+    logits = model(torch.cat([prompts, written], 1), torch.cat([prompt_real, real], 1), longest)
+    log_p: Tensor = logits.log_softmax(-1).gather(2, written[..., None])[..., 0]
+    return -(log_p * real).sum() / real.sum()
+
+
+def _left_padded(rows: Sequence[Sequence[int]], width: int) -> tuple[Tensor, Tensor]:
+    tokens = torch.full((len(rows), width), PAD)
+    for index, row in enumerate(rows):
+        tokens[index, width - len(row) :] = torch.tensor(row)
+    return tokens, tokens != PAD
+
+
+def _causal(real: Tensor) -> Tensor:
+    """Return who sees whom, ``(rows, 1, length, length)``; padding sees itself, lest its softmax be of nothing."""
+    length = real.shape[1]
+    before = torch.ones(length, length, dtype=torch.bool).tril()[None, None] & real[:, None, None, :]
+    return before | torch.eye(length, dtype=torch.bool)[None, None]

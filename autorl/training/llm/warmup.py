@@ -1,0 +1,110 @@
+"""The model that RL starts from: supervised learning on demonstrations, done once for all runs that share it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autorl.training.llm.model import END, Architecture, Characters, Model, negative_log_likelihood
+from autorl.training.llm.problems import Task, draw_to_train, generator
+from autorl.training.llm.recipe import Settings
+
+_VERSION = 1
+"""Of the warm-up: another one makes another model of the same settings."""
+_RISE = 20
+
+
+def warmed(
+    task: Task, about: Mapping[str, Any], shape: Architecture, own: Settings, alive: Callable[[], None]
+) -> Model:
+    """Return the model that RL starts from, from the user's cache if it has been made before.
+
+    Args:
+        task: what is to be learned.
+        about: name and arguments of the task.
+        shape: of the model.
+        own: the recipe; only what it says of the warm-up matters here.
+        alive: called every so often.
+    """
+    model = Model(shape, Characters(task.characters).size)
+    recipe = {key: value for key, value in asdict(own).items() if key.startswith("sft_")} | {"longest": own.max_tokens}
+    identity = [_VERSION, torch.__version__, dict(about), task.characters, asdict(shape), recipe]
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+    file = cache_folder() / f"{name}.pt"
+    with _locked(file):
+        if (state := _read(file)) is not None:
+            model.load_state_dict(state)
+            return model
+        model = _trained(task, shape, own, alive)
+        _write(file, model.state_dict())
+    return model
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for warmed-up models."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "autorl" / "llm"
+
+
+def _trained(task: Task, shape: Architecture, own: Settings, alive: Callable[[], None]) -> Model:
+    """Train on demonstrations; AdamW, a learning rate that rises and then falls to a tenth."""
+    characters, rng = Characters(task.characters), generator(own.sft_seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(own.sft_seed)
+        model = Model(shape, characters.size)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, betas=(0.9, 0.98), foreach=True)
+    for step in range(own.sft_steps):
+        rate = own.sft_learning_rate * min(1.0, (step + 1) / _RISE) * (1.0 - 0.9 * step / own.sft_steps)
+        optimizer.param_groups[0]["lr"] = rate
+        pairs = []
+        for _ in range(own.sft_batch):
+            problem = draw_to_train(task, rng.choice(task.categories), rng)
+            shown = characters.encode(task.demonstration(problem, rng, own.sft_noise))
+            pairs.append((characters.encode(problem.prompt), [*shown[: own.max_tokens - 1], END]))
+        loss = negative_log_likelihood(model, pairs)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        alive()
+    return model
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Let one process at a time make a model, so that the others find it; without a folder each makes its own."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.with_suffix(".lock").open("w")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = torch.load(file, weights_only=True)
+    except Exception:  # noqa: BLE001 - not there, or damaged: it is made anew
+        return None
+    return state
+
+
+def _write(file: Path, state: Mapping[str, Any]) -> None:
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    part = file.with_suffix(".part")
+    with contextlib.suppress(OSError):
+        part.write_bytes(content.getvalue())
+        part.replace(file)

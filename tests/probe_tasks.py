@@ -1,0 +1,30 @@
+"""Tasks of one's own, for tests."""
+
+from __future__ import annotations
+
+import random
+
+from autorl.training.llm.problems import Problem
+
+
+class Echo:
+    """Write the last of some digits; which is learned within seconds. It breaks if it is told to."""
+
+    characters = "0123456789="
+
+    def __init__(self, digits: int = 6, broken: str = "") -> None:
+        self.categories, self._digits, self._broken = ["echo/1", "echo/2"], digits, broken
+
+    def draw(self, category: str, rng: random.Random) -> Problem:
+        digits = "".join(str(rng.randrange(10)) for _ in range(self._digits))
+        return Problem(category, f"{digits}=", (), digits[-1] * int(category[-1]))
+
+    def demonstration(self, problem: Problem, rng: random.Random, noise: float) -> str:
+        return problem.answer if rng.random() >= noise else str(rng.randrange(10)) * len(problem.answer)
+
+    def reward(self, problem: Problem, completion: str) -> float:
+        if self._broken == "raises":
+            raise RuntimeError("the verifier is broken")
+        if self._broken == "nan":
+            return float("nan")
+        return float(completion[:1] == problem.answer[0])

@@ -1,0 +1,158 @@
+"""The backend `llm` keeps the promises of every backend, learns, and tells mistakes before anything trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
+
+from autorl.engine.check import check
+from autorl.errors import SpecError
+from autorl.spec.load import draft_study
+from autorl.training.llm import LlmBackend
+from autorl.training.llm.recipe import PRESETS
+from autorl.training.llm.warmup import cache_folder
+from autorl.trial import Recipe, Start
+
+TINY = {"prompts": 4, "rollouts": 4, "max_tokens": 6, "sft_steps": 6, "sft_batch": 8}
+NET = {"width": 16, "layers": 1, "heads": 2, "context": 32}
+ECHO = "probe_tasks:Echo"
+BASE = Recipe("llm", "grpo", TINY, NET, ECHO, {}, (), 96, 3, 8, True)
+EVERYTHING = {
+    "dynamic_sampling": True,
+    "overlong": "penalty",
+    "group_filter": "best_worst",
+    "divergence": "jensen_shannon",
+    "entropy_coef": 1e-3,
+    "temperature_end": 0.6,
+    "lr_schedule": "linear",
+    "epochs": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def backend() -> LlmBackend:
+    return LlmBackend()
+
+
+class TestLlm(BackendConformance):
+    @pytest.fixture(params=PRESETS)
+    def recipe(self, request: pytest.FixtureRequest) -> Recipe:
+        return replace(BASE, algorithm=request.param, hyperparameters={**TINY, "dynamic_sampling": False})
+
+    @pytest.fixture
+    def failing(self) -> Recipe:
+        return replace(BASE, env_kwargs={"broken": "raises"})
+
+
+def test_every_switch_together_can_be_stopped_and_gone_on_with(backend: LlmBackend, tmp_path: Path) -> None:
+    recipe = replace(BASE, hyperparameters={**TINY, **EVERYTHING})
+    whole = train(backend, recipe, tmp_path / "whole")
+    train(backend, recipe, tmp_path / "parts", until=32)
+    rest = train(backend, recipe, tmp_path / "parts")
+    assert learned(rest) == learned(whole)
+    assert whole.env_steps >= recipe.env_steps  # what was drawn again is counted
+    assert rest.env_steps == whole.env_steps
+
+
+def test_rl_unlearns_what_the_demonstrations_had_wrong(backend: LlmBackend, tmp_path: Path) -> None:
+    """Half of the demonstrations show any digit, so that a model that has only imitated them is right in half."""
+    settings = {"prompts": 16, "rollouts": 8, "max_tokens": 3, "learning_rate": 3e-3, "divergence": "none"}
+    settings |= {"sft_steps": 600, "sft_batch": 32, "sft_noise": 0.5, "minibatches": 1}
+    recipe = replace(BASE, hyperparameters=settings, env_steps=128 * 50, evaluation_points=50, evaluation_episodes=40)
+    right = [point.metrics["pass_at_1"] for point in train(backend, recipe, tmp_path / "a").curve]
+    assert 0.3 < right[0] < 0.75
+    assert right[-1] > 0.9
+
+
+def test_a_reward_that_is_no_number_fails_the_run(backend: LlmBackend, tmp_path: Path) -> None:
+    result = train(backend, replace(BASE, env_kwargs={"broken": "nan"}), tmp_path / "a")
+    assert (result.status, result.error_class) == ("failed", "exception")
+    assert "reward is nan" in str(result.error)
+
+
+def test_a_learning_rate_that_breaks_the_model_has_diverged(backend: LlmBackend, tmp_path: Path) -> None:
+    broken = {**TINY, "learning_rate": 1e30, "max_grad_norm": 1e30, "warmup_steps": 0, "weight_decay": 1e30}
+    broken |= {"divergence": "none", "advantage_baseline": "none", "advantage_scale": "none", "entropy_coef": 1.0}
+    result = train(backend, replace(BASE, hyperparameters=broken), tmp_path / "a")
+    assert (result.status, result.error_class) == ("failed", "diverged"), result.error
+
+
+def test_a_fork_goes_on_with_its_donors_model(backend: LlmBackend, tmp_path: Path) -> None:
+    host = RecordingHost(tmp_path / "donor")
+    donor = train_for(host, backend, BASE, until=32)
+    other = replace(BASE, hyperparameters={**TINY, "learning_rate": 1e-3}, start=Start(BASE, 32))
+    forked = train_for(host, backend, other)
+    assert learned(forked)[:1] == learned(donor)
+    assert learned(forked)[1:] != learned(train(backend, BASE, tmp_path / "alone"))[1:]
+    assert forked.wall_seconds < forked.curve[-1].wall_seconds
+
+
+def test_the_warm_up_is_done_once_and_a_damaged_one_again(backend: LlmBackend, tmp_path: Path) -> None:
+    recipe = replace(BASE, hyperparameters={**TINY, "sft_seed": 7})
+    first = train(backend, recipe, tmp_path / "a")
+    folder = cache_folder()
+    (kept,) = (file for file in folder.glob("*.pt") if file.stat().st_mtime == newest(folder))
+    written = kept.stat().st_mtime_ns
+    assert learned(train(backend, recipe, tmp_path / "b")) == learned(first)
+    assert kept.stat().st_mtime_ns == written
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert learned(train(backend, recipe, tmp_path / "c")) == learned(first)
+    assert kept.stat().st_mtime_ns != written
+
+
+def newest(folder: Path) -> float:
+    return max(file.stat().st_mtime for file in folder.glob("*.pt"))
+
+
+SECTIONS = """\
+study: small
+task: {env: steps}
+algorithm: {backend: llm, name: grpo}
+search_space: {parameters: {learning_rate: {min: 1e-5, max: 1e-2, log: true}}}
+objectives: [{metric: pass_at_1}]
+seeds: {tuning: 0:2, test: 100:102}
+budget: {trials: 2, steps_per_run: 256}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task.env=stepps", "no task 'stepps'.*did you mean 'steps'"),
+        ("task.env=no_such_module:Task", "cannot be made: ModuleNotFoundError"),
+        ('task.env_kwargs={"families": {"sort": []}}', "levels of 'sort' are whole numbers"),
+        ("objectives=[{metric: return}]", "unknown metric 'return'"),
+        ("objectives=[{metric: pass_at_1/sort/7}]", "did you mean 'pass_at_1/sort/"),
+        ("algorithm.engine=fast", "unknown engine 'fast'"),
+        ("algorithm.name=grbo", "did you mean 'grpo'"),
+        ("algorithm.fixed={loss: clop}", "unknown loss 'clop'"),
+        ("algorithm.fixed={rollouts: 1}", "needs at least 2 rollouts"),
+        ("algorithm.fixed={prompts: 0}", "whole number of at least 1"),
+        ("algorithm.fixed={lr: 0.1}", "the recipe has no 'lr'"),
+        ("search_space={parameters: {clip_low: {min: 0.5, max: 1.5}}}", "between 0 and 1"),
+        ("search_space={parameters: {loss: {values: [clip, clop]}}}", "unknown loss 'clop'"),
+        ("policy.width=30", "no multiple of 4 heads"),
+        ("policy.net_arch=small", "a transformer has no 'net_arch'"),
+        ("evaluation.deterministic=false", "leave this out"),
+    ],
+)
+def test_mistakes_are_told_before_anything_trains(override: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(SECTIONS)
+    with pytest.raises(SpecError, match=message):
+        check(draft_study(file, [override]))
+
+
+def test_a_category_can_be_the_objective(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(SECTIONS)
+    spec = check(draft_study(file, ["objectives=[{metric: pass_at_1/sort/8}]"]))
+    assert spec.objective.metric == "pass_at_1/sort/8"
