@@ -192,6 +192,7 @@ def report(
     from autorl.report.evidence import evidence
     from autorl.report.findings import gather
     from autorl.report.influence import influence
+    from autorl.report.switches import switches
 
     name, url = find_study(study, storage)
     with Reader(url) as reader:
@@ -213,7 +214,9 @@ def report(
         if format is not Format.table:
             seen = influence(found, partial(reader.curves, name))
             sensitivity = {"unknown": seen} if isinstance(seen, str) else seen.to_dict()
-            emit({**found.to_dict(), "seeds": evidence(found).to_dict(), "sensitivity": sensitivity}, format)
+            tried = [one.to_dict() for one in switches(found)]
+            seeds = evidence(found).to_dict()
+            emit({**found.to_dict(), "seeds": seeds, "sensitivity": sensitivity, "switches": tried}, format)
             return
         text.show(found, reader, console())
 

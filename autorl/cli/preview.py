@@ -75,8 +75,8 @@ def _seconds_per_run(spec: StudySpec) -> float:
     backend: Backend = find("autorl.backends", spec.algorithm.backend)()
     recipe = default_recipe(spec, backend)
     steps = min(PROBE_STEPS, recipe.env_steps)
-    if backend.lanes > 1:
-        _probe(backend, replace(recipe, env_steps=steps, evaluation_points=1), spec)  # compiles, which is done once
+    # The first probe compiles, or warms up, which is done once.
+    _probe(backend, replace(recipe, env_steps=steps, evaluation_points=1), spec)
     with_one, reached = _probe(backend, replace(recipe, env_steps=steps, evaluation_points=1), spec)
     with_two, _ = _probe(backend, replace(recipe, env_steps=steps, evaluation_points=2), spec)
     evaluation = max(with_two - with_one, 0.0)

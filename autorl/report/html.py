@@ -22,7 +22,8 @@ from autorl.report.findings import PHASES, Findings
 from autorl.report.influence import influence
 from autorl.report.reproduce import commands, resolved
 from autorl.report.sentences import headline_lines, influences, sentences
-from autorl.report.words import duration, energy, hardware, number, setting, tries
+from autorl.report.switches import switches
+from autorl.report.words import duration, energy, hardware, interval, number, setting, tries
 from autorl.spec.yaml12 import dump
 
 TOP = 10
@@ -47,6 +48,7 @@ def page(found: Findings, reader: Reader) -> str:
         _configuration(found),
         _trials(found),
         "</div>",
+        _switches(found),
         _failures(found),
         _section("Budget spent", _spent(found)),
         _section("Reproduce", _reproduce(found, reader.url)),
@@ -172,6 +174,23 @@ def _trials(found: Findings) -> str:
     title = "Best trials by tuning data" if len(found.trials) > 1 else "The only trial so far"
     note = f'<p class="note">The {escape(found.objective)} over the seeds of each phase.</p>'
     return _section(title, _table(("trial", *phases, "tuning seeds"), rows, marked) + note)
+
+
+def _switches(found: Findings) -> str:
+    tried = switches(found)
+    if not tried:
+        return ""
+    rows = [
+        [escape(one.change), str(one.trial), number(one.effect.value), interval(one.effect), str(one.seeds)]
+        for one in tried
+    ]
+    note = (
+        f'<p class="note">{escape(found.spec.objective.metric)} minus the default\'s, seed by seed; each 95 % interval '
+        "by itself (Student's t over seeds).</p>"
+    )
+    return _section(
+        "What was asked for beside the default", _table(("change", "trial", "effect", "interval", "seeds"), rows) + note
+    )
 
 
 def _failures(found: Findings) -> str:

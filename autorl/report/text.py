@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from rich.console import Console, Group, RenderableType
@@ -15,6 +16,7 @@ from autorl.report.compare import sentences as compared
 from autorl.report.findings import PHASES, Findings
 from autorl.report.influence import influence
 from autorl.report.sentences import headline_lines, influences, sentences
+from autorl.report.switches import Switch, switches
 from autorl.report.words import duration, energy, interval, number, setting, trained
 
 TOP = 5
@@ -42,6 +44,9 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
         console.print(_configuration(findings))
         console.print()
         console.print(_trials(findings))
+    if tried := switches(findings):
+        console.print()
+        console.print(_switches(findings, tried))
     console.print()
     console.print(_spent(findings))
 
@@ -95,6 +100,20 @@ def _trials(findings: Findings) -> Table:
         seeds = "  ".join(number(score, 3) for score in findings.scores(trial.number, "tuning"))
         style = "bold" if findings.winner is not None and trial.number == findings.winner.number else ""
         table.add_row(name, trained(findings.spec, trial), *values, seeds, style=style)
+    return table
+
+
+def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
+    title = f"What was asked for beside the default: {findings.spec.objective.metric} minus the default's, by seed"
+    caption = "Each 95 % interval by itself (Student's t over seeds); * excludes 0."
+    table = Table(title=title, caption=caption, box=None, header_style="dim", title_justify="left")
+    table.caption_justify = "left"
+    for column in ("change", "trial", "effect", "interval", "seeds"):
+        table.add_column(column, justify="left" if column == "change" else "right", overflow="fold")
+    for one in tried:
+        mark = "*" if one.decided else " "
+        cells = f"{number(one.effect.value)}{mark}", interval(one.effect), str(one.seeds)
+        table.add_row(one.change, str(one.trial), *cells)
     return table
 
 
