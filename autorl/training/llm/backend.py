@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Any
 
 from autorl.errors import AutorlError, did_you_mean
@@ -15,19 +16,22 @@ from autorl.trial import Recipe, RunResult
 try:
     import torch
 
+    from autorl.training.llm.learner import METRICS
     from autorl.training.llm.model import Architecture
     from autorl.training.llm.problems import Task, make_task
     from autorl.training.llm.recipe import PRESETS, contradictions, defaults, settings, wrong
     from autorl.training.llm.run import Training
-    from autorl.training.llm.small import METRICS
+    from autorl.training.llm.trl_options import missing
 except ImportError as _error:
     raise AutorlError("backend 'llm' needs torch; run: pip install 'autorl[llm]'") from _error
 
 _SHAPE = asdict(Architecture())
+_PRETRAINED = {"model", "lora_rank"}
+_ENGINES = ("small", "trl")
 
 
 class LlmBackend:
-    """RL with verifiable rewards on a small transformer, warmed up on demonstrations; one CPU thread a run.
+    """RL with verifiable rewards: on a small transformer, warmed up on demonstrations, or on any model with TRL.
 
     A run's environment steps are completions, those included that are drawn again or not learned from. A paused or
     interrupted run goes on bit-identically. All runs of a study that share task, policy and warm-up begin with the same
@@ -52,9 +56,9 @@ class LlmBackend:
         if sections.get("evaluation") is not None and not sections["evaluation"].deterministic:
             message = "evaluations measure drawn completions and the most probable one; leave this out"
             yield ("evaluation", "deterministic"), message
-        wrong_shape = list(_wrong_shape(sections.get("policy")))
-        yield from wrong_shape
         algorithm, space_spec = sections.get("algorithm"), sections.get("search_space")
+        if "algorithm" not in repaired:
+            yield from _wrong_policy(sections.get("policy"), algorithm.engine if algorithm is not None else None)
         if algorithm is not None:
             space = space_spec.space() if space_spec is not None else SearchSpace()
             yield from _wrong_recipe(algorithm, space)
@@ -109,8 +113,17 @@ def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:
         return None, [(("task", "env_kwargs" if spec.env_kwargs else "env"), str(error))]
 
 
-def _wrong_shape(policy: Any) -> Iterator[tuple[Key, str]]:
+def _wrong_policy(policy: Any, engine: str | None) -> Iterator[tuple[Key, str]]:
     given = policy.model_dump(exclude_none=True) if policy is not None else {}
+    if engine == "trl":
+        for key in given.keys() - _PRETRAINED:
+            yield ("policy", key), f"engine trl has no '{key}'{did_you_mean(key, _PRETRAINED)}"
+        if not isinstance(given.get("model"), str):
+            yield ("policy",), "engine trl needs a model: its folder, or its name on the Hugging Face hub"
+        rank = given.get("lora_rank", 0)
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 0:
+            yield ("policy", "lora_rank"), f"{rank!r} must be a whole number; 0 trains the whole model"
+        return
     for key, value in given.items():
         if key not in _SHAPE:
             yield ("policy", key), f"a transformer has no '{key}'{did_you_mean(key, _SHAPE)}"
@@ -122,33 +135,44 @@ def _wrong_shape(policy: Any) -> Iterator[tuple[Key, str]]:
 
 
 def _wrong_recipe(algorithm: Any, space: SearchSpace) -> Iterator[tuple[Key, str]]:
-    if algorithm.engine not in (None, "small"):
-        yield ("algorithm", "engine"), f"unknown engine '{algorithm.engine}'; allowed: small"
-    searched = next((p.domain.values for p in space if p.sets == "algorithm.name" and isinstance(p.domain, Choice)), ())
-    at: Key = ("search_space", "parameters", "algorithm.name")
-    for where, name in ((("algorithm", "name"), algorithm.name), *((at, str(value)) for value in searched)):
+    if algorithm.engine not in (None, *_ENGINES):
+        yield ("algorithm", "engine"), f"unknown engine '{algorithm.engine}'; allowed: {', '.join(_ENGINES)}"
+    if algorithm.engine == "trl" and find_spec("trl") is None:
+        yield ("algorithm", "engine"), "TRL is not installed; run: pip install 'autorl[trl]', or use engine small"
+    for where, name in _names(algorithm, space):
         if name not in PRESETS:
             yield where, f"unknown algorithm '{name}'{did_you_mean(name, PRESETS)}"
-    known = defaults("grpo")
-    switches = {p.name for p in space if p.name in space.parents and "." not in p.sets and p.sets not in known}
-    values: list[tuple[Key, str, Sequence[Any]]] = [
-        (("algorithm", "fixed", key), key, [value]) for key, value in algorithm.fixed.items()
-    ]
-    for parameter in space:
-        if "." not in parameter.sets and parameter.name not in switches:
-            values.append((("search_space", "parameters", parameter.name), parameter.sets, _ends(parameter)))
-    sound = True
+    known, sound = defaults("grpo"), algorithm.name in PRESETS
+    values = list(_values(algorithm, space))
     for where, key, each in values:
-        if key not in known:
-            yield where, f"the recipe has no '{key}'{did_you_mean(key, known)}"
-            sound = False
-        for value in each if key in known else ():
-            if mistake := wrong(key, value):
-                yield where, mistake
-                sound = False
-    if sound and algorithm.name in PRESETS:
-        for mistake in contradictions(settings(algorithm.name, algorithm.fixed)):
-            yield ("algorithm", "fixed"), mistake
+        mistakes = [f"the recipe has no '{key}'{did_you_mean(key, known)}"] if key not in known else []
+        mistakes += [mistake for value in each if key in known and (mistake := wrong(key, value))]
+        sound = sound and not mistakes
+        yield from ((where, mistake) for mistake in mistakes)
+    if sound:
+        own = settings(algorithm.name, algorithm.fixed)
+        found = list(contradictions(own))
+        if algorithm.engine == "trl":
+            found += missing(own, [key for _, key, _ in values])
+        yield from ((("algorithm", "fixed"), mistake) for mistake in found)
+
+
+def _names(algorithm: Any, space: SearchSpace) -> Iterator[tuple[Key, str]]:
+    yield ("algorithm", "name"), algorithm.name
+    for parameter in space:
+        if parameter.sets == "algorithm.name" and isinstance(parameter.domain, Choice):
+            yield from ((("search_space", "parameters", parameter.name), str(v)) for v in parameter.domain.values)
+
+
+def _values(algorithm: Any, space: SearchSpace) -> Iterator[tuple[Key, str, Sequence[Any]]]:
+    """Return where each key of the recipe is set, the key, and the values that it can get."""
+    for key, value in algorithm.fixed.items():
+        yield ("algorithm", "fixed", key), key, [value]
+    known = defaults("grpo")
+    for parameter in space:
+        switch = parameter.name in space.parents and parameter.sets not in known
+        if "." not in parameter.sets and not switch:
+            yield ("search_space", "parameters", parameter.name), parameter.sets, _ends(parameter)
 
 
 def _ends(parameter: Parameter) -> Sequence[Any]:

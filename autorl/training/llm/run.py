@@ -1,4 +1,4 @@
-"""One run of the engine `small`: warmed up, trained, evaluated, saved and resumed."""
+"""One run: a model made, trained, evaluated, saved and resumed, by either engine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from autorl.errors import CheckpointError
+from autorl.training.llm.learner import Learner
 from autorl.training.llm.model import Architecture
-from autorl.training.llm.problems import make_task
-from autorl.training.llm.recipe import contradictions, settings
-from autorl.training.llm.small import Learner
+from autorl.training.llm.problems import Task, draw_to_evaluate, generator, make_task
+from autorl.training.llm.recipe import Settings, contradictions, settings
+from autorl.training.llm.small import SmallLearner
 from autorl.training.llm.warmup import warmed
 from autorl.training.meter import Meter, Spent
 from autorl.training.protocol import Host, Interrupted, Job
@@ -80,13 +81,11 @@ class Training:
         for mistake in contradictions(own):
             raise ValueError(mistake)
         task = make_task(recipe.env, recipe.env_kwargs)
-        about = {"env": recipe.env, "env_kwargs": recipe.env_kwargs}
-        start = warmed(task, about, Architecture(**recipe.policy), own, self._pulse)
         network, environment, evaluations = random_streams(self._job.seed, recipe.evaluation_points)
-        self._learner = learner = Learner(task, start, own, recipe.env_steps, (network, environment))
+        self._learner = learner = self._made(recipe, task, own, (network, environment))
         if self._state is not None:
             learner.restore(self._state)
-        problems = learner.evaluation_problems(recipe.evaluation_episodes, self._job.seed, evaluations[0])
+        problems = draw_to_evaluate(task, recipe.evaluation_episodes, self._job.seed, generator(evaluations[0]))
         last = recipe.evaluation_points
         points = [round(recipe.env_steps * k / last) for k in range(1, last + 1)]
         saved = self._meter.spent().wall_seconds
@@ -104,6 +103,15 @@ class Training:
         if until < recipe.env_steps:
             self._save(recipe)
         self._state = learner.state()
+
+    def _made(self, recipe: Recipe, task: Task, own: Settings, seeds: tuple[int, int]) -> Learner:
+        if recipe.engine == "trl":
+            from autorl.training.llm.trl_engine import TrlLearner
+
+            return TrlLearner(task, recipe.policy, own, recipe.env_steps, seeds)
+        about = {"env": recipe.env, "env_kwargs": recipe.env_kwargs}
+        start = warmed(task, about, Architecture(**recipe.policy), own, self._pulse)
+        return SmallLearner(task, start, own, recipe.env_steps, seeds)
 
     def _pulse(self) -> None:
         """Say, during the warm-up, that something goes on; nothing of it is worth saving."""

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from autorl.training.llm import objective
+from autorl.training.llm.learner import SAMPLES, Counted, described, finite, measured, reward
 from autorl.training.llm.model import Characters, Completions, Model, complete
-from autorl.training.llm.problems import Problem, Task, draw_to_evaluate, draw_to_train, generator
+from autorl.training.llm.problems import Problem, Task, draw_to_train, generator
 from autorl.training.llm.recipe import Settings
 
-METRICS: Mapping[str, str] = {
-    "pass_at_1": "share of completions, drawn at temperature 1, that are right: held-out problems, mean reward",
-    "pass_at_k": "probability that one of four completions is right (unbiased estimate)",
-    "greedy": "share of problems that the most probable completion solves",
-    "length": "tokens of a completion, mean",
-    "truncated": "share of completions that do not come to their end",
-    "entropy": "entropy of the next token (nats), mean over the tokens of completions",
-    "kl": "divergence from the model at the start, KL(policy || start) a token (nats)",
-    "zero_variance": "share of the groups trained on since the last evaluation whose rewards were all equal",
-    "tokens": "tokens written in training so far, those included that were not learned from",
-}
-SAMPLES, K = 8, 4
-"""Completions of each problem in an evaluation, and of how many one is to be right in `pass_at_k`."""
 
-
-@dataclass
-class Counted:
-    """What training has counted: completions, tokens, gradient steps' rounds, and groups since the last evaluation."""
-
-    completions: int = 0
-    tokens: int = 0
-    steps: int = 0
-    groups: int = 0
-    equal: int = 0
-
-
-class Learner:
-    """A model in training.
+class SmallLearner:
+    """A small transformer in training; see `Learner`.
 
     Args:
         task: what is to be learned.
@@ -102,11 +76,7 @@ class Learner:
         prompts = [self._characters.encode(problem.prompt) for problem in problems]
         written = complete(self.model, prompts, own.rollouts, own.max_tokens, self._temperature, self._generator)
         rewards = self._scores(problems, written).view(count, own.rollouts)
-        if own.rollouts > 1:
-            self.counted.groups += count
-            self.counted.equal += int((rewards.std(1) == 0).sum())
-        self.counted.completions += count * own.rollouts
-        self.counted.tokens += int(written.real.sum())
+        self.counted.written(rewards, int(written.real.sum()))
         if own.overlong == "penalty":
             rewards = rewards + objective.overlong_penalty(written.real.sum(1), own).view_as(rewards)
         return written, rewards
@@ -115,11 +85,7 @@ class Learner:
         copies = len(written.tokens) // len(problems)
         found = []
         for row, (tokens, ended) in enumerate(zip(written.tokens.tolist(), written.ended.tolist(), strict=True)):
-            text = self._characters.decode(tokens)
-            reward = float(self.task.reward(problems[row // copies], text)) if ended else 0.0
-            if not math.isfinite(reward):
-                raise ValueError(f"the task's reward is {reward}")
-            found.append(reward)
+            found.append(reward(self.task, problems[row // copies], self._characters.decode(tokens), ended=ended))
         return torch.tensor(found)
 
     def _learn(self, written: Completions, gains: Tensor, kept: Tensor) -> None:
@@ -171,10 +137,6 @@ class Learner:
             remaining = max(0.0, 1.0 - self.counted.completions / self._total)
         return own.learning_rate * remaining * min(1.0, (self.counted.steps + 1) / (own.warmup_steps + 1))
 
-    def evaluation_problems(self, count: int, seed: int, drawn_from: int) -> list[Problem]:
-        """Return the problems held out for a seed."""
-        return draw_to_evaluate(self.task, count, seed, generator(drawn_from))
-
     @torch.no_grad()
     def evaluate(self, problems: Sequence[Problem], seed: int) -> dict[str, float]:
         """Return the metrics, and `pass_at_1/CATEGORY`, of held-out problems; counts of groups begin anew."""
@@ -183,31 +145,16 @@ class Learner:
         best = complete(self.model, prompts, 1, own.max_tokens, None, drawn_from)
         written = complete(self.model, prompts, SAMPLES, own.max_tokens, lambda _: 1.0, drawn_from)
         rewards = self._scores(problems, written).view(len(problems), SAMPLES)
-        right, mask = rewards >= 1.0, written.real
-        ids, real = (torch.cat(pair, 1) for pair in ((written.prompts, written.tokens), (written.prompt_real, mask)))
-        log_p, log_q = (m(ids, real, mask.shape[1]).log_softmax(-1) for m in (self.model, self.start))
-        count = mask.sum()
-        groups, self.counted = self.counted, replace(self.counted, groups=0, equal=0)
-        metrics = {
-            "pass_at_1": float(rewards.mean()),
-            "pass_at_k": float(objective.pass_at_k(right, K).mean()),
-            "greedy": float(self._scores(problems, best).mean()),
-            "length": float(mask.sum(1).float().mean()),
-            "truncated": float(1.0 - written.ended.float().mean()),
-            "entropy": float((-(log_p.exp() * log_p).sum(-1) * mask).sum() / count),
-            "kl": float((objective.divergences(log_p, log_q, "reverse_kl") * mask).sum() / count),
-            "zero_variance": groups.equal / groups.groups if groups.groups else 0.0,
-            "tokens": float(groups.tokens),
-        }
-        for category in self.task.categories:
-            rows = [index for index, problem in enumerate(problems) if problem.category == category]
-            if rows:
-                metrics[f"pass_at_1/{category}"] = float(rewards[rows].mean())
-        return metrics
+        ids = torch.cat([written.prompts, written.tokens], 1)
+        real, length = torch.cat([written.prompt_real, written.real], 1), written.tokens.shape[1]
+        log_p, log_q = (model(ids, real, length).log_softmax(-1) for model in (self.model, self.start))
+        greedy = self._scores(problems, best).tolist()
+        metrics = measured(self.task, problems, rewards, greedy, self.counted)
+        return metrics | described(log_p, log_q, written.real, written.ended)
 
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""
-        return any(not bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters())
+        return not finite(self.model)
 
     def state(self) -> dict[str, Any]:
         """Return everything that training goes on from, as tensors and plain data."""

@@ -1,0 +1,154 @@
+"""What both engines have in common: what they count, and what an evaluation measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from autorl.training.llm import objective
+from autorl.training.llm.problems import Problem, Task
+
+METRICS: Mapping[str, str] = {
+    "pass_at_1": "share of completions, drawn at temperature 1, that are right: held-out problems, mean reward",
+    "pass_at_k": "probability that one of four completions is right (unbiased estimate)",
+    "greedy": "share of problems that the most probable completion solves",
+    "length": "tokens of a completion, mean",
+    "truncated": "share of completions that do not come to their end",
+    "entropy": "entropy of the next token (nats), mean over the tokens of completions",
+    "kl": "divergence from the model at the start, KL(policy || start) a token (nats)",
+    "zero_variance": "share of the groups trained on since the last evaluation whose rewards were all equal",
+    "tokens": "tokens written in training so far, those included that were not learned from",
+}
+SAMPLES = K = 4
+"""Completions of each problem in an evaluation, and of how many one is to be right in `pass_at_k`.
+
+Problems differ more than the completions of one, so that more problems say more than more completions.
+"""
+
+
+@dataclass
+class Counted:
+    """What training has counted: completions, tokens, steps, and groups since the last evaluation.
+
+    Attributes:
+        completions: written in training.
+        tokens: of them.
+        steps: rounds of writing and learning.
+        groups: completions of one prompt, since the last evaluation.
+        equal: groups whose rewards were all equal.
+    """
+
+    completions: int = 0
+    tokens: int = 0
+    steps: int = 0
+    groups: int = 0
+    equal: int = 0
+
+    def written(self, rewards: Tensor, tokens: int) -> None:
+        """Count what was written, with the task's rewards, shape ``(prompts, rollouts)``."""
+        self.completions += rewards.numel()
+        self.tokens += tokens
+        if rewards.shape[1] > 1:
+            self.groups += len(rewards)
+            self.equal += int((rewards.std(1) == 0).sum())
+
+
+class Learner(Protocol):
+    """A model in training.
+
+    Attributes:
+        counted: what it has counted.
+    """
+
+    counted: Counted
+
+    def step(self) -> None:
+        """Write completions, score them, and learn from them.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        ...
+
+    def evaluate(self, problems: Sequence[Problem], seed: int) -> dict[str, float]:
+        """Return the metrics, and `pass_at_1/CATEGORY`, of held-out problems; counts of groups begin anew."""
+        ...
+
+    def broken(self) -> bool:
+        """Say whether a parameter is not finite."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that training goes on from, as tensors and plain data."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        ...
+
+
+def reward(task: Task, problem: Problem, completion: str, *, ended: bool) -> float:
+    """Return a completion's reward, 0 if it has not come to its end.
+
+    Raises:
+        ValueError: the task's reward is no number.
+    """
+    found = float(task.reward(problem, completion)) if ended else 0.0
+    if not math.isfinite(found):
+        raise ValueError(f"the task's reward is {found}")
+    return found
+
+
+def measured(
+    task: Task, problems: Sequence[Problem], rewards: Tensor, best: Sequence[float], counted: Counted
+) -> dict[str, float]:
+    """Return the metrics that follow from rewards and counts; counts of groups begin anew.
+
+    Args:
+        task: the task.
+        problems: held-out problems.
+        rewards: Shape ``(problems, SAMPLES)``.
+        best: rewards of the most probable completions.
+        counted: what training has counted.
+    """
+    metrics = {
+        "pass_at_1": float(rewards.mean()),
+        "pass_at_k": float(objective.pass_at_k(rewards >= 1.0, K).mean()),
+        "greedy": math.fsum(best) / len(best),
+        "zero_variance": counted.equal / counted.groups if counted.groups else 0.0,
+        "tokens": float(counted.tokens),
+    }
+    counted.groups = counted.equal = 0
+    for category in task.categories:
+        rows = [index for index, problem in enumerate(problems) if problem.category == category]
+        if rows:
+            metrics[f"pass_at_1/{category}"] = float(rewards[rows].mean())
+    return metrics
+
+
+def described(log_p: Tensor, log_q: Tensor, real: Tensor, ended: Tensor) -> dict[str, float]:
+    """Return the metrics that follow from the completions themselves.
+
+    Args:
+        log_p: Shape ``(rows, length, vocabulary)``, logarithms of the policy's probabilities.
+        log_q: of the model at the start.
+        real: Shape ``(rows, length)``, False for padding.
+        ended: Shape ``(rows,)``.
+    """
+    count = real.sum()
+    return {
+        "length": float(real.sum(1).float().mean()),
+        "truncated": float(1.0 - ended.float().mean()),
+        "entropy": float((-(log_p.exp() * log_p).sum(-1) * real).sum() / count),
+        "kl": float((objective.divergences(log_p, log_q, "reverse_kl") * real).sum() / count),
+    }
+
+
+def finite(model: torch.nn.Module) -> bool:
+    """Say whether all parameters are finite."""
+    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
