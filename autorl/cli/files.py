@@ -19,6 +19,7 @@ class ExportFormat(enum.StrEnum):
 
     sb3 = "sb3"
     zoo = "rl-zoo3"
+    trl = "trl"
     schedule = "schedule"
 
 
@@ -44,18 +45,19 @@ def export(
     study: StudyArgument = None,
     storage: StorageOption = None,
     format: Annotated[
-        ExportFormat,
+        ExportFormat | None,
         typer.Option(
             "--format",
-            help="A plain Stable-Baselines3 script, rl-zoo3's YAML, or a schedule's stages as YAML.",
+            help="A plain Stable-Baselines3 script, rl-zoo3's YAML, TRL's, or a schedule's stages as YAML "
+            "[default: the first that holds what the study trains].",
         ),
-    ] = ExportFormat.sb3,
+    ] = None,
     trial: Annotated[int | None, typer.Option(help="Trial to export [default: the winner, or the incumbent].")] = None,
     out: OutOption = None,
 ) -> None:
     """Write a trial for your own training code."""
     from autorl.ledger.reader import Reader
-    from autorl.report.export import render
+    from autorl.report.export import fitting, render
     from autorl.report.findings import gather
 
     name, url = find_study(study, storage)
@@ -68,7 +70,8 @@ def export(
         raise AutorlError(
             f"'{name}' has no trial {trial}" if trial is not None else f"no trial of '{name}' has finished yet"
         )
-    _deliver(render(found, chosen, format.value), out)
+    best = fitting(chosen.recipe.backend)[0] if format is None else format.value
+    _deliver(render(found, chosen, best), out)
 
 
 def schema(document: Annotated[Document, typer.Argument(help="Which file.")] = Document.study) -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import Any
 
-from autorl.report.export import STABLE_BASELINES
+from autorl.report.export import BACKENDS, fitting
 from autorl.report.findings import Findings
 
 _DEFAULT_STORAGE = "sqlite:///autorl.db"
@@ -28,10 +28,10 @@ def commands(found: Findings, url: str, file: str) -> str:
         "# look at what this report was made from",
         f"autorl trials {name}{where}",
     ]
-    if found.incumbent is not None and found.incumbent.recipe.backend in STABLE_BASELINES:
+    if found.incumbent is not None and (best := fitting(found.incumbent.recipe.backend)[0]) in BACKENDS:
         lines += [
             "# take the best configuration into your own training code",
-            f"autorl export {name} --format sb3{where}",
+            f"autorl export {name} --format {best}{where}",
         ]
     return "\n".join(lines)
 

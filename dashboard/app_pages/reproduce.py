@@ -8,7 +8,7 @@ from board import data
 
 from autorl.errors import ExportError
 from autorl.report.checklist import checklist, markdown, tex
-from autorl.report.export import FORMATS, render
+from autorl.report.export import ending, fitting, render
 from autorl.report.findings import PHASES, Findings
 from autorl.report.reproduce import commands, resolved
 from autorl.report.words import hardware
@@ -60,13 +60,15 @@ def _exports(found: Findings) -> None:
         return
     st.subheader(f"Trial {best.number} in your own training code", anchor=False)
     with st.container(horizontal=True):
-        for name, ending in zip(FORMATS, ("py", "yaml", "yaml"), strict=True):
+        for name in fitting(best.recipe.backend):
             try:
                 text = render(found, best, name)
             except ExportError as error:
                 st.caption(f"{name}: {error}")
                 continue
-            _offer(f"Export for {name}" if name != "schedule" else "Export as a schedule", text, f"train.{ending}")
+            _offer(
+                f"Export for {name}" if name != "schedule" else "Export as a schedule", text, f"train.{ending(name)}"
+            )
 
 
 def _offer(label: str, text: str, file: str) -> None:

@@ -79,7 +79,7 @@ def test_what_jax_trained_is_exported_as_what_it_is_in_stable_baselines3(tmp_pat
         (recorded,) = (c for c in reader.curves("small", [1], "tuning") if c.run.seed == 0)
     assert [steps for steps, _ in repeated(script, tmp_path)] == [point.env_steps for point in recorded.points]
     unknown = replace(trial, recipe=replace(trial.recipe, backend="landscape"))
-    with pytest.raises(ExportError, match="holds what the backends sb3 and jax train, not 'landscape'"):
+    with pytest.raises(ExportError, match="of backend sb3 or jax, not 'landscape'; use --format schedule"):
         render(found, unknown, "sb3")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 from autorl.errors import ExportError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 
-FORMATS = ("sb3", "rl-zoo3", "schedule")
-STABLE_BASELINES = ("sb3", "jax")
-"""Backends that train Stable-Baselines3's algorithms, under its names."""
+BACKENDS = {"sb3": ("sb3", "jax"), "rl-zoo3": ("sb3", "jax"), "trl": ("llm",)}
+"""Format → backends whose trials it holds; any trial's is data."""
+FORMATS = (*BACKENDS, "schedule")
+_MODULES = {"sb3": "sb3_script", "rl-zoo3": "zoo", "trl": "trl", "schedule": "schedule"}
 
 
 def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
@@ -19,19 +21,26 @@ def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
     Raises:
         ExportError: there is no such format, or it cannot hold this trial.
     """
-    from autorl.report.export import sb3_script, schedule, zoo
-
-    renderers: dict[str, Callable[[Findings, TrialRecord], str]] = {
-        "sb3": sb3_script.render,
-        "rl-zoo3": zoo.render,
-        "schedule": schedule.render,
-    }
-    if format_name not in renderers:
+    if format_name not in FORMATS:
         raise ExportError(f"unknown format '{format_name}'{did_you_mean(format_name, FORMATS)}")
-    if format_name != "schedule" and trial.recipe.backend not in STABLE_BASELINES:
-        trains = " and ".join(STABLE_BASELINES)
-        raise ExportError(f"{format_name} holds what the backends {trains} train, not '{trial.recipe.backend}'")
-    return renderers[format_name](findings, trial)
+    backend = trial.recipe.backend
+    if backend not in BACKENDS.get(format_name, (backend,)):
+        known = " or ".join(BACKENDS[format_name])
+        raise ExportError(
+            f"{format_name} is for trials of backend {known}, not '{backend}'; use --format {fitting(backend)[0]}"
+        )
+    renderer: Callable[[Findings, TrialRecord], str] = import_module(f"{__name__}.{_MODULES[format_name]}").render
+    return renderer(findings, trial)
+
+
+def fitting(backend: str) -> list[str]:
+    """Return the formats that hold what a backend trains, the most useful first."""
+    return [name for name in FORMATS if backend in BACKENDS.get(name, (backend,))]
+
+
+def ending(format_name: str) -> str:
+    """Return what a file of a format ends in."""
+    return "py" if format_name == "sb3" else "yaml"
 
 
 def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -> ExportError:

@@ -80,11 +80,10 @@ class TrlLearner:
         self._trainer.current_gradient_accumulation_steps = 1  # what its own loop would set
         self._model: Any = self._trainer.model
         # Not a copy of the trainer's, whose `forward` would still be that of the model in training.
-        self._start: Any = AutoModelForCausalLM.from_pretrained(policy["model"], dtype=self._model.dtype)
-        self._start.to(self._model.device)
-        self._start.eval()
+        start: Any = AutoModelForCausalLM
+        self._start = start.from_pretrained(policy["model"], dtype=self._model.dtype).to(self._model.device).eval()
 
-    def _made(self, policy: Mapping[str, Any], folder: str, total: int, seed: int) -> _Trainer:
+    def _made(self, policy: Mapping[str, Any], folder: str, total: int, seed: int) -> Any:
         there, own = torch.cuda.is_available(), self._own
         arguments = GRPOConfig(
             output_dir=folder,

@@ -39,6 +39,14 @@ def missing(own: Settings, named: Collection[str]) -> Iterator[str]:
         yield f"TRL needs minibatches that divide the {own.per_step} completions of a step"
 
 
+def missing_in_plain_trl(own: Settings) -> Iterator[str]:
+    """Say which parts of a recipe engine trl adds to TRL's trainer, which by itself has them not."""
+    if own.advantage_baseline != "group":
+        yield f"TRL has no advantage_baseline {own.advantage_baseline}, only group"
+    if own.overlong == "penalty":
+        yield "TRL's overlong penalty is a reward function; use none or mask"
+
+
 def options(own: Settings, completions: int) -> dict[str, Any]:
     """Return the arguments of `GRPOConfig` that a recipe sets.
 

@@ -1,0 +1,95 @@
+"""A recipe that is exported for TRL trains there, with `trl grpo --config`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from probe_tasks import Echo
+from small_study import ignore
+from tiny_model import save
+from typer.testing import CliRunner
+
+from autorl.cli.app import app
+from autorl.engine.check import check
+from autorl.engine.conductor import conduct
+from autorl.errors import ExportError
+from autorl.ledger.reader import Reader
+from autorl.report.export import render
+from autorl.report.findings import Findings, gather
+from autorl.spec.load import draft_study
+from autorl.training.llm.recipe import settings
+from autorl.training.llm.trl_options import options
+
+pytest.importorskip("trl")
+
+STUDY = """\
+study: tiny
+task: {{env: "probe_tasks:Echo"}}
+algorithm: {{backend: llm, name: grpo, fixed: {{prompts: 4, rollouts: 4, max_tokens: 4, sft_steps: 2}}}}
+policy: {{width: 16, layers: 1, heads: 2, context: 32}}
+search_space: {{parameters: {{learning_rate: {{min: 1e-5, max: 1e-2, log: true}}}}}}
+objectives: [{{metric: pass_at_1}}]
+seeds: {{tuning: 0:1, test: 50:51}}
+budget: {{trials: 1, steps_per_run: 32}}
+evaluation: {{points: 1, episodes: 4}}
+optimizer: {{name: random}}
+execution: {{executor: inline}}
+storage: sqlite:///{folder}/study.db
+"""
+
+
+def studied(folder: Path, *overrides: str) -> Findings:
+    file = folder / "study.yaml"
+    file.write_text(STUDY.format(folder=folder))
+    conduct(check(draft_study(file, overrides)), ignore)
+    with Reader(f"sqlite:///{folder}/study.db") as reader:
+        return gather(reader, "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_the_file_trains_in_trl(tmp_path: Path) -> None:
+    studied(tmp_path)
+    storage, file = f"sqlite:///{tmp_path}/study.db", tmp_path / "recipe.yaml"
+    # Without a format it is the one that holds a language model's recipe.
+    done = CliRunner().invoke(app, ["export", "tiny", "--storage", storage, "--out", str(file)])
+    assert done.exit_code == 0, done.output
+    written = yaml.safe_load(file.read_text())
+    assert written == options(settings("grpo", {"prompts": 4, "rollouts": 4, "max_tokens": 4}), 32)
+    assert "Study tiny, trial 0" in file.read_text()
+
+    model, data = tmp_path / "model", tmp_path / "data"
+    save(model, Echo.characters)
+    data.mkdir()
+    (data / "train.jsonl").write_text("".join(json.dumps({"prompt": f"12{n % 10}="}) + "\n" for n in range(40)))
+    (tmp_path / "rewards.py").write_text(
+        "def long(completions, **_):\n    return [float(len(c)) for c in completions]\n"
+    )
+    command = [sys.executable, "-m", "trl.scripts.grpo", "--config", str(file), "--dataset_name", str(data)]
+    command += ["--reward_funcs", "rewards.long", "--model_name_or_path", str(model)]
+    command += ["--output_dir", str(tmp_path / "out"), "--use_cpu", "--bf16", "false", "--report_to", "none"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1"}
+    trained = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    state = json.loads((tmp_path / "out" / "checkpoint-4" / "trainer_state.json").read_text())
+    assert state["global_step"] == written["max_steps"] == 4
+
+
+def test_what_trl_has_no_word_for_is_said(tmp_path: Path) -> None:
+    found = studied(tmp_path, "algorithm.fixed.advantage_baseline=leave_one_out", "algorithm.fixed.loss=reinforce")
+    with pytest.raises(ExportError, match=r"no loss reinforce.*; TRL has no advantage_baseline leave_one_out"):
+        render(found, found.trials[0], "trl")
+    with pytest.raises(ExportError, match="sb3 is for trials of backend sb3 or jax, not 'llm'; use --format trl"):
+        render(found, found.trials[0], "sb3")
+    assert "loss: reinforce" in render(found, found.trials[0], "schedule")
