@@ -28,3 +28,6 @@ class Echo:
         if self._broken == "nan":
             return float("nan")
         return float(completion[:1] == problem.answer[0])
+
+    def flaw(self, problem: Problem, completion: str) -> float:
+        return float(len(completion) > len(problem.answer))

@@ -120,13 +120,22 @@ class Model(nn.Module):
         Returns:
             Shape ``(rows, keep, vocabulary)``: row by row, what is predicted for each of them from those before.
         """
+        return self._logits(self.states(tokens, real, keep))
+
+    def states(self, tokens: Tensor, real: Tensor, keep: int) -> Tensor:
+        """Return what the logits are made from, shape ``(rows, keep, width)``; see `forward`."""
         positions = (real.cumsum(1) - 1).clamp(min=0)
         x = self._run(tokens, positions, _causal(real), None, 0)
-        return self.predictions(x[:, -keep - 1 : -1])
+        found: Tensor = self.norm(x[:, -keep - 1 : -1])
+        return found
 
     def predictions(self, x: Tensor) -> Tensor:
-        """Return the logits after the last block; nobody writes padding."""
-        logits: Tensor = self.head(self.norm(x))
+        """Return the logits after the last block."""
+        return self._logits(self.norm(x))
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Return the logits; nobody writes padding."""
+        logits: Tensor = self.head(x)
         logits[..., PAD] = _NEVER
         return logits
 

@@ -10,18 +10,22 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - as everybody calls it
 from torch import Tensor
 
 from autorl.training.llm.recipe import Settings
 
 _EPSILON = 1e-4
+_IMPOSSIBLE = -1e6
+"""Below this, the logarithm of a probability is that of padding, which nobody writes."""
 
 
 def advantages(rewards: Tensor, own: Settings) -> Tensor:
     """Return how much better each completion is than what it is compared with, shape ``(prompts, rollouts)``.
 
     group: r - mean(group) (GRPO); leave_one_out: r - mean(others of the group) (RLOO); batch: r - mean(step). Divided
-    by the standard deviation over the group (GRPO) or the step (Lite PPO), or not (Dr. GRPO).
+    by the standard deviation over the group (GRPO) or the step (Lite PPO), or not (Dr. GRPO). Those of a critic follow
+    from `generalized`.
     """
     found = rewards
     if own.advantage_baseline == "group":
@@ -35,6 +39,34 @@ def advantages(rewards: Tensor, own: Settings) -> Tensor:
     elif own.advantage_scale == "batch":
         found = found / (rewards.std() + _EPSILON)
     return found
+
+
+def generalized(rewards: Tensor, values: Tensor, mask: Tensor, own: Settings) -> tuple[Tensor, Tensor]:
+    """Return the advantages of tokens, and what a critic should have expected, both shaped as the values.
+
+    Generalized advantage estimation with discount 1 (Schulman et al. 2016, arXiv 1506.02438, equation 16): the reward
+    comes with the last token, so that A_t = sum over l of lambda^l (V_{t+l+1} - V_{t+l}), where the value after the
+    last token is the reward.
+
+    Args:
+        rewards: Shape ``(rows,)``.
+        values: what the critic expects before each token.
+        mask: which tokens are real.
+        own: the recipe.
+    """
+    rows, length = values.shape
+    last = mask.sum(1).long() - 1
+    following = torch.cat([values[:, 1:], values.new_zeros(rows, 1)], 1)
+    following = following.scatter(1, last[:, None], rewards[:, None].to(values)) * mask
+    differences = (following - values) * mask
+    found, later = torch.zeros_like(values), values.new_zeros(rows)
+    for t in reversed(range(length)):
+        later = differences[:, t] + own.gae_lambda * later
+        found[:, t] = later
+    returns = (found + values) * mask
+    if own.advantage_scale == "batch":
+        found = found / (found[mask > 0].std() + _EPSILON)
+    return found * mask, returns
 
 
 def ratios(log_probs: Tensor, old: Tensor, mask: Tensor, own: Settings) -> Tensor:
@@ -52,13 +84,14 @@ def token_losses(log_probs: Tensor, old: Tensor, gains: Tensor, mask: Tensor, ow
     """Return what is minimized for each token, without divergence and entropy.
 
     clip: -min(r A, clip(r, 1 - low, 1 + high) A) (PPO, Schulman et al. 2017, equation 7; DAPO, equation 8, with two
-    bounds); cispo: -sg(min(r, 1 + high)) A log pi (MiniMax-M1); reinforce: -A log pi; imitation: the same,
-    of completions that are better than nothing.
+    bounds); cispo: -sg(min(r, 1 + high)) A log pi (MiniMax-M1); reinforce: -A log pi; imitation: -log pi where A > 0;
+    oreal: -log pi where A > 0, else -c r A (OREAL, whose negative rewards are reshaped by the share of right ones, as A
+    is; without its token-level reward model).
 
     Args:
         log_probs: logarithms of the tokens' probabilities.
         old: those with which they were drawn.
-        gains: Shape ``(rows, 1)``, advantages.
+        gains: advantages, shape ``(rows, 1)``, or those of tokens.
         mask: which tokens count.
         own: the recipe.
     """
@@ -67,10 +100,75 @@ def token_losses(log_probs: Tensor, old: Tensor, gains: Tensor, mask: Tensor, ow
     if own.loss == "imitation":
         return -(gains > 0).float() * log_probs
     ratio = ratios(log_probs, old, mask, own)
+    if own.loss == "oreal":
+        return torch.where(gains > 0, -log_probs, -own.negative_coef * ratio * gains)
     if own.loss == "cispo":
         return -ratio.clamp(max=1 + own.clip_high).detach() * gains * log_probs
     clipped = ratio.clamp(1 - own.clip_low, 1 + own.clip_high)
     return (-torch.min(ratio * gains, clipped * gains)).expand_as(log_probs)
+
+
+def pacs(differences: Tensor, rewards: Tensor, own: Settings) -> Tensor:
+    """Return the loss of each completion: how badly the change of the policy tells the right ones from the others.
+
+    PACS: the score of a completion is psi_i = s_i - mean(s of the others of its group), s = beta log(pi / pi_old), and
+    the loss the cross-entropy -(R log sigma(psi) + (1 - R) log(1 - sigma(psi))).
+
+    Args:
+        differences: Shape ``(prompts, rollouts)``, log(pi / pi_old) of whole completions.
+        rewards: the same shape.
+        own: the recipe.
+    """
+    scores = own.score_scale * differences
+    others = (scores.sum(1, keepdim=True) - scores) / (scores.shape[1] - 1)
+    return F.binary_cross_entropy_with_logits(scores - others, rewards.clamp(0.0, 1.0), reduction="none")
+
+
+def rover(log_p: Tensor, old: Tensor, tokens: Tensor, gains: Tensor, mask: Tensor, own: Settings) -> Tensor:
+    """Return what is minimized for each token: (Q - Q')^2, for values of the policy that acts at random (ROVER).
+
+    Q = rho (log pi - log pi_old) of the token, and Q' = r + the mean of Q over the vocabulary at the next token, where
+    r is the reward less its group's mean; no gradient goes through Q'.
+
+    Args:
+        log_p: Shape ``(rows, length, vocabulary)``, logarithms of probabilities.
+        old: the same, as they were when the completions were drawn.
+        tokens: Shape ``(rows, length)``.
+        gains: Shape ``(rows, 1)``, rewards less their groups' means.
+        mask: which tokens are real.
+        own: the recipe.
+    """
+    values = own.score_scale * (log_p - old)
+    possible = old > _IMPOSSIBLE
+    mean = torch.where(possible, values.detach(), 0.0).sum(-1) / possible.sum(-1)
+    following = (mean * mask)[:, 1:]
+    target = gains + torch.cat([following, following.new_zeros(len(values), 1)], 1)
+    return (values.gather(2, tokens[..., None])[..., 0] - target) ** 2
+
+
+def rare_tokens(log_p: Tensor, tokens: Tensor, gains: Tensor, mask: Tensor, own: Settings) -> Tensor:
+    """Return KL(proxy || policy) at the tokens that Lp-Reg protects, and 0 elsewhere, shape ``(rows, length)``.
+
+    The proxy is the policy without what is less probable than `lp_least` times the most probable token, normalized
+    again. Protected are tokens of completions that are worse than others, among the `lp_share` least probable of all,
+    that the proxy has.
+
+    Args:
+        log_p: Shape ``(rows, length, vocabulary)``, logarithms of probabilities.
+        tokens: Shape ``(rows, length)``.
+        gains: advantages, shape ``(rows, 1)``, or those of tokens.
+        mask: which tokens are real.
+        own: the recipe.
+    """
+    with torch.no_grad():
+        plausible = log_p >= log_p.amax(-1, keepdim=True) + math.log(max(own.lp_least, 1e-30))
+        proxy = log_p.masked_fill(~plausible, -torch.inf).log_softmax(-1)
+        chosen = log_p.gather(2, tokens[..., None])[..., 0]
+        rarest = torch.quantile(chosen[mask > 0], own.lp_share)
+        there = plausible.gather(2, tokens[..., None])[..., 0]
+        protected = (chosen <= rarest) & there & (gains < 0) & (mask > 0)
+    divergence = torch.where(plausible, proxy.exp() * (proxy - log_p), 0.0).sum(-1)
+    return divergence * protected
 
 
 def divergences(log_p: Tensor, log_q: Tensor, kind: str) -> Tensor:
@@ -113,6 +211,18 @@ def aggregate(losses: Tensor, mask: Tensor, own: Settings, *, rows: float, token
     return kept.sum() / (rows * own.max_tokens)
 
 
+def teacher_coefficient(own: Settings, progress: float) -> float:
+    """Return the coefficient of the divergence from the teacher: from first to last along a straight line (KDRL).
+
+    Args:
+        own: the recipe.
+        progress: the share of a full run that is done.
+    """
+    if own.teacher_coef_end is None:
+        return own.teacher_coef
+    return own.teacher_coef + (own.teacher_coef_end - own.teacher_coef) * min(1.0, progress)
+
+
 def temperature(own: Settings) -> Callable[[int], float]:
     """Return the temperature by the position in a completion.
 
@@ -122,32 +232,6 @@ def temperature(own: Settings) -> Callable[[int], float]:
         return lambda _: own.temperature
     lowest = own.temperature_end
     return lambda t: max(1.0 + own.temperature - math.exp(min(t / own.temperature_decay, 50.0)), lowest)
-
-
-def overlong_penalty(lengths: Tensor, own: Settings) -> Tensor:
-    """Return what is added to the rewards of long completions, from 0 to -1 (DAPO's soft overlong punishment, eq. 13).
-
-    Args:
-        lengths: tokens of the completions.
-        own: the recipe.
-    """
-    free = own.max_tokens - own.overlong_buffer
-    return -((lengths - free) / own.overlong_buffer).clamp(0.0, 1.0)
-
-
-def best_and_worst(rewards: Tensor, own: Settings, generator: torch.Generator) -> Tensor:
-    """Say which completions of each group are learned from: its best and its worst (PF-PPO's BW filter).
-
-    Ties are broken at random.
-
-    Returns:
-        Shape ``(prompts, rollouts)``.
-    """
-    count = rewards.shape[1]
-    kept = min(count, max(2, round(count * own.filter_keep)))
-    order = (rewards + 1e-6 * torch.rand(rewards.shape, generator=generator)).argsort(1, descending=True)
-    chosen = torch.cat([order[:, : (kept + 1) // 2], order[:, count - kept // 2 :]], 1)
-    return torch.zeros_like(rewards, dtype=torch.bool).scatter(1, chosen, True)
 
 
 def pass_at_k(right: Tensor, k: int) -> Tensor:

@@ -11,7 +11,7 @@ import importlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from autorl.errors import AutorlError, did_you_mean
 
@@ -62,6 +62,15 @@ class Task(Protocol):
 
     def reward(self, problem: Problem, completion: str) -> float:
         """Return how good a completion is that has come to its end, from 0 to 1, which is right."""
+        ...
+
+
+@runtime_checkable
+class Inspected(Protocol):
+    """A task that also looks at what leads to an answer, as `flaw_penalty` and the filter `on_correct` need."""
+
+    def flaw(self, problem: Problem, completion: str) -> float:
+        """Return how much of what leads to a completion's answer is wrong or missing, from 0 to 1."""
         ...
 
 
@@ -175,6 +184,14 @@ class Written:
         """Return 1 if what follows the last `#` is the answer, else 0."""
         _, mark, answer = completion.rpartition("#")
         return float(bool(mark) and answer == problem.answer)
+
+    def flaw(self, problem: Problem, completion: str) -> float:
+        """Return the share of steps that are wrong, missing or too many; see `Inspected.flaw`."""
+        steps, _, _ = completion.rpartition("#")
+        written = steps.split(";") if steps else []
+        most = max(len(written), len(problem.steps))
+        right = sum(own == other for own, other in zip(written, problem.steps, strict=False))
+        return 1.0 - right / most if most else 0.0
 
 
 def make_task(env: str, env_kwargs: Mapping[str, Any]) -> Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,12 @@ class Training:
 
             return TrlLearner(task, recipe.policy, own, recipe.env_steps, seeds)
         about = {"env": recipe.env, "env_kwargs": recipe.env_kwargs}
-        start = warmed(task, about, Architecture(**recipe.policy), own, self._pulse)
-        return SmallLearner(task, start, own, recipe.env_steps, seeds)
+        shape, teacher = Architecture(**recipe.policy), None
+        if own.taught:
+            longer = replace(own, sft_steps=own.teacher_steps, sft_noise=own.teacher_noise)
+            teacher = warmed(task, about, shape, longer, self._pulse).eval().requires_grad_(False)
+        start = warmed(task, about, shape, own, self._pulse)
+        return SmallLearner(task, start, teacher, own, recipe.env_steps, seeds)
 
     def _pulse(self) -> None:
         """Say, during the warm-up, that something goes on; nothing of it is worth saving."""

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from autorl.training.llm import objective
+from autorl.training.llm import objective, selection
 from autorl.training.llm.learner import SAMPLES, Counted, described, finite, measured, reward
 from autorl.training.llm.model import Characters, Completions, Model, complete
-from autorl.training.llm.problems import Problem, Task, draw_to_train, generator
+from autorl.training.llm.problems import Inspected, Problem, Task, draw_to_train, generator
 from autorl.training.llm.recipe import Settings
+from autorl.training.llm.update import Critic, Lesson, Update
+
+
+@dataclass(frozen=True)
+class _Experience:
+    """Completions, and of each, shape ``(prompts, rollouts)``, its reward, whether it is right, and its flaws."""
+
+    written: Completions
+    rewards: Tensor
+    right: Tensor
+    flaws: Tensor
+
+    def with_others(self, kept: Tensor, others: _Experience) -> _Experience:
+        """Return the completions of some of the prompts, and after them others."""
+        rows = kept.repeat_interleave(self.rewards.shape[1])
+        written = Completions(*(part[rows] for part in vars(self.written).values()))
+        return _Experience(
+            _joined(written, others.written),
+            torch.cat([self.rewards[kept], others.rewards]),
+            torch.cat([self.right[kept], others.right]),
+            torch.cat([self.flaws[kept], others.flaws]),
+        )
 
 
 class SmallLearner:
@@ -22,12 +45,22 @@ class SmallLearner:
     Args:
         task: what is to be learned.
         start: the model that it starts from, which is not changed.
+        teacher: the model that it learns from too, if there is one.
         own: the recipe.
-        total: completions of a full run, over which the schedule goes.
+        total: completions of a full run, over which the schedules go.
         seeds: of what is drawn in training, and of the training problems.
+
+    Raises:
+        ValueError: the recipe looks at what leads to answers, and the task cannot.
     """
 
-    def __init__(self, task: Task, start: Model, own: Settings, total: int, seeds: tuple[int, int]) -> None:
+    def __init__(
+        self, task: Task, start: Model, teacher: Model | None, own: Settings, total: int, seeds: tuple[int, int]
+    ) -> None:
+        if own.inspects and not isinstance(task, Inspected):
+            raise ValueError(
+                "flaw_penalty and the filter on_correct need a task with a method 'flaw(problem, completion)'"
+            )
         self.task, self.own, self._total = task, own, total
         self._characters, self.start = Characters(task.characters), start.eval().requires_grad_(False)
         self.model = Model(start.shape, self._characters.size)
@@ -35,6 +68,12 @@ class SmallLearner:
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), weight_decay=own.weight_decay, betas=(0.9, own.adam_beta2), foreach=True
         )
+        self._update = Update(self.model, start, teacher, own)
+        self._critic = Critic(start).requires_grad_(True) if own.advantage_baseline == "critic" else None
+        if self._critic is not None:
+            self._of_critic = torch.optim.AdamW(
+                self._critic.parameters(), own.critic_learning_rate, weight_decay=0.0, foreach=True
+            )
         self._generator = torch.Generator().manual_seed(seeds[0])
         self._rng = generator(seeds[1])
         self._temperature = objective.temperature(own)
@@ -46,40 +85,40 @@ class SmallLearner:
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        written, rewards = self._experience()
-        gains = objective.advantages(rewards, self.own)
-        kept = torch.ones_like(rewards, dtype=torch.bool)
-        if self.own.overlong == "mask":
-            kept &= written.ended.view_as(kept)
-        if self.own.group_filter == "best_worst":
-            kept &= objective.best_and_worst(rewards, self.own, self._generator)
-        self._learn(written, gains.reshape(-1), kept.reshape(-1))
+        own, found = self.own, self._experience()
+        kept = selection.chosen(found.rewards, found.right, found.flaws, own, self._generator)
+        gains = torch.zeros_like(found.rewards)
+        gains[kept] = objective.advantages(found.rewards[kept].view(len(kept), -1), own).reshape(-1)
+        if own.overlong == "mask":
+            kept &= found.written.ended.view_as(kept)
+        self._learn(self._lesson(found, gains.reshape(-1, 1)), kept.reshape(-1))
         self.counted.steps += 1
 
-    def _experience(self) -> tuple[Completions, Tensor]:
-        """Return completions and rewards, shape ``(prompts, rollouts)``; with dynamic sampling, of mixed groups."""
-        own = self.own
-        written, rewards = self._rollouts(own.prompts)
-        for _ in range(own.resamplings if own.dynamic_sampling else 0):
-            mixed = rewards.std(1) > 0 if own.rollouts > 1 else torch.ones(len(rewards), dtype=torch.bool)
+    def _experience(self) -> _Experience:
+        """Return completions; with dynamic sampling, of mixed groups."""
+        own, found = self.own, self._rollouts(self.own.prompts)
+        for _ in range(own.resamplings if own.dynamic_sampling and own.rollouts > 1 else 0):
+            mixed = found.rewards.std(1) > 0
             if mixed.all():
                 break
-            more, others = self._rollouts(int((~mixed).sum()))
             # Groups that are equal again take the place of equal ones: a step always has as many.
-            written = _joined(_rows(written, mixed.repeat_interleave(own.rollouts)), more)
-            rewards = torch.cat([rewards[mixed], others])
-        return written, rewards
+            found = found.with_others(mixed, self._rollouts(int((~mixed).sum())))
+        return found
 
-    def _rollouts(self, count: int) -> tuple[Completions, Tensor]:
+    def _rollouts(self, count: int) -> _Experience:
         own = self.own
         problems = [draw_to_train(self.task, self._rng.choice(self.task.categories), self._rng) for _ in range(count)]
         prompts = [self._characters.encode(problem.prompt) for problem in problems]
         written = complete(self.model, prompts, own.rollouts, own.max_tokens, self._temperature, self._generator)
         rewards = self._scores(problems, written).view(count, own.rollouts)
         self.counted.written(rewards, int(written.real.sum()))
+        right, flaws = rewards >= 1.0, torch.zeros_like(rewards)
+        if own.inspects:
+            flaws = self._flaws(problems, written).view_as(rewards)
+            rewards = rewards + selection.flaw_penalty(right, flaws, own)
         if own.overlong == "penalty":
-            rewards = rewards + objective.overlong_penalty(written.real.sum(1), own).view_as(rewards)
-        return written, rewards
+            rewards = rewards + selection.overlong_penalty(written.real.sum(1), own).view_as(rewards)
+        return _Experience(written, rewards, right, flaws)
 
     def _scores(self, problems: Sequence[Problem], written: Completions) -> Tensor:
         copies = len(written.tokens) // len(problems)
@@ -88,48 +127,62 @@ class SmallLearner:
             found.append(reward(self.task, problems[row // copies], self._characters.decode(tokens), ended=ended))
         return torch.tensor(found)
 
-    def _learn(self, written: Completions, gains: Tensor, kept: Tensor) -> None:
+    def _flaws(self, problems: Sequence[Problem], written: Completions) -> Tensor:
+        assert isinstance(self.task, Inspected)
+        copies, found = len(written.tokens) // len(problems), []
+        for row, tokens in enumerate(written.tokens.tolist()):
+            found.append(float(self.task.flaw(problems[row // copies], self._characters.decode(tokens))))
+        return torch.tensor(found)
+
+    @torch.no_grad()
+    def _lesson(self, found: _Experience, gains: Tensor) -> Lesson:
+        written, rewards = found.written, found.rewards.reshape(-1)
+        old = returns = torch.zeros(len(rewards), 0)
+        if self.own.loss == "rover":
+            old = self._update.log_probs(self.model, written)
+        if self._critic is not None:
+            mask = written.real.float()
+            gains, returns = objective.generalized(rewards, self._critic(written), mask, self.own)
+        return Lesson(written, gains, rewards, found.right.reshape(-1), old, returns)
+
+    def _learn(self, lesson: Lesson, kept: Tensor) -> None:
         own, learns = self.own, kept
-        if own.divergence == "none" and not own.entropy_coef:
-            learns = kept & (gains != 0)  # the others' gradients are zero
-        lengths = written.real.sum(1).float()
+        if self._update.needs_gains:
+            learns = kept & (lesson.gains[:, 0] != 0)
+        lengths = lesson.written.real.sum(1).float()
         rows = max(1.0, float(kept.sum()) / own.minibatches)
         tokens = max(1.0, float(lengths[kept].sum()) / own.minibatches)
+        progress = self.counted.completions / self._total
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
         indices = learns.nonzero()[:, 0]
         for _ in range(own.epochs):
-            order = indices[torch.randperm(len(indices), generator=self._generator)]
-            for part in order.chunk(own.minibatches) if len(order) else ():
-                loss = self._loss(_rows(written, part), gains[part][:, None], rows, tokens)
+            for part in self._parts(indices):
+                some = lesson.only(part)
+                loss = self._update.loss(some, rows=rows, tokens=tokens, progress=progress)
                 if not torch.isfinite(loss):
                     raise FloatingPointError(f"the loss is {float(loss)}")
-                self._optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), own.max_grad_norm)
-                self._optimizer.step()
+                self._descend(loss, self.model, self._optimizer)
+                if self._critic is not None:
+                    mask = some.written.real.float()
+                    wrong = 0.5 * (((self._critic(some.written) - some.returns) ** 2) * mask).sum() / mask.sum()
+                    self._descend(wrong, self._critic, self._of_critic)
 
-    def _loss(self, written: Completions, gains: Tensor, rows: float, tokens: float) -> Tensor:
-        own, mask = self.own, written.real.float()
-        log_p = self._log_probs(self.model, written)
-        chosen = log_p.gather(2, written.tokens[..., None])[..., 0]
-        losses = objective.token_losses(chosen, written.log_probs, gains, mask, own)
-        if own.divergence != "none":
-            with torch.no_grad():
-                log_q = self._log_probs(self.start, written)
-            losses = losses + own.divergence_coef * objective.divergences(log_p, log_q, own.divergence)
-        if own.entropy_coef:
-            losses = losses + own.entropy_coef * (log_p.exp() * log_p).sum(-1)
-        return objective.aggregate(losses, mask, own, rows=rows, tokens=tokens)
+    def _parts(self, indices: Tensor) -> Sequence[Tensor]:
+        """Return the rows of each minibatch, in an order drawn anew."""
+        own = self.own
+        if not len(indices):
+            return ()
+        if own.loss == "pacs":  # which compares the completions of a prompt
+            order = torch.randperm(own.prompts, generator=self._generator)[:, None] * own.rollouts
+            return [part.reshape(-1) for part in (order + torch.arange(own.rollouts)).chunk(own.minibatches)]
+        return indices[torch.randperm(len(indices), generator=self._generator)].chunk(own.minibatches)
 
-    def _log_probs(self, model: Model, written: Completions) -> Tensor:
-        """Return logarithms of probabilities at the temperatures of sampling, shape ``(rows, length, vocabulary)``."""
-        length = written.tokens.shape[1]
-        temperatures = torch.tensor([self._temperature(t) for t in range(length)])[None, :, None]
-        ids = torch.cat([written.prompts, written.tokens], 1)
-        logits = model(ids, torch.cat([written.prompt_real, written.real], 1), length)
-        found: Tensor = (logits / temperatures).log_softmax(-1)
-        return found
+    def _descend(self, loss: Tensor, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), self.own.max_grad_norm)
+        optimizer.step()
 
     def _rate(self) -> float:
         own, remaining = self.own, 1.0
@@ -158,7 +211,11 @@ class SmallLearner:
 
     def state(self) -> dict[str, Any]:
         """Return everything that training goes on from, as tensors and plain data."""
+        critic = {}
+        if self._critic is not None:
+            critic = {"model": self._critic.state_dict(), "optimizer": self._of_critic.state_dict()}
         return {
+            "critic": critic,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "generator": self._generator.get_state(),
@@ -171,14 +228,14 @@ class SmallLearner:
         self.model.load_state_dict(state["model"])
         own = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": own})
+        if self._critic is not None and state["critic"]:
+            self._critic.load_state_dict(state["critic"]["model"])
+            rates = self._of_critic.state_dict()["param_groups"]
+            self._of_critic.load_state_dict({"state": state["critic"]["optimizer"]["state"], "param_groups": rates})
         self._generator.set_state(state["generator"])
         version, internal, gauss = json.loads(state["rng"])
         self._rng.setstate((version, tuple(internal), gauss))
         self.counted = Counted(**state["counted"])
-
-
-def _rows(written: Completions, which: Tensor) -> Completions:
-    return Completions(*(part[which] for part in vars(written).values()))
 
 
 def _joined(first: Completions, second: Completions) -> Completions:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from autorl.errors import AutorlError
-from autorl.training.llm import objective
+from autorl.training.llm import objective, selection
 from autorl.training.llm.learner import SAMPLES, Counted, described, finite, measured, reward
 from autorl.training.llm.problems import Problem, Task, draw_to_train, generator
 from autorl.training.llm.recipe import Settings
@@ -48,7 +48,7 @@ class _Trainer(GRPOTrainer):
         rewards = self.rewards.view(-1, self.own.rollouts)
         if self.own.overlong == "penalty":
             lengths = found["completion_mask"].sum(1).cpu()
-            rewards = rewards + objective.overlong_penalty(lengths, self.own).view_as(rewards)
+            rewards = rewards + selection.overlong_penalty(lengths, self.own).view_as(rewards)
         gains = objective.advantages(rewards, self.own).reshape(-1)
         found["advantages"] = gains.to(found["advantages"])
         return found

@@ -21,18 +21,20 @@ def missing(own: Settings, named: Collection[str]) -> Iterator[str]:
     for key in named:
         if key.startswith("sft_"):
             yield f"engine trl begins with the model as it is; leave {key} out, or use engine small"
-    if own.loss in ("reinforce", "imitation"):
-        yield f"TRL has no loss {own.loss}; use clip or cispo, or engine small"
+    lacking = {
+        f"loss {own.loss}": own.loss not in ("clip", "cispo"),
+        f"divergence {own.divergence}": own.divergence not in ("none", "reverse_kl"),
+        "critic": own.advantage_baseline == "critic",
+        "temperature that falls along a completion (temperature_end)": own.temperature_end is not None,
+        "dynamic_sampling": own.dynamic_sampling,
+        f"group_filter {own.group_filter}": own.group_filter != "none",
+        "lp_coef": own.lp_coef > 0,
+        "teacher_coef": own.taught,
+        "flaw_penalty": own.flaw_penalty > 0,
+    }
+    yield from (f"TRL has no {part}; leave it out, or use engine small" for part, used in lacking.items() if used)
     if own.loss == "cispo" and own.aggregation != "token":
         yield "TRL's cispo has aggregation token only"
-    if own.divergence not in ("none", "reverse_kl"):
-        yield f"TRL has no divergence {own.divergence}; use reverse_kl, or engine small"
-    if own.temperature_end is not None:
-        yield "TRL's temperature does not change along a completion; leave temperature_end out, or use engine small"
-    if own.dynamic_sampling:
-        yield "TRL has no dynamic_sampling; set it to false, or use engine small"
-    if own.group_filter != "none":
-        yield f"TRL has no group_filter {own.group_filter}; use none, or engine small"
     if own.rollouts < 2:
         yield "TRL needs at least 2 rollouts"
     if own.per_step % own.minibatches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
@@ -29,6 +30,12 @@ EVERYTHING = {
     "temperature_end": 0.6,
     "lr_schedule": "linear",
     "epochs": 2,
+    "lp_coef": 0.5,
+    "teacher_coef": 0.1,
+    "teacher_coef_end": 0.0,
+    "teacher_on": "wrong",
+    "teacher_steps": 6,
+    "flaw_penalty": 0.5,
 }
 
 
@@ -45,15 +52,19 @@ def backend() -> LlmBackend:
 class TestLlm(BackendConformance):
     @pytest.fixture(params=PRESETS)
     def recipe(self, request: pytest.FixtureRequest) -> Recipe:
-        return replace(BASE, algorithm=request.param, hyperparameters={**TINY, "dynamic_sampling": False})
+        quick = {**TINY, "dynamic_sampling": False, "teacher_steps": 6}
+        return replace(BASE, algorithm=request.param, hyperparameters=quick)
 
     @pytest.fixture
     def failing(self) -> Recipe:
         return replace(BASE, env_kwargs={"broken": "raises"})
 
 
-def test_every_switch_together_can_be_stopped_and_gone_on_with(backend: LlmBackend, tmp_path: Path) -> None:
-    recipe = replace(BASE, hyperparameters={**TINY, **EVERYTHING})
+@pytest.mark.parametrize("also", [{}, {"advantage_baseline": "critic", "advantage_scale": "batch"}, {"loss": "rover"}])
+def test_every_switch_together_can_be_stopped_and_gone_on_with(
+    backend: LlmBackend, tmp_path: Path, also: dict[str, Any]
+) -> None:
+    recipe = replace(BASE, hyperparameters={**TINY, **EVERYTHING, **also})
     whole = train(backend, recipe, tmp_path / "whole")
     train(backend, recipe, tmp_path / "parts", until=32)
     rest = train(backend, recipe, tmp_path / "parts")
@@ -62,11 +73,14 @@ def test_every_switch_together_can_be_stopped_and_gone_on_with(backend: LlmBacke
     assert rest.env_steps == whole.env_steps
 
 
-def test_rl_unlearns_what_the_demonstrations_had_wrong(backend: LlmBackend, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["grpo", "ppo", "oreal", "pacs", "rover", "lp_reg", "kdrl", "grpo_roc", "fapo"])
+def test_rl_unlearns_what_the_demonstrations_had_wrong(backend: LlmBackend, tmp_path: Path, name: str) -> None:
     """Half of the demonstrations show any digit, so that a model that has only imitated them is right in half."""
     settings = {"prompts": 16, "rollouts": 8, "max_tokens": 3, "learning_rate": 3e-3, "divergence": "none"}
     settings |= {"sft_steps": 600, "sft_batch": 32, "sft_noise": 0.5, "minibatches": 1}
-    recipe = replace(BASE, hyperparameters=settings, env_steps=128 * 50, evaluation_points=50, evaluation_episodes=40)
+    settings |= {"teacher_steps": 600, "advantage_scale": "batch", "teacher_on": "all"}
+    recipe = replace(BASE, algorithm=name, hyperparameters=settings, env_steps=128 * 50)
+    recipe = replace(recipe, evaluation_points=50, evaluation_episodes=40)
     right = [point.metrics["pass_at_1"] for point in train(backend, recipe, tmp_path / "a").curve]
     assert 0.3 < right[0] < 0.75
     assert right[-1] > 0.9
@@ -135,6 +149,9 @@ budget: {trials: 2, steps_per_run: 256}
         ("algorithm.name=grbo", "did you mean 'grpo'"),
         ("algorithm.fixed={loss: clop}", "unknown loss 'clop'"),
         ("algorithm.fixed={rollouts: 1}", "needs at least 2 rollouts"),
+        ("algorithm.fixed={advantage_baseline: critic}", "advantage_scale is batch or none"),
+        ("algorithm.fixed={loss: pacs, overlong: mask}", "compares all completions of a group"),
+        ("algorithm.fixed={group_filter: best_worst, filter_keep: 0.1}", "leaves 1 of 8 rollouts"),
         ("algorithm.fixed={prompts: 0}", "whole number of at least 1"),
         ("algorithm.fixed={lr: 0.1}", "the recipe has no 'lr'"),
         ("search_space={parameters: {clip_low: {min: 0.5, max: 1.5}}}", "between 0 and 1"),

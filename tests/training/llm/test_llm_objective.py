@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from autorl.training.llm import objective
+from autorl.training.llm import objective, selection
 from autorl.training.llm.recipe import Settings
 
 REWARDS = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
@@ -90,6 +90,98 @@ def test_reinforce_and_imitation() -> None:
     close(found, torch.stack([-LOG_PROBS[0], torch.zeros(3, dtype=torch.float64)]))
 
 
+def test_oreal_imitates_what_is_right_and_pushes_off_what_is_wrong() -> None:
+    found = objective.token_losses(LOG_PROBS, OLD, GAINS, MASK, own(loss="oreal", negative_coef=0.5))
+    ratio = np.exp((LOG_PROBS - OLD).numpy())
+    close(found, np.stack([-LOG_PROBS[0].numpy(), -0.5 * ratio[1] * -2.0]))
+
+
+def test_pacs_is_the_cross_entropy_of_scores_beside_the_others() -> None:
+    differences = torch.tensor([[0.3, -0.1, 0.2], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    rewards = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
+    found = objective.pacs(differences, rewards, own(score_scale=2.0))
+    scores = 2.0 * np.array([0.3 - 0.05, -0.1 - 0.25, 0.2 - 0.1])
+    chances = 1 / (1 + np.exp(-scores))
+    close(found, [[-np.log(chances[0]), -np.log(1 - chances[1]), -np.log(1 - chances[2])], [math.log(2)] * 3])
+
+
+def test_rovers_target_is_the_reward_and_the_mean_value_of_what_may_follow() -> None:
+    generator = torch.Generator().manual_seed(0)
+    log_p, old = (torch.randn(2, 3, 4, generator=generator).double().log_softmax(-1) for _ in range(2))
+    log_p, old = (torch.cat([torch.full((2, 3, 1), -1e9).double(), x], -1) for x in (log_p, old))  # padding
+    tokens = torch.tensor([[1, 2, 3], [4, 1, 0]])
+    log_p.requires_grad_()
+    found = objective.rover(log_p, old, tokens, GAINS, MASK, own(score_scale=0.5))
+    q = 0.5 * (log_p - old).detach().numpy()[:, :, 1:]
+    own_value = [[q[r, t, max(0, int(tokens[r, t]) - 1)] for t in range(3)] for r in range(2)]
+    after = [[q[0, 1].mean(), q[0, 2].mean(), 0.0], [q[1, 1].mean(), 0.0, 0.0]]
+    expected = (np.array(own_value) - (GAINS.numpy() + after)) ** 2
+    close(found * MASK, expected * MASK.numpy())
+    (found * MASK).sum().backward()
+    assert log_p.grad is not None
+    assert torch.count_nonzero(log_p.grad) == 5  # of the tokens drawn alone, none through the target
+
+
+def test_generalized_advantages_are_those_of_stable_baselines3() -> None:
+    from stable_baselines3.common.buffers import RolloutBuffer
+
+    lam, rewards = 0.9, torch.tensor([1.0, 0.0])
+    values = torch.tensor([[0.1, 0.4, 0.7], [0.5, 0.2, 0.0]])
+    found, returns = objective.generalized(
+        rewards, values, MASK.float(), own(advantage_baseline="critic", advantage_scale="none", gae_lambda=lam)
+    )
+    from gymnasium.spaces import Discrete
+
+    for row, length in enumerate((3, 2)):
+        buffer = RolloutBuffer(length, Discrete(2), Discrete(2), "cpu", gae_lambda=lam, gamma=1.0)
+        for t in range(length):
+            last = np.array([float(rewards[row]) if t == length - 1 else 0.0])
+            buffer.add(np.zeros(1), np.zeros(1), last, np.array([t == 0]), values[row, t : t + 1], torch.zeros(1))
+        buffer.compute_returns_and_advantage(torch.zeros(1), np.array([1.0]))
+        close(found[row, :length], buffer.advantages[:, 0])
+        close(returns[row, :length], buffer.returns[:, 0])
+    assert found[1, 2] == returns[1, 2] == 0.0
+
+
+def test_advantages_of_a_critic_are_scaled_over_the_tokens_of_the_step() -> None:
+    recipe = {"advantage_baseline": "critic", "gae_lambda": 1.0}
+    values = torch.tensor([[0.1, 0.4, 0.7], [0.5, 0.2, 0.0]])
+    plain, _ = objective.generalized(REWARDS[0, :2], values, MASK.float(), own(advantage_scale="none", **recipe))
+    scaled, _ = objective.generalized(REWARDS[0, :2], values, MASK.float(), own(advantage_scale="batch", **recipe))
+    close(plain[0], 1.0 - values[0])  # with lambda 1, what is to come less what was expected
+    close(scaled, plain / (np.array([0.9, 0.6, 0.3, -0.5, -0.2]).std(ddof=1) + 1e-4))
+
+
+def test_rare_but_plausible_tokens_of_failures_are_protected() -> None:
+    """Over one minibatch: the token drawn is the rarest in rows 0 and 1, of which only row 1 failed."""
+    chances = torch.tensor([[[0.90, 0.06, 0.04]], [[0.90, 0.05, 0.05]], [[0.9, 0.05, 0.05]], [[0.98, 0.01, 0.01]]])
+    tokens, gains = torch.tensor([[2], [1], [0], [1]]), torch.tensor([[1.0], [-1.0], [-1.0], [-1.0]])
+    recipe = own(lp_coef=1.0, lp_share=0.9, lp_least=0.02)
+    log_p = chances.double().log().requires_grad_()
+    found = objective.rare_tokens(log_p, tokens, gains, torch.ones(4, 1), recipe)
+    assert found[0, 0] == 0.0  # better than others
+    close(found[1, 0], 0.0)  # protected; the proxy is the policy, since nothing of it is absurd
+    assert found[3, 0] == 0.0  # 0.01 of 0.98 is absurd
+    found.sum().backward()
+    assert log_p.grad is not None
+    close(log_p.grad[1, 0], -chances[1, 0])  # towards the proxy
+    assert not log_p.grad[[0, 2, 3]].any()
+
+
+def test_the_proxy_is_the_policy_without_what_is_absurd() -> None:
+    log_p = torch.tensor([[[0.8, 0.18, 0.019, 0.001]]]).double().log()
+    found = objective.rare_tokens(log_p, torch.tensor([[2]]), -torch.ones(1, 1), torch.ones(1, 1), own(lp_least=0.02))
+    close(found, [[-math.log(0.999)]])
+
+
+def test_the_teachers_coefficient_falls_along_a_line() -> None:
+    recipe = own(teacher_coef=5e-3, teacher_coef_end=1e-3)
+    assert objective.teacher_coefficient(recipe, 0.0) == 5e-3
+    assert objective.teacher_coefficient(recipe, 0.5) == pytest.approx(3e-3)
+    assert objective.teacher_coefficient(recipe, 1.2) == pytest.approx(1e-3)
+    assert objective.teacher_coefficient(own(teacher_coef=5e-3), 0.5) == 5e-3
+
+
 @pytest.mark.parametrize("kind", ["reverse_kl", "forward_kl", "jensen_shannon"])
 def test_divergences_are_those_of_torch(kind: str) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -125,17 +217,44 @@ def test_the_temperature_falls_along_a_completion_and_no_further() -> None:
 
 
 def test_the_penalty_rises_over_the_buffer() -> None:
-    found = objective.overlong_penalty(torch.tensor([1.0, 20.0, 24.0, 28.0]), own(max_tokens=28, overlong_buffer=8))
+    found = selection.overlong_penalty(torch.tensor([1.0, 20.0, 24.0, 28.0]), own(max_tokens=28, overlong_buffer=8))
     close(found, [0.0, 0.0, -0.5, -1.0])
 
 
-@pytest.mark.parametrize(("keep", "count"), [(0.5, 4), (0.4, 3), (0.01, 2), (1.0, 8)])
+@pytest.mark.parametrize(("keep", "count"), [(0.5, 4), (0.4, 3), (0.25, 2), (1.0, 8)])
 def test_the_best_and_the_worst_are_kept(keep: float, count: int) -> None:
     rewards = torch.arange(8.0).repeat(3, 1)[:, torch.randperm(8, generator=torch.Generator().manual_seed(0))]
-    chosen = objective.best_and_worst(rewards, own(filter_keep=keep), torch.Generator().manual_seed(0))
+    recipe = own(group_filter="best_worst", filter_keep=keep)
+    chosen = selection.chosen(rewards, rewards >= 1, torch.zeros(3, 8), recipe, torch.Generator().manual_seed(0))
     for row, which in zip(rewards, chosen, strict=True):
         best, worst = (count + 1) // 2, count // 2
         assert sorted(row[which].tolist()) == [*range(worst), *range(8 - best, 8)]
+
+
+def test_right_answers_are_kept_the_likelier_the_fewer_their_flaws() -> None:
+    right = torch.tensor([[True] * 4 + [False] * 4]).repeat(4000, 1)
+    flaws = torch.tensor([[0.25, 0.5, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0]]).repeat(4000, 1)
+    recipe = own(group_filter="on_correct", filter_keep=0.25, rollouts=8)
+    kept = selection.chosen(right.float(), right, flaws, recipe, torch.Generator().manual_seed(0))
+    assert (kept & right).sum(1).eq(1).all()
+    assert (kept & ~right).sum(1).eq(1).all()
+    shares = kept.double().mean(0)
+    np.testing.assert_allclose(shares[:4], np.array([4, 2, 2, 1]) / 9, atol=0.03)
+    np.testing.assert_allclose(shares[4:], 0.25, atol=0.03)
+
+
+@pytest.mark.parametrize("count", range(9))
+def test_as_many_of_each_group_are_kept_however_many_are_right(count: int) -> None:
+    right = torch.arange(8)[None] < count
+    recipe = own(group_filter="on_correct", filter_keep=0.5, rollouts=8)
+    kept = selection.chosen(right.float(), right, torch.zeros(1, 8), recipe, torch.Generator().manual_seed(0))
+    assert kept.sum() == 4
+    assert abs(int((kept & right).sum()) - count / 2) <= 0.5
+
+
+def test_flaws_are_taken_off_right_answers_alone() -> None:
+    right, flaws = torch.tensor([[True, True, False]]), torch.tensor([[0.0, 0.5, 1.0]])
+    close(selection.flaw_penalty(right, flaws, own(flaw_penalty=0.4)), [[0.0, -0.2, 0.0]])
 
 
 def test_pass_at_k_is_unbiased() -> None:
