@@ -192,11 +192,7 @@ def complete(
         ValueError: a prompt leaves no room for a completion in the model's context.
     """
     width = max(map(len, prompts))
-    if width + longest > model.shape.context:
-        raise ValueError(
-            f"a prompt of {width} tokens and max_tokens {longest} are more than the {model.shape.context} of the "
-            "model's context; raise policy.context"
-        )
+    _check_room(model, width, longest)
     tokens, real = _left_padded(prompts, width)
     head = model.shape.width // model.shape.heads
     caches = [tuple(torch.zeros(len(prompts), model.shape.heads, width, head) for _ in range(2)) for _ in model.blocks]
@@ -237,9 +233,13 @@ def negative_log_likelihood(model: Model, pairs: Sequence[tuple[Sequence[int], S
     Args:
         model: the model.
         pairs: tokens of prompts, and of completions with their ends.
+
+    Raises:
+        ValueError: they are longer than the model's context.
     """
-    prompts, prompt_real = _left_padded([prompt for prompt, _ in pairs], max(len(prompt) for prompt, _ in pairs))
-    longest = max(len(completion) for _, completion in pairs)
+    width, longest = (max(len(pair[part]) for pair in pairs) for part in (0, 1))
+    _check_room(model, width, longest)
+    prompts, prompt_real = _left_padded([prompt for prompt, _ in pairs], width)
     written = torch.full((len(pairs), longest), PAD)
     for row, (_, completion) in enumerate(pairs):
         written[row, : len(completion)] = torch.tensor(completion)
@@ -247,6 +247,14 @@ def negative_log_likelihood(model: Model, pairs: Sequence[tuple[Sequence[int], S
     logits = model(torch.cat([prompts, written], 1), torch.cat([prompt_real, real], 1), longest)
     log_p: Tensor = logits.log_softmax(-1).gather(2, written[..., None])[..., 0]
     return -(log_p * real).sum() / real.sum()
+
+
+def _check_room(model: Model, prompt: int, completion: int) -> None:
+    if prompt + completion > model.shape.context:
+        raise ValueError(
+            f"a prompt of {prompt} tokens and a completion of {completion} are more than the {model.shape.context} of "
+            "the model's context; raise policy.context"
+        )
 
 
 def _left_padded(rows: Sequence[Sequence[int]], width: int) -> tuple[Tensor, Tensor]:

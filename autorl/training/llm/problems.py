@@ -209,8 +209,13 @@ def make_task(env: str, env_kwargs: Mapping[str, Any]) -> Task:
         if colon:
             task: Task = getattr(importlib.import_module(module), name)(**env_kwargs)
             return task
+        if env == "reasoning_gym":
+            from autorl.training.llm.reasoning import Reasoning
+
+            return Reasoning(**env_kwargs)
         if env not in SUITES:
-            raise AutorlError(f"no task '{env}'{did_you_mean(env, SUITES)}; module:Class is one of your own")
+            known = [*SUITES, "reasoning_gym"]
+            raise AutorlError(f"no task '{env}'{did_you_mean(env, known)}; module:Class is one of your own")
         return Written(**{"families": SUITES[env], **env_kwargs})
     except AutorlError:
         raise

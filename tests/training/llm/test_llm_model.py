@@ -64,7 +64,7 @@ def test_likelihood_does_not_depend_on_padding(model: Model) -> None:
 
 
 def test_what_does_not_fit_is_said(model: Model) -> None:
-    with pytest.raises(ValueError, match=r"6 tokens and max_tokens 20 .* raise policy.context"):
+    with pytest.raises(ValueError, match=r"6 tokens and a completion of 20 are more .* raise policy.context"):
         complete(model, PROMPTS, 1, 20, None, torch.Generator())
 
 
