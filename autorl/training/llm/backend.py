@@ -18,9 +18,10 @@ try:
 
     from autorl.training.llm.learner import METRICS
     from autorl.training.llm.model import Architecture
-    from autorl.training.llm.problems import Task, make_task
+    from autorl.training.llm.problems import Interactive, Task
     from autorl.training.llm.recipe import PRESETS, contradictions, defaults, settings, wrong
     from autorl.training.llm.run import Training
+    from autorl.training.llm.suites import make_task
     from autorl.training.llm.trl_options import missing
 except ImportError as _error:
     raise AutorlError("backend 'llm' needs torch; run: pip install 'autorl[llm]'") from _error
@@ -59,6 +60,8 @@ class LlmBackend:
         algorithm, space_spec = sections.get("algorithm"), sections.get("search_space")
         if "algorithm" not in repaired:
             yield from _wrong_policy(sections.get("policy"), algorithm.engine if algorithm is not None else None)
+        if algorithm is not None and algorithm.engine == "trl" and isinstance(task, Interactive):
+            yield ("task", "env"), "engine trl has no turns; use engine small"
         if algorithm is not None:
             space = space_spec.space() if space_spec is not None else SearchSpace()
             yield from _wrong_recipe(algorithm, space)

@@ -1,4 +1,4 @@
-"""A small causal transformer, and sampling from it with a cache of keys and values.
+"""A small causal transformer, and the likelihood of completions.
 
 Prompts are padded on the left and completions on the right, so that every row's completion begins at the same place.
 """
@@ -6,7 +6,7 @@ Prompts are padded on the left and completions on the right, so that every row's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +17,6 @@ PAD, END = 0, 1
 _FIRST = 2
 _NEVER = -1e9
 """A logit whose probability is 0; minus infinity would make divergences NaN."""
-_COMPACT = 0.75
-"""Rows that have ended are dropped when fewer than this share of the rows in the batch go on."""
 
 
 class Characters:
@@ -125,7 +123,7 @@ class Model(nn.Module):
     def states(self, tokens: Tensor, real: Tensor, keep: int) -> Tensor:
         """Return what the logits are made from, shape ``(rows, keep, width)``; see `forward`."""
         positions = (real.cumsum(1) - 1).clamp(min=0)
-        x = self._run(tokens, positions, _causal(real), None, 0)
+        x = self.run(tokens, positions, causal(real), None, 0)
         found: Tensor = self.norm(x[:, -keep - 1 : -1])
         return found
 
@@ -139,92 +137,22 @@ class Model(nn.Module):
         logits[..., PAD] = _NEVER
         return logits
 
-    def _run(
+    def run(
         self, tokens: Tensor, positions: Tensor, mask: Tensor, caches: list[tuple[Tensor, Tensor]] | None, at: int
     ) -> Tensor:
+        """Return what comes out of the last block.
+
+        Args:
+            tokens: Shape ``(rows, length)``.
+            positions: the same shape, of each token in its row.
+            mask: who sees whom.
+            caches: keys and values of each block, to which those of the tokens are added.
+            at: where they are added.
+        """
         x: Tensor = self.tokens(tokens) + self.positions(positions)
         for index, block in enumerate(self.blocks):
             x = block(x, mask, None if caches is None else caches[index], at)
         return x
-
-
-@dataclass(frozen=True)
-class Completions:
-    """Prompts and what a model wrote after them.
-
-    Attributes:
-        prompts: Shape ``(rows, p)``, tokens, padded on the left.
-        prompt_real: Shape ``(rows, p)``, False for padding.
-        tokens: Shape ``(rows, c)``, tokens of the completions, padded on the right.
-        real: Shape ``(rows, c)``, False for padding; the end is real.
-        log_probs: Shape ``(rows, c)``, logarithms of the probabilities with which they were drawn.
-        ended: Shape ``(rows,)``, whether the completion came to its end.
-    """
-
-    prompts: Tensor
-    prompt_real: Tensor
-    tokens: Tensor
-    real: Tensor
-    log_probs: Tensor
-    ended: Tensor
-
-
-@torch.no_grad()
-def complete(
-    model: Model,
-    prompts: Sequence[Sequence[int]],
-    copies: int,
-    longest: int,
-    temperature: Callable[[int], float] | None,
-    generator: torch.Generator,
-) -> Completions:
-    """Let a model complete prompts.
-
-    Args:
-        model: the model.
-        prompts: tokens of each.
-        copies: completions of each prompt; they follow one another.
-        longest: tokens of a completion, at most.
-        temperature: position in the completion → temperature; None takes the most probable token.
-        generator: what is drawn from.
-
-    Raises:
-        ValueError: a prompt leaves no room for a completion in the model's context.
-    """
-    width = max(map(len, prompts))
-    _check_room(model, width, longest)
-    tokens, real = _left_padded(prompts, width)
-    head = model.shape.width // model.shape.heads
-    caches = [tuple(torch.zeros(len(prompts), model.shape.heads, width, head) for _ in range(2)) for _ in model.blocks]
-    x = model._run(tokens, (real.cumsum(1) - 1).clamp(min=0), _causal(real), caches, 0)  # type: ignore[arg-type]
-    rows = len(prompts) * copies
-    room = torch.zeros(rows, model.shape.heads, longest, head)
-    caches = [tuple(torch.cat([kept.repeat_interleave(copies, 0), room], 2) for kept in pair) for pair in caches]
-    logits = model.predictions(x[:, -1]).repeat_interleave(copies, 0)
-    tokens, real = tokens.repeat_interleave(copies, 0), real.repeat_interleave(copies, 0)
-    lengths = real.sum(1)
-    visible = torch.cat([real, torch.ones(rows, longest, dtype=torch.bool)], 1)
-    written, log_probs = torch.full((rows, longest), PAD), torch.zeros(rows, longest)
-    running, ended = torch.arange(rows), torch.zeros(rows, dtype=torch.bool)
-    for t in range(longest):
-        log_p = (logits / (temperature(t) if temperature else 1.0)).log_softmax(-1)
-        chosen = torch.multinomial(log_p.exp(), 1, generator=generator)[:, 0] if temperature else log_p.argmax(-1)
-        goes_on = ~ended[running]
-        written[running[goes_on], t] = chosen[goes_on]
-        log_probs[running[goes_on], t] = log_p.gather(1, chosen[:, None])[goes_on, 0]
-        ended[running] |= chosen == END
-        goes_on = ~ended[running]
-        if t == longest - 1 or not goes_on.any():
-            break
-        if goes_on.float().mean() < _COMPACT:
-            running, chosen = running[goes_on], chosen[goes_on]
-            caches = [tuple(kept[goes_on] for kept in pair) for pair in caches]
-        mask = visible[running, : width + t + 1][:, None, None, :]
-        x = model._run(chosen[:, None], (lengths[running] + t)[:, None], mask, caches, width + t)  # type: ignore[arg-type]
-        logits = model.predictions(x[:, -1])
-    used = max(1, int((written != PAD).sum(1).max()))
-    written, log_probs = written[:, :used], log_probs[:, :used]
-    return Completions(tokens, real, written, written != PAD, log_probs, ended)
 
 
 def negative_log_likelihood(model: Model, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
@@ -238,8 +166,8 @@ def negative_log_likelihood(model: Model, pairs: Sequence[tuple[Sequence[int], S
         ValueError: they are longer than the model's context.
     """
     width, longest = (max(len(pair[part]) for pair in pairs) for part in (0, 1))
-    _check_room(model, width, longest)
-    prompts, prompt_real = _left_padded([prompt for prompt, _ in pairs], width)
+    check_room(model, width, longest)
+    prompts, prompt_real = left_padded([prompt for prompt, _ in pairs], width)
     written = torch.full((len(pairs), longest), PAD)
     for row, (_, completion) in enumerate(pairs):
         written[row, : len(completion)] = torch.tensor(completion)
@@ -249,7 +177,8 @@ def negative_log_likelihood(model: Model, pairs: Sequence[tuple[Sequence[int], S
     return -(log_p * real).sum() / real.sum()
 
 
-def _check_room(model: Model, prompt: int, completion: int) -> None:
+def check_room(model: Model, prompt: int, completion: int) -> None:
+    """Raise a ValueError if so many tokens are more than a model's context."""
     if prompt + completion > model.shape.context:
         raise ValueError(
             f"a prompt of {prompt} tokens and a completion of {completion} are more than the {model.shape.context} of "
@@ -257,14 +186,15 @@ def _check_room(model: Model, prompt: int, completion: int) -> None:
         )
 
 
-def _left_padded(rows: Sequence[Sequence[int]], width: int) -> tuple[Tensor, Tensor]:
+def left_padded(rows: Sequence[Sequence[int]], width: int) -> tuple[Tensor, Tensor]:
+    """Return tokens, and which of them are real."""
     tokens = torch.full((len(rows), width), PAD)
     for index, row in enumerate(rows):
         tokens[index, width - len(row) :] = torch.tensor(row)
     return tokens, tokens != PAD
 
 
-def _causal(real: Tensor) -> Tensor:
+def causal(real: Tensor) -> Tensor:
     """Return who sees whom, ``(rows, 1, length, length)``; padding sees itself, lest its softmax be of nothing."""
     length = real.shape[1]
     before = torch.ones(length, length, dtype=torch.bool).tril()[None, None] & real[:, None, None, :]

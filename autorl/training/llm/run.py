@@ -14,9 +14,10 @@ import torch
 from autorl.errors import CheckpointError
 from autorl.training.llm.learner import Learner
 from autorl.training.llm.model import Architecture
-from autorl.training.llm.problems import Task, draw_to_evaluate, generator, make_task
+from autorl.training.llm.problems import Task, draw_to_evaluate, generator
 from autorl.training.llm.recipe import Settings, contradictions, settings
 from autorl.training.llm.small import SmallLearner
+from autorl.training.llm.suites import make_task
 from autorl.training.llm.warmup import warmed
 from autorl.training.meter import Meter, Spent
 from autorl.training.protocol import Host, Interrupted, Job

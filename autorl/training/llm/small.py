@@ -12,9 +12,10 @@ from torch import Tensor
 
 from autorl.training.llm import objective, selection
 from autorl.training.llm.learner import SAMPLES, Counted, described, finite, measured, reward
-from autorl.training.llm.model import Characters, Completions, Model, complete
-from autorl.training.llm.problems import Inspected, Problem, Task, draw_to_train, generator
+from autorl.training.llm.model import Characters, Model
+from autorl.training.llm.problems import Inspected, Interactive, Problem, Task, draw_to_train, generator
 from autorl.training.llm.recipe import Settings
+from autorl.training.llm.sampling import Completions, Replies, complete
 from autorl.training.llm.update import Critic, Lesson, Update
 
 
@@ -109,9 +110,12 @@ class SmallLearner:
         own = self.own
         problems = [draw_to_train(self.task, self._rng.choice(self.task.categories), self._rng) for _ in range(count)]
         prompts = [self._characters.encode(problem.prompt) for problem in problems]
-        written = complete(self.model, prompts, own.rollouts, own.max_tokens, self._temperature, self._generator)
+        replies = self._replies(problems, own.rollouts)
+        written = complete(
+            self.model, prompts, own.rollouts, own.max_tokens, self._temperature, self._generator, replies
+        )
         rewards = self._scores(problems, written).view(count, own.rollouts)
-        self.counted.written(rewards, int(written.real.sum()))
+        self.counted.written(rewards, int(written.own.sum()))
         right, flaws = rewards >= 1.0, torch.zeros_like(rewards)
         if own.inspects:
             flaws = self._flaws(problems, written).view_as(rewards)
@@ -119,6 +123,17 @@ class SmallLearner:
         if own.overlong == "penalty":
             rewards = rewards + selection.overlong_penalty(written.real.sum(1), own).view_as(rewards)
         return _Experience(written, rewards, right, flaws)
+
+    def _replies(self, problems: Sequence[Problem], copies: int) -> Replies | None:
+        """Return what the task replies, if it does."""
+        task, characters = self.task, self._characters
+        if not isinstance(task, Interactive):
+            return None
+
+        def reply(row: int, tokens: Sequence[int]) -> Sequence[int]:
+            return characters.encode(task.reply(problems[row // copies], characters.decode(tokens)))
+
+        return Replies(characters.encode(task.turn)[0], reply)
 
     def _scores(self, problems: Sequence[Problem], written: Completions) -> Tensor:
         copies = len(written.tokens) // len(problems)
@@ -149,7 +164,7 @@ class SmallLearner:
         own, learns = self.own, kept
         if self._update.needs_gains:
             learns = kept & (lesson.gains[:, 0] != 0)
-        lengths = lesson.written.real.sum(1).float()
+        lengths = lesson.written.own.sum(1).float()
         rows = max(1.0, float(kept.sum()) / own.minibatches)
         tokens = max(1.0, float(lengths[kept].sum()) / own.minibatches)
         progress = self.counted.completions / self._total
@@ -195,15 +210,25 @@ class SmallLearner:
         """Return the metrics, and `pass_at_1/CATEGORY`, of held-out problems; counts of groups begin anew."""
         own, drawn_from = self.own, torch.Generator().manual_seed(seed)
         prompts = [self._characters.encode(problem.prompt) for problem in problems]
-        best = complete(self.model, prompts, 1, own.max_tokens, None, drawn_from)
-        written = complete(self.model, prompts, SAMPLES, own.max_tokens, lambda _: 1.0, drawn_from)
+        best, written = (
+            complete(
+                self.model,
+                prompts,
+                copies,
+                own.max_tokens,
+                None if copies == 1 else lambda _: 1.0,
+                drawn_from,
+                self._replies(problems, copies),
+            )
+            for copies in (1, SAMPLES)
+        )
         rewards = self._scores(problems, written).view(len(problems), SAMPLES)
         ids = torch.cat([written.prompts, written.tokens], 1)
         real, length = torch.cat([written.prompt_real, written.real], 1), written.tokens.shape[1]
         log_p, log_q = (model(ids, real, length).log_softmax(-1) for model in (self.model, self.start))
         greedy = self._scores(problems, best).tolist()
         metrics = measured(self.task, problems, rewards, greedy, self.counted)
-        return metrics | described(log_p, log_q, written.real, written.ended)
+        return metrics | described(log_p, log_q, written.own, written.ended)
 
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""

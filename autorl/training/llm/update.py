@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from autorl.training.llm import objective
-from autorl.training.llm.model import Completions, Model
+from autorl.training.llm.model import Model
 from autorl.training.llm.recipe import Settings
+from autorl.training.llm.sampling import Completions
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,14 @@ class Update:
             progress: the share of a full run that is done.
         """
         own, written = self.own, lesson.written
-        mask, log_p = written.real.float(), self.log_probs(self.model, written)
+        mask, log_p = written.own.float(), self.log_probs(self.model, written)
         drawn = log_p.gather(2, written.tokens[..., None])[..., 0]
         losses, of_rows = torch.zeros_like(drawn), torch.zeros(())
         if own.loss == "pacs":
             differences = ((drawn - written.log_probs) * mask).sum(1).view(-1, own.rollouts)
             of_rows = objective.pacs(differences, lesson.rewards.view(-1, own.rollouts), own).sum() / rows
         elif own.loss == "rover":
-            losses = objective.rover(log_p, lesson.old, written.tokens, lesson.gains, mask, own)
+            losses = objective.rover(log_p, lesson.old, written.tokens, lesson.gains, written.real.float(), own)
         else:
             losses = objective.token_losses(drawn, written.log_probs, lesson.gains, mask, own)
         if own.divergence != "none":

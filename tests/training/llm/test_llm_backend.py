@@ -86,6 +86,18 @@ def test_rl_unlearns_what_the_demonstrations_had_wrong(backend: LlmBackend, tmp_
     assert right[-1] > 0.9
 
 
+def test_asking_a_tool_is_learned(backend: LlmBackend, tmp_path: Path) -> None:
+    """Two of five demonstrations guess; who asks is right, who guesses hardly ever."""
+    settings = {"prompts": 16, "rollouts": 8, "max_tokens": 16, "learning_rate": 3e-3, "divergence": "none"}
+    settings |= {"sft_steps": 800, "sft_batch": 32, "sft_noise": 0.2, "minibatches": 1, "warmup_steps": 0}
+    net = {"width": 32, "layers": 2, "heads": 2, "context": 40}
+    task = {"families": {"lookup": [2]}}
+    recipe = Recipe("llm", "grpo", settings, net, "steps-tools", task, (), 128 * 25, 25, 30, True)
+    right = [point.metrics["pass_at_1"] for point in train(backend, recipe, tmp_path / "a").curve]
+    assert right[0] < 0.85
+    assert min(right[-5:]) > 0.88
+
+
 def test_a_reward_that_is_no_number_fails_the_run(backend: LlmBackend, tmp_path: Path) -> None:
     result = train(backend, replace(BASE, env_kwargs={"broken": "nan"}), tmp_path / "a")
     assert (result.status, result.error_class) == ("failed", "exception")
@@ -149,6 +161,7 @@ budget: {trials: 2, steps_per_run: 256}
         ("algorithm.name=grbo", "did you mean 'grpo'"),
         ("algorithm.fixed={loss: clop}", "unknown loss 'clop'"),
         ("algorithm.fixed={rollouts: 1}", "needs at least 2 rollouts"),
+        ("task.env_kwargs={families: {sort: [1]}}", "levels of 'sort' are whole numbers of at least 2"),
         ("algorithm.fixed={advantage_baseline: critic}", "advantage_scale is batch or none"),
         ("algorithm.fixed={loss: pacs, overlong: mask}", "compares all completions of a group"),
         ("algorithm.fixed={group_filter: best_worst, filter_keep: 0.1}", "leaves 1 of 8 rollouts"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
-from autorl.training.llm.model import END, PAD, Architecture, Characters, Model, complete, negative_log_likelihood
+from autorl.training.llm.model import END, PAD, Architecture, Characters, Model, negative_log_likelihood
+from autorl.training.llm.sampling import Replies, complete
 
 PROMPTS = [[2, 3, 4], [5], [6, 7, 8, 9, 3, 2]]
 SHAPE = Architecture(width=16, layers=2, heads=2, context=24)
@@ -73,3 +76,36 @@ def test_characters() -> None:
     assert characters.decode([*characters.encode("10="), END, 2]) == "10="
     with pytest.raises(ValueError, match="'x', which is not among"):
         characters.encode("1x")
+
+
+def test_replies_stand_where_the_model_ended_its_turn_and_are_not_its_own(model: Model) -> None:
+    """The reply to a turn, which token 4 ends, is its row's number of tokens so far, and then 5."""
+    asked: list[list[int]] = []
+
+    def reply(row: int, tokens: Sequence[int]) -> Sequence[int]:
+        asked.append([row, *tokens])
+        return [6 + len(tokens) % 6, 5]
+
+    replies = Replies(4, reply)
+    written = complete(model, PROMPTS, 40, 12, lambda _: 1.0, torch.Generator().manual_seed(0), replies)
+    assert asked
+    for row, (tokens, own) in enumerate(zip(written.tokens.tolist(), written.own.tolist(), strict=True)):
+        turns = [t for t, token in enumerate(tokens) if token == 4 and own[t]]
+        assert [calls[1:] for calls in asked if calls[0] == row] == [tokens[: t + 1] for t in turns]
+        replied = [t for t, real in enumerate(written.real[row].tolist()) if real and not own[t]]
+        expected = [at for t in turns for at in (t + 1, t + 2) if at < len(tokens) and written.real[row, at]]
+        assert replied == expected
+        for t in turns:
+            assert tokens[t + 1 : t + 3] == [6 + (t + 1) % 6, 5][: len(tokens) - t - 1]
+
+
+def test_replies_are_seen_by_the_model(model: Model) -> None:
+    """What follows a reply is drawn as after any other tokens."""
+    replies = Replies(4, lambda row, tokens: [7])
+    written = complete(model, PROMPTS, 50, 10, lambda _: 1.0, torch.Generator().manual_seed(1), replies)
+    length = written.tokens.shape[1]
+    ids = torch.cat([written.prompts, written.tokens], 1)
+    logits = model(ids, torch.cat([written.prompt_real, written.real], 1), length)
+    log_p = logits.log_softmax(-1).gather(2, written.tokens[..., None])[..., 0]
+    assert (written.real & ~written.own).any()
+    torch.testing.assert_close(log_p[written.own], written.log_probs[written.own], rtol=1e-4, atol=1e-5)

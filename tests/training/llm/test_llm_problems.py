@@ -7,18 +7,13 @@ import itertools
 import pytest
 
 from autorl.errors import AutorlError
-from autorl.training.llm.problems import (
-    FAMILIES,
-    SUITES,
-    Written,
-    draw_to_evaluate,
-    draw_to_train,
-    generator,
-    make_task,
-)
+from autorl.training.llm import tools
+from autorl.training.llm.families import FAMILIES, Written
+from autorl.training.llm.problems import Inspected, Interactive, draw_to_evaluate, draw_to_train, generator
+from autorl.training.llm.suites import SUITES, make_task
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", [*SUITES, "steps-tools"])
 def test_right_demonstrations_are_rewarded_and_others_are_not(name: str) -> None:
     task, rng = make_task(name, {}), generator(0)
     for category in task.categories:
@@ -86,3 +81,50 @@ def test_every_category_has_its_share_of_an_evaluation() -> None:
 def test_a_kind_with_too_few_problems_is_refused() -> None:
     with pytest.raises(AutorlError, match="sort/2 has too few problems"):
         draw_to_evaluate(Written({"sort": [2]}), 50, 0, generator(0))
+
+
+def test_flaws_are_steps_that_are_wrong_missing_or_too_many() -> None:
+    task = Written({"max": [4]})
+    problem = task.draw("max/4", generator(0))
+    assert isinstance(task, Inspected)
+    one, two, three = problem.steps
+    assert task.flaw(problem, f"{one};{two};{three}#{problem.answer}") == 0.0
+    assert task.flaw(problem, f"{one};{two}#{problem.answer}") == pytest.approx(1 / 3)
+    assert task.flaw(problem, f"{one};00;{three}#{problem.answer}") == pytest.approx(1 / 3)
+    assert task.flaw(problem, f"{one};{two};{three};{three}#{problem.answer}") == pytest.approx(1 / 4)
+    assert task.flaw(problem, f"#{problem.answer}") == 1.0
+    sort = Written({"sort": [6]})
+    assert sort.flaw(sort.draw("sort/6", generator(0)), "#012345") == 0.0
+
+
+def test_a_tool_answers_what_it_is_asked() -> None:
+    task = make_task("steps-tools", {})
+    assert isinstance(task, Interactive)
+    rng = generator(0)
+    for _ in range(50):
+        problem = task.draw("calculator/3", rng)
+        first, second, third = (int(number) for number in problem.prompt[1:-1].split("+"))
+        assert problem.answer == str(first + second + third)
+        assert task.reply(problem, f"{first}+{second}?") == f"{first + second};"
+        assert task.reply(problem, f"1+2?3;{first}+{second}?") == f"{first + second};"
+        assert task.reply(problem, "+?") == task.reply(problem, "?") == "!;"
+        problem = task.draw("lookup/2", rng)
+        at = problem.prompt[6]
+        middle = task.reply(problem, f"{at}?")[:-1]
+        assert task.reply(problem, f"{at}?{middle};{middle}?") == f"{problem.answer};"
+        assert task.reply(problem, "12?") == "!;"
+
+
+def test_only_the_tool_knows_the_table() -> None:
+    """As often as not, two prompts that differ by their table alone have different answers."""
+    task, rng = make_task("steps-tools", {}), generator(0)
+    answers = {task.reply(task.draw("lookup/2", rng), "3?") for _ in range(200)}
+    assert len(answers) == 10
+
+
+def test_refused_calls_are_flaws_and_so_is_not_to_ask() -> None:
+    task = tools.Tools({"calculator": [3]})
+    problem = task.draw("calculator/3", generator(0))
+    assert task.flaw(problem, "1+2?3;+?!;#3") == 0.5
+    assert task.flaw(problem, "#3") == 1.0
+    assert task.flaw(problem, task.demonstration(problem, generator(0), 0.0)) == 0.0

@@ -13,7 +13,8 @@ from conformance.backends import train
 
 from autorl.errors import AutorlError
 from autorl.training.llm import LlmBackend
-from autorl.training.llm.problems import Task, draw_to_evaluate, draw_to_train, generator, make_task
+from autorl.training.llm.problems import Task, draw_to_evaluate, draw_to_train, generator
+from autorl.training.llm.suites import make_task
 from autorl.trial import Recipe
 
 TASKS = {"chain_sum": [0, 3], "letter_counting": [0], "prime_factorization": [1]}
@@ -81,7 +82,7 @@ def test_mistakes_are_told(tasks: dict[str, list[int]], message: str) -> None:
 
 def test_a_task_is_imported_without_its_package() -> None:
     program = (
-        "import sys; from autorl.training.llm.problems import make_task\n"
+        "import sys; from autorl.training.llm.suites import make_task\n"
         "make_task('reasoning_gym', {'tasks': {'chain_sum': [0]}})\n"
         "assert not {'sympy', 'matplotlib', 'reasoning_gym'} & set(sys.modules), 'imported too much'\n"
         "import reasoning_gym; assert reasoning_gym.create_dataset('chain_sum', size=1)[0]['answer']"

@@ -171,6 +171,7 @@ def test_a_study_runs_from_end_to_end(folder: Path, tmp_path: Path) -> None:
         ("policy={}", "engine trl needs a model"),
         ("policy.width=64", "engine trl has no 'width'"),
         ("policy.lora_rank=-1", "must be a whole number"),
+        ("task.env=steps-tools", "engine trl has no turns"),
         ("algorithm.fixed={dynamic_sampling: true}", "TRL has no dynamic_sampling"),
         ("search_space={parameters: {sft_noise: {min: 0.0, max: 0.5}}}", "begins with the model as it is"),
     ],
