@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 from autorl.training.llm.problems import Problem
 
@@ -17,7 +18,12 @@ class Echo:
 
     def draw(self, category: str, rng: random.Random) -> Problem:
         digits = "".join(str(rng.randrange(10)) for _ in range(self._digits))
-        return Problem(category, f"{digits}=", (), digits[-1] * int(category[-1]))
+        prompt, answer = f"{digits}=", digits[-1] * int(category[-1])
+        if self._broken == "long prompt":
+            prompt = digits * 20_000 + "="
+        if self._broken == "long answer":
+            answer = digits[-1] * 100_000
+        return Problem(category, prompt, (), answer)
 
     def demonstration(self, problem: Problem, rng: random.Random, noise: float) -> str:
         return problem.answer if rng.random() >= noise else str(rng.randrange(10)) * len(problem.answer)
@@ -25,6 +31,8 @@ class Echo:
     def reward(self, problem: Problem, completion: str) -> float:
         if self._broken == "raises":
             raise RuntimeError("the verifier is broken")
+        if self._broken == "hangs":
+            time.sleep(1000)
         if self._broken == "nan":
             return float("nan")
         return float(completion[:1] == problem.answer[0])

@@ -192,6 +192,7 @@ def report(
     from autorl.report.evidence import evidence
     from autorl.report.findings import gather
     from autorl.report.influence import influence
+    from autorl.report.scaling import scalings
     from autorl.report.switches import switches
 
     name, url = find_study(study, storage)
@@ -215,8 +216,9 @@ def report(
             seen = influence(found, partial(reader.curves, name))
             sensitivity = {"unknown": seen} if isinstance(seen, str) else seen.to_dict()
             tried = [one.to_dict() for one in switches(found)]
-            seeds = evidence(found).to_dict()
-            emit({**found.to_dict(), "seeds": seeds, "sensitivity": sensitivity, "switches": tried}, format)
+            grown = [one.to_dict() for one in scalings(found, lambda trials: reader.curves(name, trials, "tuning"))]
+            more = {"sensitivity": sensitivity, "switches": tried, "scaling": grown}
+            emit({**found.to_dict(), "seeds": evidence(found).to_dict(), **more}, format)
             return
         text.show(found, reader, console())
 

@@ -21,6 +21,7 @@ from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
 from autorl.report.influence import influence
 from autorl.report.reproduce import commands, resolved
+from autorl.report.scaling import scalings
 from autorl.report.sentences import headline_lines, influences, sentences
 from autorl.report.switches import switches
 from autorl.report.words import duration, energy, hardware, interval, number, setting, tries
@@ -49,6 +50,7 @@ def page(found: Findings, reader: Reader) -> str:
         _trials(found),
         "</div>",
         _switches(found),
+        _scalings(found, reader),
         _failures(found),
         _section("Budget spent", _spent(found)),
         _section("Reproduce", _reproduce(found, reader.url)),
@@ -191,6 +193,24 @@ def _switches(found: Findings) -> str:
     return _section(
         "What was asked for beside the default", _table(("change", "trial", "effect", "interval", "seeds"), rows) + note
     )
+
+
+def _scalings(found: Findings, reader: Reader) -> str:
+    grown = scalings(found, lambda trials: reader.curves(found.study.name, trials, "tuning"))
+    if not grown:
+        return ""
+    rows = []
+    for one in grown:
+        told = [number(one.fit.asymptote), number(one.fit.midpoint_env_steps, 3), number(one.fit.exponent, 3)]
+        cells = [number(one.gflop, 3), number(one.score.value), interval(one.score), number(one.equal)]
+        row = [escape(one.configuration), str(one.trial), *cells, *(told if one.fit.identified else ["–"] * 3)]
+        rows.append(row)
+    columns = ("configuration", "trial", "GFLOP", "score", "interval", "at equal", "towards", "half at", "exponent")
+    note = (
+        f'<p class="note">{escape(found.spec.objective.metric)} on tuning seeds, and the sigmoid over compute that its '
+        "mean follows. At equal compute: the fitted score at what the cheapest has spent.</p>"
+    )
+    return _section("What more compute would buy", _table(columns, rows) + note)
 
 
 def _failures(found: Findings) -> str:

@@ -15,6 +15,7 @@ from autorl.report.compare import Comparison
 from autorl.report.compare import sentences as compared
 from autorl.report.findings import PHASES, Findings
 from autorl.report.influence import influence
+from autorl.report.scaling import Scaled, scalings
 from autorl.report.sentences import headline_lines, influences, sentences
 from autorl.report.switches import Switch, switches
 from autorl.report.words import duration, energy, interval, number, setting, trained
@@ -47,6 +48,9 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
     if tried := switches(findings):
         console.print()
         console.print(_switches(findings, tried))
+    if grown := scalings(findings, lambda trials: reader.curves(findings.study.name, trials, "tuning")):
+        console.print()
+        console.print(_scalings(findings, grown))
     console.print()
     console.print(_spent(findings))
 
@@ -114,6 +118,22 @@ def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
         mark = "*" if one.decided else " "
         cells = f"{number(one.effect.value)}{mark}", interval(one.effect), str(one.seeds)
         table.add_row(one.change, str(one.trial), *cells)
+    return table
+
+
+def _scalings(findings: Findings, grown: Sequence[Scaled]) -> Table:
+    metric = findings.spec.objective.metric
+    title = f"What more compute would buy: {metric}, and the sigmoid that its mean over seeds follows"
+    caption = "At equal compute: the fitted score at what the cheapest has spent; – where evaluations do not tell."
+    table = Table(title=title, caption=caption, box=None, header_style="dim", title_justify="left")
+    table.caption_justify = "left"
+    columns = ("configuration", "trial", "GFLOP", "score", "interval", "at equal", "towards", "half at", "exponent")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "configuration" else "right", overflow="fold")
+    for one in grown:
+        told = [number(one.fit.asymptote), number(one.fit.midpoint_env_steps, 3), number(one.fit.exponent, 3)]
+        cells = number(one.gflop, 3), number(one.score.value), interval(one.score), number(one.equal)
+        table.add_row(one.configuration, str(one.trial), *cells, *(told if one.fit.identified else ["–"] * 3))
     return table
 
 

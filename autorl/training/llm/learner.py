@@ -23,6 +23,7 @@ METRICS: Mapping[str, str] = {
     "kl": "divergence from the model at the start, KL(policy || start) a token (nats)",
     "zero_variance": "share of the groups trained on since the last evaluation whose rewards were all equal",
     "tokens": "tokens written in training so far, those included that were not learned from",
+    "gflop": "compute of training so far, in 10^9 floating-point operations: 8 for each parameter and token written",
 }
 SAMPLES = K = 4
 """Completions of each problem in an evaluation, and of how many one is to be right in `pass_at_k`.
@@ -105,7 +106,12 @@ def reward(task: Task, problem: Problem, completion: str, *, ended: bool) -> flo
 
 
 def measured(
-    task: Task, problems: Sequence[Problem], rewards: Tensor, best: Sequence[float], counted: Counted
+    task: Task,
+    problems: Sequence[Problem],
+    rewards: Tensor,
+    best: Sequence[float],
+    counted: Counted,
+    model: torch.nn.Module,
 ) -> dict[str, float]:
     """Return the metrics that follow from rewards and counts; counts of groups begin anew.
 
@@ -115,13 +121,17 @@ def measured(
         rewards: Shape ``(problems, SAMPLES)``.
         best: rewards of the most probable completions.
         counted: what training has counted.
+        model: the model, whose parameters count. A token takes 2 operations a parameter to write and 6 to learn from
+            (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
     """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     metrics = {
         "pass_at_1": float(rewards.mean()),
         "pass_at_k": float(objective.pass_at_k(rewards >= 1.0, K).mean()),
         "greedy": math.fsum(best) / len(best),
         "zero_variance": counted.equal / counted.groups if counted.groups else 0.0,
         "tokens": float(counted.tokens),
+        "gflop": 8e-9 * parameters * counted.tokens,
     }
     counted.groups = counted.equal = 0
     for category in task.categories:

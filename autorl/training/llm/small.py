@@ -176,7 +176,7 @@ class SmallLearner:
                 some = lesson.only(part)
                 loss = self._update.loss(some, rows=rows, tokens=tokens, progress=progress)
                 if not torch.isfinite(loss):
-                    raise FloatingPointError(f"the loss is {float(loss)}")
+                    raise FloatingPointError(f"the loss is {loss.item()}")
                 self._descend(loss, self.model, self._optimizer)
                 if self._critic is not None:
                     mask = some.written.real.float()
@@ -227,7 +227,7 @@ class SmallLearner:
         real, length = torch.cat([written.prompt_real, written.real], 1), written.tokens.shape[1]
         log_p, log_q = (model(ids, real, length).log_softmax(-1) for model in (self.model, self.start))
         greedy = self._scores(problems, best).tolist()
-        metrics = measured(self.task, problems, rewards, greedy, self.counted)
+        metrics = measured(self.task, problems, rewards, greedy, self.counted, self.model)
         return metrics | described(log_p, log_q, written.own, written.ended)
 
     def broken(self) -> bool:

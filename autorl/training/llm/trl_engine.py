@@ -118,7 +118,7 @@ class TrlLearner:
         for _ in range(own.epochs * own.minibatches):
             loss = trainer.training_step(self._model, rows, None)
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"the loss is {float(loss)}")
+                raise FloatingPointError(f"the loss is {loss.item()}")
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), own.max_grad_norm)
             trainer.optimizer.step()
             trainer.lr_scheduler.step()
@@ -155,7 +155,7 @@ class TrlLearner:
                 rewards += scores
                 told.append((len(part), described_))
         table = torch.tensor(rewards).view(len(problems), SAMPLES)
-        metrics = measured(self._task, problems, table, best, self.counted)
+        metrics = measured(self._task, problems, table, best, self.counted, self._model)
         return metrics | {name: sum(count * part[name] for count, part in told) / len(problems) for name in told[0][1]}
 
     def _completed(self, problems: Sequence[Problem], copies: int) -> tuple[list[float], dict[str, float]]:
