@@ -187,8 +187,8 @@ def _switches(found: Findings) -> str:
         for one in tried
     ]
     note = (
-        f'<p class="note">{escape(found.spec.objective.metric)} minus the default\'s, seed by seed; each 95 % interval '
-        "by itself (Student's t over seeds).</p>"
+        f'<p class="note">{escape(found.spec.objective.metric)} minus the default\'s, means over seeds; the 95 % '
+        "intervals hold together (Dunnett's).</p>"
     )
     return _section(
         "What was asked for beside the default", _table(("change", "trial", "effect", "interval", "seeds"), rows) + note

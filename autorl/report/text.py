@@ -108,8 +108,8 @@ def _trials(findings: Findings) -> Table:
 
 
 def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
-    title = f"What was asked for beside the default: {findings.spec.objective.metric} minus the default's, by seed"
-    caption = "Each 95 % interval by itself (Student's t over seeds); * excludes 0."
+    title = f"What was asked for beside the default: {findings.spec.objective.metric} minus the default's"
+    caption = "Means over seeds; the 95 % intervals hold together (Dunnett's); * excludes 0."
     table = Table(title=title, caption=caption, box=None, header_style="dim", title_justify="left")
     table.caption_justify = "left"
     for column in ("change", "trial", "effect", "interval", "seeds"):

@@ -1,8 +1,9 @@
-"""What is said of enqueued configurations beside the default, against SciPy's paired interval."""
+"""What is said of enqueued configurations beside the default, against Dunnett's table and Student's interval."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +34,29 @@ def found(folder: Path) -> Findings:
         return gather(reader, "small")
 
 
-def test_effects_are_paired_differences(found: Findings) -> None:
+DUNNETT = 2.86
+"""Of two comparisons with one default at 6 degrees of freedom, two-sided 95 %: Dunnett (1964), table II."""
+
+
+def test_effects_are_differences_with_intervals_that_hold_together(found: Findings) -> None:
     tried = switches(found)
     assert {switch.trial for switch in tried} == {1, 2}  # neither the default nor what the optimizer proposed
     assert {switch.change for switch in tried} == {"gamma: 0.95", "learning_rate: 0.02, batch_size: 8"}
     assert [switch.effect.value for switch in tried] == sorted((s.effect.value for s in tried), reverse=True)
+    deviation = np.sqrt(np.mean([np.var(found.scores(number, "tuning"), ddof=1) for number in (0, 1, 2)]))
     for switch in tried:
-        differences = np.subtract(found.scores(switch.trial, "tuning"), found.scores(0, "tuning"))
+        effect = np.mean(found.scores(switch.trial, "tuning")) - np.mean(found.scores(0, "tuning"))
+        half = DUNNETT * deviation * np.sqrt(2 / 3)
         assert switch.seeds == 3
-        assert switch.effect.value == pytest.approx(differences.mean())
-        expected = stats.ttest_1samp(differences, 0.0).confidence_interval()
-        assert (switch.effect.low, switch.effect.high) == pytest.approx(tuple(expected))
-        assert switch.decided == (expected.low > 0 or expected.high < 0)
+        assert switch.effect.value == pytest.approx(effect)
+        assert (switch.effect.low, switch.effect.high) == pytest.approx((effect - half, effect + half), rel=5e-3)
+        assert switch.decided == (abs(effect) > half)
+
+
+def test_a_single_one_has_students_interval(found: Findings) -> None:
+    (switch,) = switches(replace(found, trials=[trial for trial in found.trials if trial.number in (0, 2)]))
+    expected = stats.ttest_ind(found.scores(2, "tuning"), found.scores(0, "tuning")).confidence_interval()
+    assert (switch.effect.low, switch.effect.high) == pytest.approx(tuple(expected), rel=1e-3)
 
 
 def test_every_report_shows_them(found: Findings, folder: Path) -> None:
