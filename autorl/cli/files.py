@@ -20,6 +20,7 @@ class ExportFormat(enum.StrEnum):
     sb3 = "sb3"
     zoo = "rl-zoo3"
     trl = "trl"
+    trl_script = "trl-script"
     schedule = "schedule"
 
 

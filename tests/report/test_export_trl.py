@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import probe_tasks
 import pytest
 import yaml
 from probe_tasks import Echo
@@ -84,6 +85,23 @@ def test_the_file_trains_in_trl(tmp_path: Path) -> None:
     assert trained.returncode == 0, trained.stderr[-3000:]
     state = json.loads((tmp_path / "out" / "checkpoint-4" / "trainer_state.json").read_text())
     assert state["global_step"] == written["max_steps"] == 4
+
+
+def test_the_script_trains_the_studys_task(tmp_path: Path) -> None:
+    studied(tmp_path)
+    storage, file, model = f"sqlite:///{tmp_path}/study.db", tmp_path / "train.py", tmp_path / "model"
+    command = ["export", "tiny", "--storage", storage, "--format", "trl-script", "--out", str(file)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    save(model, Echo.characters)
+    command = [sys.executable, str(file), "--model", str(model), "--output", str(tmp_path / "out"), "--seed", "3"]
+    path = os.pathsep.join([str(Path(probe_tasks.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {"HF_HOME": str(tmp_path / "hf")}
+    trained = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    assert (tmp_path / "out" / "model.safetensors").exists()
+    assert "'train_runtime'" in trained.stdout
 
 
 def test_what_trl_has_no_word_for_is_said(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from autorl.errors import ExportError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 
-BACKENDS = {"sb3": ("sb3", "jax"), "rl-zoo3": ("sb3", "jax"), "trl": ("llm",)}
+BACKENDS = {"sb3": ("sb3", "jax"), "rl-zoo3": ("sb3", "jax"), "trl": ("llm",), "trl-script": ("llm",)}
 """Format → backends whose trials it holds; any trial's is data."""
 FORMATS = (*BACKENDS, "schedule")
-_MODULES = {"sb3": "sb3_script", "rl-zoo3": "zoo", "trl": "trl", "schedule": "schedule"}
+_MODULES = {"sb3": "sb3_script", "rl-zoo3": "zoo", "trl": "trl", "trl-script": "trl_script", "schedule": "schedule"}
 
 
 def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
@@ -40,7 +40,7 @@ def fitting(backend: str) -> list[str]:
 
 def ending(format_name: str) -> str:
     """Return what a file of a format ends in."""
-    return "py" if format_name == "sb3" else "yaml"
+    return "py" if format_name in ("sb3", "trl-script") else "yaml"
 
 
 def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -> ExportError:

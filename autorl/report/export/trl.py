@@ -14,6 +14,21 @@ from autorl.training.llm.recipe import settings
 from autorl.training.llm.trl_options import missing, missing_in_plain_trl, options
 
 
+def arguments(findings: Findings, trial: TrialRecord, format_name: str) -> dict[str, Any]:
+    """Return what plain TRL's `GRPOConfig` is given to train a trial's recipe.
+
+    Raises:
+        ExportError: the trial is a schedule, or its recipe has parts for which TRL has no word.
+    """
+    recipe = trial.recipe
+    if recipe.start is not None:
+        raise unable(findings, trial, format_name, "an option of TRL has one value")
+    own = settings(recipe.algorithm, recipe.hyperparameters)
+    if lacking := [*missing(own, ()), *missing_in_plain_trl(own)]:
+        raise ExportError(f"trial {trial.number} cannot be written for TRL: {'; '.join(lacking)}")
+    return options(own, recipe.env_steps)
+
+
 def render(findings: Findings, trial: TrialRecord) -> str:
     """Return the YAML file.
 
@@ -21,17 +36,13 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         ExportError: the trial is a schedule, or its recipe has parts for which TRL has no word.
     """
     recipe = trial.recipe
-    if recipe.start is not None:
-        raise unable(findings, trial, "trl", "its files give an option one value")
-    own = settings(recipe.algorithm, recipe.hyperparameters)
-    if lacking := [*missing(own, ()), *missing_in_plain_trl(own)]:
-        raise ExportError(f"trial {trial.number} cannot be written for TRL: {'; '.join(lacking)}")
     entry: dict[str, Any] = {}
+    given = arguments(findings, trial, "trl")
     if "model" in recipe.policy:
         entry["model_name_or_path"] = recipe.policy["model"]
     if rank := recipe.policy.get("lora_rank"):
         entry |= {"use_peft": True, "lora_r": rank, "lora_alpha": 2 * rank, "lora_target_modules": "all-linear"}
-    entry |= options(own, recipe.env_steps)
+    entry |= given
     lines = [
         *header(findings, trial),
         "Train: trl grpo --config THIS_FILE --dataset_name DATASET --reward_funcs MODULE.FUNCTION --output_dir DIR"
