@@ -33,6 +33,8 @@ BROKEN = Recipe.from_dict(
     {**RECIPE.to_dict(), "env": "probe_envs:autorl-tests/Broken-v0", "env_kwargs": {"how": "raise"}}
 )
 
+_PATIENCE = 180
+"""Seconds for events that are sure to come; the first ones of Ray take half a minute, and longer on a busy machine."""
 
 LONG = Recipe.from_dict({**RECIPE.to_dict(), "env_steps": 10_000_000, "evaluation_points": 100_000})
 
@@ -63,7 +65,7 @@ def order(folder: Path, seed: int, recipe: Recipe = RECIPE, attempt: int = 1, **
 def until_ended(executor: Executor, count: int) -> list[Event]:
     """Poll until so many runs have ended."""
     events: list[Event] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + _PATIENCE
     while sum(isinstance(event, Ended) for event in events) < count:
         assert time.monotonic() < deadline, events
         events += executor.poll(0.2)
@@ -73,7 +75,7 @@ def until_ended(executor: Executor, count: int) -> list[Event]:
 def until(executor: Executor, kind: type[Event], runs: int = 1) -> list[Event]:
     """Poll until something of a kind has happened to so many runs."""
     events: list[Event] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + _PATIENCE
     while len({event.run for event in events if isinstance(event, kind)}) < runs:
         assert time.monotonic() < deadline, events
         events += executor.poll(0.2)

@@ -53,12 +53,14 @@ class TestRay(ExecutorConformance):
     @pytest.fixture(scope="class")
     def executor(self, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
         made = joined(cluster, 3, limits={"progress_seconds": 5})
-        folder = tmp_path_factory.mktemp("warm")
-        for seed in range(2):
-            made.submit(order(folder, seed))
-        until_ended(made, 2)
-        yield made
-        made.close()
+        try:
+            folder = tmp_path_factory.mktemp("warm")
+            for seed in range(2):
+                made.submit(order(folder, seed))
+            until_ended(made, 2)
+            yield made
+        finally:
+            made.close()
 
     def test_a_killed_worker_and_a_hang_are_told_apart(self, executor: Executor, tmp_path: Path) -> None:
         executor.submit(order(tmp_path, 0, broken("die")))
