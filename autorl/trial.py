@@ -164,13 +164,22 @@ class TrialResult:
 
     Attributes:
         value: the objective over the proposal's seeds at its `until`; if one of them diverged, the worst value told so
-            far; None if one failed in another way, which says nothing about the configuration.
-        curves: tuning seed → (environment steps, metric) of each evaluation from the run's start up to `until`; a seed
+            far; None if one failed in another way, which says nothing about the configuration. Of several objectives
+            the first.
+        curves: tuning seed → (environment steps, score) of each evaluation from the run's start up to `until`; a seed
             that failed has none. Empty for an optimizer that does not read curves.
+        values: all objectives, the first included; empty where `value` is None, or the only one.
+        violations: by how much each constraint is violated, in its unit: 0 or below where it is met. Empty where
+            `value` is None, or there is no constraint.
+        measures: tuning seed → (environment steps, what each objective and each constraint measures), as `curves`;
+            empty with one objective and no constraint.
     """
 
     value: float | None
     curves: Mapping[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    values: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
+    measures: Mapping[int, tuple[tuple[int, tuple[float, ...]], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,27 @@ class Standing:
     mean: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the seeds of all trials together say of one, in a study with constraints or several objectives.
+
+    Attributes:
+        feasible: of each constraint, how likely the trial meets it on as many new seeds as the study tests.
+        admissible: whether that is as likely as each constraint asks.
+        undominated: with several objectives, how likely no admissible trial is at least as good in all of them and
+            better in one; else None.
+    """
+
+    feasible: tuple[float, ...]
+    admissible: bool
+    undominated: float | None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
+        """Return the verdict of which `vars` are the data."""
+        return cls(tuple(data["feasible"]), data["admissible"], data["undominated"])
 
 
 @dataclass(frozen=True, order=True)
@@ -244,7 +274,7 @@ class RunResult:
         wall_seconds: seconds of its whole life, evaluations included; a fork's begins where it leaves its donor.
         cpu_seconds: processor seconds over the same time.
         energy_joules: energy of processors and memory over the same time, or None where the machine does not tell.
-        score: the objective's metric at the last point, or None if it failed.
+        scores: what it is worth for each objective and each constraint, as the engine measures it; empty if it failed.
         error_class: what kind of failure it was.
         error: what it failed with, traceback included.
         notes: what the user should know, such as a resumption that could not be exact.
@@ -257,7 +287,7 @@ class RunResult:
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     energy_joules: float | None = None
-    score: float | None = None
+    scores: tuple[float, ...] = ()
     error_class: FailureClass | None = None
     error: str | None = None
     notes: tuple[str, ...] = field(default=())
@@ -268,6 +298,7 @@ class RunResult:
         return {
             **vars(self),
             "curve": [point.to_dict() for point in self.curve],
+            "scores": list(self.scores),
             "notes": list(self.notes),
             "checkpoint": None if self.checkpoint is None else dataclasses.asdict(self.checkpoint),
         }
@@ -280,6 +311,7 @@ class RunResult:
             **{
                 **data,
                 "curve": tuple(Point(**point) for point in data["curve"]),
+                "scores": tuple(data.get("scores", ())),
                 "notes": tuple(data.get("notes", ())),
                 "checkpoint": None if left is None else Checkpoint(**left),
             }

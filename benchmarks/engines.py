@@ -159,7 +159,7 @@ def _with(backend: str, engine: str | None, case: Case, seeds: Sequence[int]) ->
     task = {"env": case.env, "env_kwargs": {}, "wrappers": ()}
     recipe = Recipe(backend, case.algorithm, case.settings, {}, **task, **measured, engine=engine)
     trainer = find("autorl.backends", backend)()
-    jobs = [Job(recipe, seed, case.steps, None, 1e9, "return") for seed in seeds]
+    jobs = [Job(recipe, seed, case.steps, None, 1e9) for seed in seeds]
     results = []
     for start in range(0, len(jobs), trainer.lanes):
         batch = jobs[start : start + trainer.lanes]
@@ -167,7 +167,7 @@ def _with(backend: str, engine: str | None, case: Case, seeds: Sequence[int]) ->
     broken = [result.error for result in results if result.error]
     if broken:
         raise SystemExit(broken[0])
-    return sum(result.env_steps for result in results), [result.score for result in results]
+    return sum(result.env_steps for result in results), [result.curve[-1].metrics["return"] for result in results]
 
 
 def ours(case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:

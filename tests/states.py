@@ -31,7 +31,7 @@ def result(score: float) -> RunResult:
     """Return a run that ended with a score, and had half of it at half time."""
     points = [Point(64, 0.5, {"return": score / 2, "return_std": 0.1, "length": 1.0})]
     points.append(Point(128, 1.0, {"return": score, "return_std": 0.1, "length": 1.0}))
-    return RunResult("completed", tuple(points), 128, 1.0, 0.9, score=score)
+    return RunResult("completed", tuple(points), 128, 1.0, 0.9, scores=(score,))
 
 
 FAILED = RunResult(

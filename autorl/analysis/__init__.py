@@ -11,6 +11,16 @@ from autorl.analysis.checks import Direction
 from autorl.analysis.cost import Cost, cost_by_phase, speed_up
 from autorl.analysis.difference import difference
 from autorl.analysis.estimate import Estimate, Statistic, aggregate, estimate
+from autorl.analysis.front import (
+    attainment,
+    hypervolume,
+    hypervolume_gap,
+    knee,
+    preferred,
+    probability_undominated,
+    spread_out,
+    undominated,
+)
 from autorl.analysis.gain import expected_best, gain_of_doubling
 from autorl.analysis.headline import Headline, headline
 from autorl.analysis.learning import (
@@ -23,6 +33,7 @@ from autorl.analysis.learning import (
     threshold_summary,
 )
 from autorl.analysis.overfitting import VarianceSplit, seeds_needed, split_variance, winners_curse
+from autorl.analysis.posterior import Means, probability_below, shrunk_means
 from autorl.analysis.ranks import rank_correlation
 from autorl.analysis.reliability import (
     Metric,
@@ -46,6 +57,7 @@ __all__ = [
     "FidelityCorrelation",
     "Headline",
     "HeldOutError",
+    "Means",
     "Metric",
     "PerformanceProfile",
     "ScoreDistribution",
@@ -57,6 +69,7 @@ __all__ = [
     "aggregate",
     "aggregate_tasks",
     "area_under_curve",
+    "attainment",
     "cost_by_phase",
     "cvar",
     "difference",
@@ -68,16 +81,25 @@ __all__ = [
     "gain_of_doubling",
     "headline",
     "held_out_error",
+    "hypervolume",
+    "hypervolume_gap",
+    "knee",
     "performance_profile",
+    "preferred",
+    "probability_below",
     "probability_better",
     "probability_of_improvement",
+    "probability_undominated",
     "rank_correlation",
     "seeds_needed",
+    "shrunk_means",
     "sigmoid_fit",
     "speed_up",
     "split_variance",
+    "spread_out",
     "steps_to_threshold",
     "stratified_bootstrap",
     "threshold_summary",
+    "undominated",
     "winners_curse",
 ]

@@ -17,6 +17,7 @@ def difference(a: npt.ArrayLike, b: npt.ArrayLike, *, statistic: Statistic = "me
       standard errors of :func:`autorl.analysis.estimate` added in squares, and Student's t with
       (d_a + d_b)^2 / (d_a^2 / (h_a - 1) + d_b^2 / (h_b - 1)) degrees of freedom, d being a squared standard error and
       h the number of scores that trimming keeps.
+    - ``std``, ``cvar_low``, ``cvar_high``: none, both ends are NaN.
     - ``median``: Price and Bonett (2002, Journal of Statistical Computation and Simulation 72, 119-124): each median's
       variance from the distance of two order statistics, and the normal distribution.
 
@@ -37,6 +38,8 @@ def difference(a: npt.ArrayLike, b: npt.ArrayLike, *, statistic: Statistic = "me
     check_level(level)
     left, right = finite_vector("a", a), finite_vector("b", b)
     value = aggregate(left, statistic) - aggregate(right, statistic)
+    if statistic in ("std", "cvar_low", "cvar_high"):
+        return Estimate(value, float("nan"), float("nan"), level)
     if statistic == "median":
         half = special.ndtri((1 + level) / 2) * np.hypot(_median_error(left), _median_error(right))
     else:

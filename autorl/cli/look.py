@@ -6,7 +6,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,10 @@ from autorl.cli.output import (
     find_study,
 )
 from autorl.errors import AutorlError
+
+if TYPE_CHECKING:
+    from autorl.report.findings import Findings
+    from autorl.report.front import Front
 
 
 def status(study: StudyArgument = None, storage: StorageOption = None, format: FormatOption = Format.table) -> None:
@@ -67,8 +71,22 @@ def status(study: StudyArgument = None, storage: StorageOption = None, format: F
     )
 
 
-def best(study: StudyArgument = None, storage: StorageOption = None, format: FormatOption = Format.table) -> None:
-    """Print the best configuration: the winner, or the incumbent while the study is not finished."""
+def best(
+    study: StudyArgument = None,
+    storage: StorageOption = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="With several objectives: every trial of the front, with its objectives.")
+    ] = False,
+    prefer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=WEIGHT,…", help="With several objectives: the trial of the front that suits you."),
+    ] = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Print the best configuration: the winner, or the incumbent while the study is not finished.
+
+    With several objectives the winner is the knee of the front.
+    """
     from rich.table import Table
 
     from autorl.ledger.reader import Reader
@@ -79,7 +97,14 @@ def best(study: StudyArgument = None, storage: StorageOption = None, format: For
     name, url = find_study(study, storage)
     with Reader(url) as reader:
         found = gather(reader, name)
-    trial = found.winner or found.incumbent
+    if front or prefer is not None:
+        chosen = _front(found)
+        if front:
+            _show_front(found, chosen, format)
+            return
+        trial = chosen.prefer(_weights(prefer or ""))
+    else:
+        trial = found.winner or found.incumbent
     if trial is None:
         raise AutorlError(f"no trial of '{name}' has finished yet; see: autorl status {name}")
     if format is not Format.table:
@@ -94,16 +119,58 @@ def best(study: StudyArgument = None, storage: StorageOption = None, format: For
         return
     out = console()
     kind = "winner" if found.winner else "incumbent (the study is not finished)"
-    out.print(
-        f"[bold]{name}[/bold]: trial {trial.number}, the {kind}; "
-        f"{found.objective} {number(trial.value)} on the tuning seeds"
-    )
-    for what, value, between in headline_lines(found):
+    if trial not in (found.winner, found.incumbent) or prefer is not None:
+        kind = "one of the front that these weights prefer"
+    values = zip(found.spec.objectives, trial.values or (trial.value,), strict=False)
+    tuned = ", ".join(f"{objective.words} {number(value)}" for objective, value in values)
+    out.print(f"[bold]{name}[/bold]: trial {trial.number}, the {kind}; {tuned} on the tuning seeds")
+    for what, value, between in headline_lines(found) if trial == (found.winner or found.incumbent) else ():
         out.print(f"  {what} on test seeds: [bold]{value}[/bold] [dim]{between}[/dim]")
     table = Table(box=None, show_header=False)
     for key, value in trial.config.values.items():
         table.add_row(key, setting(value))
     out.print(table)
+
+
+def _front(found: Findings) -> Front:
+    from autorl.report.front import front
+
+    chosen = front(found)
+    if chosen is None:
+        several = len(found.spec.objectives) > 1
+        why = "no trial has finished yet" if several else "it has one objective, and so no front"
+        raise AutorlError(f"study '{found.study.name}': {why}")
+    return chosen
+
+
+def _weights(text: str) -> dict[str, float]:
+    """Read `return=0.8,cost=0.2`."""
+    weights = {}
+    for part in text.split(","):
+        name, equals, value = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise AutorlError(f"--prefer {text}: '{part}' is no weight; write NAME=WEIGHT, such as return=0.8,cost=0.2")
+    return weights
+
+
+def _show_front(found: Findings, chosen: Front, format: Format) -> None:
+    from autorl.report import text
+
+    if format is Format.table:
+        console().print(text.front_table(found, chosen))
+        return
+    names = [objective.name for objective in found.spec.objectives]
+    rows = []
+    for member in chosen.members[: chosen.on]:
+        tuned = {f"{name} (tuning)": value for name, value in zip(names, member.tuning, strict=True)}
+        again = {f"{name} (test)": one.value for name, one in zip(names, member.test, strict=False)}
+        stays = {"undominated_on_test_seeds": member.survives}
+        rows.append({"trial": member.trial.number, **tuned, **again, **stays, **member.trial.config.values})
+    emit(rows, format)
 
 
 def trials(
@@ -191,6 +258,7 @@ def report(
     from autorl.report import text
     from autorl.report.evidence import evidence
     from autorl.report.findings import gather
+    from autorl.report.front import front, kept
     from autorl.report.influence import influence
     from autorl.report.scaling import scalings
     from autorl.report.switches import switches
@@ -218,6 +286,11 @@ def report(
             tried = [one.to_dict() for one in switches(found)]
             grown = [one.to_dict() for one in scalings(found, lambda trials: reader.curves(name, trials, "tuning"))]
             more = {"sensitivity": sensitivity, "switches": tried, "scaling": grown}
+            traded = front(found)
+            more |= {
+                "front": None if traded is None else traded.to_dict(),
+                "constraints": [one.to_dict() for one in kept(found)],
+            }
             emit({**found.to_dict(), "seeds": evidence(found).to_dict(), **more}, format)
             return
         text.show(found, reader, console())

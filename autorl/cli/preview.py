@@ -85,7 +85,7 @@ def _seconds_per_run(spec: StudySpec) -> float:
 
 
 def _probe(backend: Backend, recipe: Recipe, spec: StudySpec) -> tuple[float, int]:
-    job = Job(recipe, spec.seeds.tuning[0], recipe.env_steps, None, math.inf, spec.objective.metric)
+    job = Job(recipe, spec.seeds.tuning[0], recipe.env_steps, None, math.inf)
     started, together = time.monotonic(), backend.lanes
     results = backend.train([job] * together, [_Nobody()] * together)
     return (time.monotonic() - started) / together, results[0].env_steps

@@ -66,6 +66,17 @@ def _check_enqueued(draft: Draft, spec: StudySpec, backend: Backend) -> None:
 def _check_optimizer(draft: Draft, spec: StudySpec) -> None:
     """Report what the optimizer says against the study."""
     method, _ = optimizer_options(spec)
+    for asked, can, what in (
+        (len(spec.objectives) > 1, method.several, "several objectives"),
+        (bool(spec.constraints), method.constrained, "constraints"),
+    ):
+        if asked and not can:
+            message = f"'{spec.optimizer.name}' knows no {what}; use one of {_able(what)}"
+            draft.report(("optimizer", "name"), message)
+    if len(spec.objectives) > 1:
+        for key in ("target", "gain"):
+            if getattr(spec.budget, key) is not None:
+                draft.report(("budget", key), "it is one number, and the study has several objectives; leave it out")
     try:
         make_optimizer(spec)
     except ImportError as error:
@@ -74,6 +85,19 @@ def _check_optimizer(draft: Draft, spec: StudySpec) -> None:
         )
     except AutorlError as error:
         draft.report(("optimizer", "name"), str(error))
+
+
+def _able(what: str) -> str:
+    """Return the optimizers that can do it, as far as their libraries are installed."""
+    found = []
+    for name in names("autorl.optimizers"):
+        try:
+            method: Method = find("autorl.optimizers", name)
+        except ImportError:
+            continue
+        if method.several if what == "several objectives" else method.constrained:
+            found.append(name)
+    return ", ".join(found)
 
 
 def _check_options(draft: Draft, optimizer: OptimizerSpec) -> None:

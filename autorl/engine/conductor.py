@@ -10,7 +10,9 @@ from functools import cached_property
 
 from autorl.engine import policy
 from autorl.engine.dispatch import Dispatcher, last_line
+from autorl.engine.front import front, surviving, verdicts
 from autorl.engine.limits import limit_reached
+from autorl.engine.measures import Course, course
 from autorl.engine.plan import (
     Matcher,
     default_configuration,
@@ -22,7 +24,7 @@ from autorl.engine.plan import (
     transferred,
 )
 from autorl.engine.progress import Progress, Watch
-from autorl.engine.proposals import Curve, Proposer, objective_curve
+from autorl.engine.proposals import Proposer, courses_of
 from autorl.engine.selection import choose
 from autorl.engine.trials import Trials
 from autorl.errors import StorageError, StudyPaused
@@ -120,12 +122,13 @@ class Conductor:
         self._space = self.spec.space
         self._study = reader.study(self.spec.study)
         self._trials = Trials(self.spec)
-        self._curves: dict[tuple[int, int], Curve] = {}
+        self._courses: dict[tuple[int, int], Course] = {}
         self._proposer = Proposer(
-            self.spec, self._first, lambda *which: self._match(*which), lambda *run: self._curves.get(run, ())
+            self.spec, self._first, lambda *which: self._match(*which), lambda *run: self._courses.get(run, ())
         )
         self._phase = "tuning"
         self._winner: int | None = None
+        self._front: tuple[int, ...] = ()
         self._steps_done = self._runs_done = 0
         self._steps: dict[Run, int] = {}
         self._planned = sum(steps or 0 for steps in planned_steps(self.spec).values())
@@ -139,7 +142,7 @@ class Conductor:
         unfinished: dict[Run, RunRecord] = {}
         for record in reader.runs(self.spec.study):
             done = record.state in ("paused", "completed", "failed")
-            self._trials.note(record.run, record.until, done, record.score, record.error_class)
+            self._trials.note(record.run, record.until, done, record.scores, record.error_class)
             if done:
                 self._count(record.run, record.error_class, record.error, record.env_steps)
             if record.state not in ("completed", "failed"):
@@ -224,19 +227,26 @@ class Conductor:
 
     def validate(self) -> None:
         """Train the best trials on the validation seeds and choose the winner; without such seeds tuning data does."""
-        candidates = self._trials.ranked
-        if self.spec.seeds.validation:
-            candidates = candidates[: self.spec.retest.top]
+        several, seeds = len(self.spec.objectives) > 1, self.spec.seeds.validation
+        candidates = front(self.spec, self._trials.ranked) if several else self._trials.ranked
+        if seeds:
+            candidates = candidates[: self.spec.retested]
             self._enter("validation")
-            self._train(candidates, "validation", self.spec.seeds.validation)
-        scores = {trial.number: self._of(trial.number, "validation") for trial in candidates}
-        self._winner = choose(candidates, scores, self.spec.seeds.validation, self.spec.objective)
+            self._train(candidates, "validation", seeds)
+        trained = {t.number: self._trials.in_full(t.number, "tuning", "validation") for t in candidates}
+        if several:
+            if any(trained.values()):
+                self._front, self._winner = surviving(self.spec, trained)
+            return
+        scores = {t.number: [own[0] for own in self._trials.in_full(t.number, "validation")] for t in candidates}
+        judged = verdicts(self.spec, self._all_in_full("tuning", "validation"))
+        self._winner = choose(candidates, scores, seeds, self.spec.objective, judged)
 
     def test(self) -> None:
         """Train the winner and the default configuration on the test seeds, and finish the study."""
         if self._winner is not None:
             self._enter("test")
-            chosen = sorted({self._winner, 0})
+            chosen = sorted({self._winner, 0, *self._front})
             self._train([self._trials.records[number] for number in chosen], "test", self.spec.seeds.test)
         self._dispatcher.keep_only(())
         self._enter("finished")
@@ -254,7 +264,7 @@ class Conductor:
 
     def _enter(self, phase: str) -> None:
         self._phase = phase
-        self._book.enter(phase, self._winner)
+        self._book.enter(phase, self._winner, self._front)
         self._tell_watch("")
 
     # Proposals
@@ -262,8 +272,7 @@ class Conductor:
     def _restore(self) -> None:
         """Take up what was proposed before, and enqueue what of it has not been trained."""
         if self._proposer.optimizer.reads == "curves":
-            for curve in self._reader.curves(self.spec.study, self._trials.records, "tuning"):
-                self._curves[curve.run.trial, curve.run.seed] = objective_curve(curve.points, self.spec)
+            self._courses |= courses_of(self._reader, self.spec, self._trials.records)
         waiting: list[tuple[Run, int]] = []
         for proposal in self._reader.proposals(self.spec.study):
             self._proposer.restore(proposal, self._trials.records[proposal.trial].config)
@@ -318,6 +327,13 @@ class Conductor:
         if standings:
             self._book.believe(standings)
             self._trials.believe(standings)
+        if not self.spec.plain:
+            judged = verdicts(self.spec, self._all_in_full("tuning"))
+            self._book.judge(judged)
+            self._trials.take_verdicts(judged)
+
+    def _all_in_full(self, *phases: Phase) -> dict[int, list[tuple[float, ...]]]:
+        return {number: self._trials.in_full(number, *phases) for number in self._trials.records}
 
     # Runs
 
@@ -327,7 +343,7 @@ class Conductor:
             self._book.add_runs(trial.number, phase, seeds, until)
             for run in (Run(trial.number, phase, seed) for seed in seeds):
                 if not self._trials.done(run):
-                    self._trials.note(run, until, False, None, None)
+                    self._trials.note(run, until, False)
                     self._dispatcher.enqueue(run, trial.recipe, until)
         while self._dispatcher.busy:
             self._step()
@@ -350,10 +366,13 @@ class Conductor:
     def _run_finished(self, run: Run, result: RunResult) -> None:
         """Record a run that has got where it was to get, and with the last that a trial waits for the trial."""
         self._count(run, result.error_class, result.error, result.env_steps)
+        scored = course(self.spec, result.curve, result.cpu_seconds)
+        if result.status == "completed" and scored:
+            result = replace(result, scores=scored[-1][1])
         if run.phase == "tuning" and self._proposer.optimizer.reads == "curves":
-            self._curves[run.trial, run.seed] = objective_curve(result.curve, self.spec)
+            self._courses[run.trial, run.seed] = scored
         paused = result.status == "completed" and self._trials.until(run) < self.spec.budget.steps_per_run
-        proposal, last = self._trials.finish(run, result.score, result.error_class)
+        proposal, last = self._trials.finish(run, result.scores, result.error_class)
         progress = self._trials.progress(run.trial) if last else None
         now = self._book.finish_run(run, result, paused, progress)
         if result.status == "failed":
@@ -372,7 +391,9 @@ class Conductor:
         self._dispatcher.keep_only(needed)
         self._mirror_finished(needed)
         shown = f"{progress.value:.6g}" if progress.value is not None else "failed"
-        what = f"trial {number}: {self.spec.objective.over_seeds} {self.spec.objective.metric} {shown}"
+        what = f"trial {number}: {self.spec.objective.words} {shown}"
+        for objective, value in zip(self.spec.objectives[1:], progress.values[1:], strict=False):
+            what += f", {objective.words} {value:.6g}"
         full = progress.state == "completed" and progress.seeds == len(self.spec.seeds.tuning)
         if progress.value is not None and not full:
             seeds = f"{progress.seeds} seed" + ("s" if progress.seeds > 1 else "")
@@ -394,10 +415,6 @@ class Conductor:
                 error = next(r.error or "" for r in runs if policy.fingerprint(r.error or "") == fingerprint)
                 shown = ", ".join(map(str, sorted(trials)))
                 raise StudyPaused(f"trials {shown} failed with the same traceback:\n{error.rstrip()}", fingerprint)
-
-    def _of(self, number: int, phase: Phase) -> list[float]:
-        """Return a trial's scores in a phase, without those of failed runs."""
-        return [score for score in self._trials.scores(number, phase).values() if score is not None]
 
     def _warn(self, news: str) -> None:
         self._tell_watch(news, warning=True)

@@ -202,7 +202,6 @@ class Dispatcher:
                 task.attempt,
                 task.recipe,
                 task.until,
-                self._spec.objective.metric,
                 self._run_folder(task.run),
                 task.checkpoint,
                 self._spec.execution.checkpoint_seconds,

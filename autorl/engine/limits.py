@@ -14,7 +14,7 @@ def limit_reached(spec: StudySpec, trials: Trials, tuning_seconds: float) -> str
     budget, best = spec.budget, trials.incumbent
     if budget.seconds is not None and tuning_seconds >= budget.seconds:
         return f"its {budget.seconds:g} seconds are over"
-    sign = 1.0 if spec.objective.direction == "maximize" else -1.0
+    sign = spec.objective.sign
     worth = best.worth if best is not None else None
     if best is not None and worth is not None and budget.target is not None and sign * worth >= sign * budget.target:
         return f"trial {best.number} reached the target of {budget.target:g}"

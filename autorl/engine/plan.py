@@ -36,6 +36,8 @@ def make_optimizer(spec: StudySpec) -> Optimizer:
         spec.tuning_steps,
         len(spec.seeds.test),
         options,
+        tuple(objective.direction for objective in spec.objectives[1:]),
+        tuple((constraint.sign, constraint.bound) for constraint in spec.constraints),
     )
     return method.make(question)
 
@@ -110,9 +112,10 @@ def planned_steps(spec: StudySpec) -> dict[Phase, int | None]:
     A bound, reached when winner, default and retested trials all differ.
     """
     alone = spec.budget.trials == 1
-    top = (1 if alone else spec.retest.top) if spec.seeds.validation else 0
+    top = 1 if alone else spec.retested
+    tested = 1 if alone else 1 + (top if len(spec.objectives) > 1 else 1)
     return {
         "tuning": spec.tuning_steps,
         "validation": top * len(spec.seeds.validation) * spec.budget.steps_per_run,
-        "test": (1 if alone else 2) * len(spec.seeds.test) * spec.budget.steps_per_run,
+        "test": tested * len(spec.seeds.test) * spec.budget.steps_per_run,
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from autorl.engine.plan import planned_steps
+from autorl.engine.selection import rank
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import StudyRecord
 
@@ -43,8 +44,15 @@ def observe(reader: Reader, study: StudyRecord) -> Progress:
         env_steps=int(sum(steps for _, steps in counts.values())),
         env_steps_planned=sum(steps or 0 for steps in planned_steps(study.spec).values()),
         runs=sum(done.values()),
-        incumbent=reader.incumbent(study.name, study.spec.objective.direction),
+        incumbent=_incumbent(reader, study),
     )
+
+
+def _incumbent(reader: Reader, study: StudyRecord) -> tuple[int, float] | None:
+    if study.spec.plain:
+        return reader.incumbent(study.name, study.spec.objective.direction)
+    first = next(iter(rank(reader.trials(study.name), study.spec.objective.direction)), None)
+    return None if first is None or first.worth is None else (first.number, first.worth)
 
 
 Watch = Callable[[Progress], None]

@@ -7,9 +7,10 @@ proposed again (`replay`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from autorl.engine.measures import Course, course
 from autorl.engine.plan import Matcher, make_optimizer, matcher
 from autorl.errors import AutorlError
 from autorl.ledger.reader import Reader
@@ -19,9 +20,7 @@ from autorl.plugins import find
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.training.protocol import Backend
-from autorl.trial import Point, Proposal, TrialResult
-
-Curve = Sequence[tuple[int, float]]
+from autorl.trial import Proposal, TrialResult
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,15 @@ class Outcome:
         value: the objective over its seeds, or None if one of its runs failed.
         failed: the seeds whose run failed.
         diverged: whether one failed since training diverged, which speaks against its configuration.
+        values: all objectives, if there are several or constraints.
+        violations: by how much each constraint is violated; see `TrialResult`.
     """
 
     value: float | None
     failed: tuple[int, ...] = ()
     diverged: bool = False
+    values: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
 
 
 class Proposer:
@@ -61,7 +64,7 @@ class Proposer:
         spec: the study, its `max_pending` fixed.
         first: returns the configurations that come first, with their origin: the default and those that are enqueued.
         match: returns the configuration that is trained in place of the one proposed, given those of all trials.
-        curve: returns the learning curve of a trial's run on a seed, as far as it is known.
+        course: returns what a trial's run on a seed scored at each evaluation, as far as it is known.
     """
 
     def __init__(
@@ -69,9 +72,9 @@ class Proposer:
         spec: StudySpec,
         first: Callable[[], Sequence[tuple[str, Configuration]]],
         match: Matcher,
-        curve: Callable[[int, int], Curve],
+        course: Callable[[int, int], Course],
     ) -> None:
-        self._spec, self._first, self._match, self._curve = spec, first, match, curve
+        self._spec, self._first, self._match, self._course = spec, first, match, course
         self._fixed: Sequence[tuple[str, Configuration]] | None = None
         self.optimizer: Optimizer = make_optimizer(spec)
         self._pending = spec.optimizer.max_pending or 0
@@ -80,7 +83,7 @@ class Proposer:
         self._reached: dict[tuple[int, int], int] = {}
         self._outcomes: dict[int, Outcome] = {}
         self._fresh: dict[int, Told] = {}
-        self._worst: float | None = None
+        self._worst: Told | None = None
         self._finished = self._known = 0
         self._starved = False
         self.spent = 0
@@ -194,7 +197,9 @@ class Proposer:
 
     def _tell_next(self) -> None:
         outcome = self._outcomes[self._known]
-        told = Told(self._worst if outcome.diverged else outcome.value, outcome.failed)
+        told = Told(outcome.value, outcome.failed, outcome.values, outcome.violations)
+        if outcome.diverged and self._worst is not None:
+            told = replace(self._worst, failed=outcome.failed)
         self._fresh[self._known] = told
         self._tell(self._known, told)
 
@@ -202,18 +207,30 @@ class Proposer:
         self.optimizer.tell(number, self._result(self._proposals[number], told))
         self._known = number + 1
         if told.value is not None:
-            worse = min if self._spec.objective.direction == "maximize" else max
-            self._worst = told.value if self._worst is None else worse(self._worst, told.value)
+            self._worst = told if self._worst is None else self._worse(self._worst, told)
+
+    def _worse(self, a: Told, b: Told) -> Told:
+        """Return the worse of two results in every objective and every constraint."""
+        worse = [min if objective.direction == "maximize" else max for objective in self._spec.objectives]
+        assert a.value is not None
+        assert b.value is not None
+        return Told(
+            worse[0](a.value, b.value),
+            values=tuple(choose(x, y) for choose, x, y in zip(worse, a.values, b.values, strict=False)),
+            violations=tuple(map(max, a.violations, b.violations)),
+        )
 
     def _result(self, proposal: Proposal, told: Told) -> TrialResult:
+        result = TrialResult(told.value, values=told.values, violations=told.violations)
         if self.optimizer.reads != "curves":
-            return TrialResult(told.value)
-        curves = {
-            seed: tuple((steps, score) for steps, score in self._curve(proposal.trial, seed) if steps <= proposal.until)
+            return result
+        measures = {
+            seed: tuple(at for at in self._course(proposal.trial, seed) if at[0] <= proposal.until)
             for seed in proposal.seeds
             if seed not in told.failed
         }
-        return TrialResult(told.value, curves)
+        curves = {seed: tuple((steps, scores[0]) for steps, scores in own) for seed, own in measures.items()}
+        return replace(result, curves=curves, measures={} if self._spec.plain else measures)
 
     def again(self, record: ProposalRecord, trial: TrialRecord) -> bool:
         """Make a recorded proposal again, take it up as it was, and say whether it is the same."""
@@ -256,16 +273,19 @@ def replay(reader: Reader, spec: StudySpec) -> Iterator[tuple[ProposalRecord, bo
     """
     backend: Backend = find("autorl.backends", spec.algorithm.backend)()
     trials = {trial.number: trial for trial in reader.trials(spec.study)}
-    curves: dict[tuple[int, int], Curve] = {}
+    courses: dict[tuple[int, int], Course] = {}
 
-    proposer = Proposer(spec, tuple, matcher(spec, backend), lambda *run: curves.get(run, ()))
+    proposer = Proposer(spec, tuple, matcher(spec, backend), lambda *run: courses.get(run, ()))
     if proposer.optimizer.reads == "curves":
-        for curve in reader.curves(spec.study, trials, "tuning"):
-            curves[curve.run.trial, curve.run.seed] = objective_curve(curve.points, spec)
+        courses |= courses_of(reader, spec, trials)
     for record in reader.proposals(spec.study):
         yield record, proposer.again(record, trials[record.trial])
 
 
-def objective_curve(points: Sequence[Point], spec: StudySpec) -> Curve:
-    """Return a learning curve as an optimizer reads it."""
-    return [(point.env_steps, point.metrics[spec.objective.metric]) for point in points]
+def courses_of(reader: Reader, spec: StudySpec, trials: Iterable[int]) -> dict[tuple[int, int], Course]:
+    """Return (trial, seed) → what the tuning runs of some trials scored at each evaluation."""
+    cpu = {run.run: run.cpu_seconds for run in reader.runs(spec.study, "tuning")}
+    return {
+        (curve.run.trial, curve.run.seed): course(spec, curve.points, cpu[curve.run])
+        for curve in reader.curves(spec.study, trials, "tuning")
+    }

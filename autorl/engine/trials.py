@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autorl.analysis import aggregate
+from autorl.engine.measures import over_seeds
 from autorl.engine.proposals import Outcome
 from autorl.engine.selection import better, rank
 from autorl.ledger.records import ProposalRecord, TrialProgress, TrialRecord
 from autorl.spec.study import StudySpec
-from autorl.trial import FailureClass, Phase, Run, Standing
+from autorl.trial import FailureClass, Phase, Run, Standing, Verdict
 
 
 @dataclass
@@ -20,11 +20,12 @@ class _Known:
     Attributes:
         until: environment steps that it is to reach for now.
         done: whether it has, or has failed.
+        scores: what it is worth for each of the study's measures; empty if it failed, or is not done.
     """
 
     until: int
     done: bool
-    score: float | None = None
+    scores: tuple[float, ...] = ()
     error_class: FailureClass | None = None
 
 
@@ -52,9 +53,11 @@ class Trials:
         if trial.value is not None and better(trial, self.incumbent, self._spec.objective.direction):
             self.incumbent = trial
 
-    def note(self, run: Run, until: int, done: bool, score: float | None, error_class: FailureClass | None) -> None:
+    def note(
+        self, run: Run, until: int, done: bool, scores: tuple[float, ...] = (), error_class: FailureClass | None = None
+    ) -> None:
         """Take up how a run stands."""
-        self._runs[run] = _Known(until, done, score, error_class)
+        self._runs[run] = _Known(until, done, scores, error_class)
 
     def inherited(self, run: Run) -> int:
         """Return the environment steps of a tuning run that it took over from the trial that it forked."""
@@ -94,14 +97,14 @@ class Trials:
         return self._runs[run].until
 
     def finish(
-        self, run: Run, score: float | None, error_class: FailureClass | None
+        self, run: Run, scores: tuple[float, ...], error_class: FailureClass | None
     ) -> tuple[ProposalRecord | None, bool]:
         """Take note that a run got where it was to get, or failed.
 
         Returns:
             The proposal that has finished with it, if one has; and whether its trial waits for no run any more.
         """
-        self._runs[run].done, self._runs[run].score, self._runs[run].error_class = True, score, error_class
+        self._runs[run].done, self._runs[run].scores, self._runs[run].error_class = True, scores, error_class
         number = self._waits.pop(run, None)
         if number is None:
             return None, False
@@ -115,24 +118,32 @@ class Trials:
     def outcome(self, proposal: ProposalRecord) -> Outcome:
         """Return what came of a proposal whose runs are done."""
         known = {seed: self._runs[Run(proposal.trial, "tuning", seed)] for seed in proposal.seeds}
-        failed = tuple(seed for seed, run in known.items() if run.score is None)
+        failed = tuple(seed for seed, run in known.items() if not run.scores)
         diverged = any(run.error_class == "diverged" for run in known.values())
         if failed:
             return Outcome(None, failed, diverged)
-        scores = [run.score for run in known.values() if run.score is not None]
-        return Outcome(aggregate(scores, self._spec.objective.over_seeds))
+        value, values = self._over_seeds([run.scores for run in known.values()])
+        count = len(self._spec.objectives)
+        bounded = zip(self._spec.constraints, values[count:], strict=False)
+        violations = tuple(constraint.sign * (mean - constraint.bound) for constraint, mean in bounded)
+        return Outcome(value, values=values[:count], violations=violations)
 
     def progress(self, number: int) -> TrialProgress:
         """Return how a trial stands whose tuning runs are all done: never over the seeds that happened to survive."""
         seeds = self._spec.seeds.tuning
         runs = [self._runs[run] for run in (Run(number, "tuning", seed) for seed in seeds) if run in self._runs]
-        if any(run.score is None for run in runs):
+        if any(not run.scores for run in runs):
             return TrialProgress("failed", None, 0, 0)
         furthest = max(run.until for run in runs)
-        scores = [run.score for run in runs if run.until == furthest and run.score is not None]
+        scores = [run.scores for run in runs if run.until == furthest]
         full = all(run.until == self._spec.budget.steps_per_run for run in runs)
-        value = aggregate(scores, self._spec.objective.over_seeds)
-        return TrialProgress("completed" if full else "paused", value, furthest, len(scores))
+        value, values = self._over_seeds(scores)
+        return TrialProgress("completed" if full else "paused", value, furthest, len(scores), values)
+
+    def _over_seeds(self, scores: Sequence[tuple[float, ...]]) -> tuple[float, tuple[float, ...]]:
+        """Return the first objective over some seeds; and all measures over them, if there are more."""
+        values = over_seeds(self._spec, scores)
+        return values[0], () if self._spec.plain else values
 
     def believe(self, standings: Sequence[Standing]) -> None:
         """Take up what the optimizer believes, in place of what it believed before."""
@@ -140,6 +151,13 @@ class Trials:
         for number, trial in self.records.items():
             if trial.posterior != believed.get(number):
                 self.records[number] = replace(trial, posterior=believed.get(number))
+        self.incumbent = next(iter(self.ranked), None)
+
+    def take_verdicts(self, verdicts: Mapping[int, Verdict]) -> None:
+        """Take up what the trials' seeds say of them, in place of what they said before."""
+        for number, trial in self.records.items():
+            if trial.verdict != verdicts.get(number):
+                self.records[number] = replace(trial, verdict=verdicts.get(number))
         self.incumbent = next(iter(self.ranked), None)
 
     def end(self) -> None:
@@ -153,8 +171,16 @@ class Trials:
         """Trials with a value, the best first."""
         return rank(list(self.records.values()), self._spec.objective.direction)
 
-    def scores(self, number: int, phase: Phase) -> dict[int, float | None]:
-        """Return seed → score of a trial's runs of a phase, None where one failed or is not done."""
+    def scores(self, number: int, phase: Phase) -> dict[int, tuple[float, ...]]:
+        """Return seed → what a trial's runs of a phase score for each measure; empty where there is no score."""
         seeds: Iterable[int] = getattr(self._spec.seeds, phase)
         runs = {seed: self._runs.get(Run(number, phase, seed)) for seed in seeds}
-        return {seed: run.score if run is not None and run.done else None for seed, run in runs.items()}
+        return {seed: run.scores if run is not None and run.done else () for seed, run in runs.items()}
+
+    def in_full(self, number: int, *phases: Phase) -> list[tuple[float, ...]]:
+        """Return what a trial's full runs of some phases score for each measure."""
+        full = self._spec.budget.steps_per_run
+        runs = [
+            self._runs.get(Run(number, phase, seed)) for phase in phases for seed in getattr(self._spec.seeds, phase)
+        ]
+        return [run.scores for run in runs if run is not None and run.done and run.scores and run.until == full]

@@ -21,7 +21,6 @@ class Order:
         attempt: how often it has been started, this time included.
         recipe: what to train.
         until: environment steps to reach.
-        metric: metric of the score.
         folder: where its checkpoints lie.
         resume: the checkpoint in `folder` to go on from, or None to start anew.
         checkpoint_seconds: wall time between checkpoints.
@@ -32,7 +31,6 @@ class Order:
     attempt: int
     recipe: Recipe
     until: int
-    metric: str
     folder: Path
     resume: Checkpoint | None
     checkpoint_seconds: float

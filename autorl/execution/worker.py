@@ -77,7 +77,7 @@ def train(orders: Sequence[Order], tell: Callable[[Event], None], stopping: Call
     hosts = [WorkerHost(order, tell, stopping) for order in orders]
     files = [_verified(order) for order in orders]
     jobs = [
-        Job(order.recipe, order.run.seed, order.until, resume, order.checkpoint_seconds, order.metric)
+        Job(order.recipe, order.run.seed, order.until, resume, order.checkpoint_seconds)
         for order, (resume, _) in zip(orders, files, strict=True)
     ]
     try:

@@ -23,9 +23,9 @@ from autorl.ledger import lease, tables
 from autorl.ledger.continuation import going_on, spec_hash, with_max_pending
 from autorl.ledger.database import open_for_writing, patiently, shown
 from autorl.ledger.environment import hardware, versions
-from autorl.ledger.records import Attempt, ProposalRecord, TrialProgress, TrialRecord
+from autorl.ledger.records import Attempt, ProposalRecord, Told, TrialProgress, TrialRecord
 from autorl.spec.study import StudySpec
-from autorl.trial import Checkpoint, FailureClass, Phase, Run, RunResult, Standing
+from autorl.trial import Checkpoint, FailureClass, Phase, Run, RunResult, Standing, Verdict
 
 T = TypeVar("T")
 # The statements of every run, put together once: that takes longer than the database does.
@@ -44,6 +44,7 @@ _KNOWN_PROPOSAL = select(tables.proposal.c.id).where(
 _ADD_PROPOSAL = insert(tables.proposal)
 _ADD_TRIAL = insert(tables.trial)
 _SET_TRIAL = update(tables.trial).where(tables.trial.c.id == bindparam("key"))
+_JUDGE = _SET_TRIAL.values(verdict=bindparam("verdict"))
 _BELIEVE = _SET_TRIAL.values(
     posterior_mean=bindparam("posterior_mean"),
     posterior_low=bindparam("posterior_low"),
@@ -174,12 +175,13 @@ class Book:
 
         self.commit(write)
 
-    def enter(self, state: str, winner: int | None = None) -> None:
+    def enter(self, state: str, winner: int | None = None, front: Sequence[int] = ()) -> None:
         """Enter a phase of the study."""
 
         def write(connection: Connection) -> None:
             finished = time.time() if state == "finished" else None
-            self._set_study(connection, state=state, winner=winner, finished_at=finished)
+            chosen = json.dumps(list(front)) if front else None
+            self._set_study(connection, state=state, winner=winner, front=chosen, finished_at=finished)
             self._event(connection, state, winner=winner)
 
         self.commit(write)
@@ -215,7 +217,7 @@ class Book:
             "until": proposal.until,
             "resume_from": proposal.resume_from,
             "known": proposal.known,
-            "told": json.dumps({number: [told.value, told.failed] for number, told in proposal.told.items()}),
+            "told": json.dumps({number: _told(told) for number, told in proposal.told.items()}),
         }
 
         def write(connection: Connection) -> None:
@@ -335,7 +337,8 @@ class Book:
             "state": "paused" if paused else result.status,
             "checkpoint": None if kept is None else json.dumps(asdict(kept)),
             "env_steps": result.env_steps,
-            "score": result.score,
+            "score": result.scores[0] if result.scores else None,
+            "scores": json.dumps(result.scores) if len(result.scores) > 1 else None,
             "error_class": result.error_class,
             "error": _text(result.error) if result.error is not None else None,
             "notes": json.dumps([_text(note) for note in result.notes]),
@@ -365,7 +368,7 @@ class Book:
         return now
 
     def _set_trial(self, connection: Connection, number: int, trial: TrialProgress, now: float) -> None:
-        values = {**asdict(trial), "finished_at": now}
+        values = {**asdict(trial), "values": json.dumps(trial.values) if trial.values else None, "finished_at": now}
         connection.execute(_SET_TRIAL, {**values, "key": self._trial_id(connection, number)})
 
     def end_tuning(self, reason: str) -> None:
@@ -398,6 +401,20 @@ class Book:
 
         self.commit(write)
 
+    def judge(self, verdicts: Mapping[int, Verdict]) -> None:
+        """Record what the trials' seeds say of them, in place of what they said before."""
+
+        def write(connection: Connection) -> None:
+            connection.execute(update(tables.trial).where(tables.trial.c.study_id == self._id).values(verdict=None))
+            rows = [
+                {"key": self._trial_id(connection, number), "verdict": json.dumps(asdict(verdict))}
+                for number, verdict in verdicts.items()
+            ]
+            if rows:
+                connection.execute(_JUDGE, rows)
+
+        self.commit(write)
+
     def forget_checkpoints(self, runs: Sequence[Run]) -> None:
         """Record that runs will not be continued: their checkpoints may be removed."""
 
@@ -414,14 +431,15 @@ class Book:
             for run in runs:
                 run_id = self._run_id(connection, run)
                 connection.execute(tables.curve.delete().where(tables.curve.c.run_id == run_id))
-                emptied = {"error_class": None, "error": None, "score": None, "finished_at": None, "env_steps": 0}
-                self._set_run(connection, run, state="waiting", tries="[]", **emptied)
+                emptied = dict.fromkeys(("error_class", "error", "score", "scores", "finished_at"))
+                self._set_run(connection, run, state="waiting", tries="[]", env_steps=0, **emptied)
                 self._event(connection, "retried", trial=run.trial, phase=run.phase, seed=run.seed)
             for number in {run.trial for run in runs if run.phase == "tuning"}:
                 trial_id = self._trial_id(connection, number)
-                reopened = {"state": "running", "value": None, "env_steps": 0, "seeds": 0, "finished_at": None}
+                emptied = dict.fromkeys(("value", "values", "verdict", "finished_at"))
+                reopened = {"state": "running", "env_steps": 0, "seeds": 0, **emptied}
                 connection.execute(update(tables.trial).where(tables.trial.c.id == trial_id).values(reopened))
-            self._set_study(connection, state="tuning", winner=None, ended=None, finished_at=None)
+            self._set_study(connection, state="tuning", winner=None, front=None, ended=None, finished_at=None)
 
         self.commit(write)
 
@@ -441,6 +459,11 @@ class Book:
             for seed, key in connection.execute(select(tables.run.c.seed, tables.run.c.id).where(where)):
                 self._run_ids[Run(run.trial, run.phase, seed)] = key
         return self._run_ids[run]
+
+
+def _told(told: Told) -> list[Any]:
+    more = [told.values, told.violations] if told.values or told.violations else []
+    return [told.value, told.failed, *more]
 
 
 def _text(text: str) -> str:

@@ -18,7 +18,7 @@ def digest(reader: Reader, study: str) -> str:
     """
     record = reader.study(study)
     found = hashlib.sha256()
-    _add(found, [{"spec": record.spec_hash, "state": record.state, "winner": record.winner}])
+    _add(found, [{"spec": record.spec_hash, "state": record.state, "winner": record.winner, "front": record.front}])
     trials = reader.trials(study)
     _add(
         found,
@@ -32,6 +32,8 @@ def digest(reader: Reader, study: str) -> str:
                 "state": t.state,
                 "value": t.value,
                 "posterior": None if t.posterior is None else asdict(t.posterior),
+                "objectives": t.values,
+                "verdict": None if t.verdict is None else asdict(t.verdict),
             }
             for t in trials
         ),
@@ -41,7 +43,7 @@ def digest(reader: Reader, study: str) -> str:
     _add(
         found,
         (
-            {"run": [r.trial, r.phase, r.seed], "state": r.state, "score": r.score, "error": r.error_class}
+            {"run": [r.trial, r.phase, r.seed], "state": r.state, "scores": r.scores, "error": r.error_class}
             | {"env_steps": r.env_steps if r.state in finished else None}
             for r in reader.runs(study)
         ),

@@ -17,7 +17,13 @@ from collections.abc import Mapping
 import optuna
 from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialModel, TrialParamModel, TrialUserAttributeModel, TrialValueModel
+from optuna.storages._rdb.models import (
+    TrialModel,
+    TrialParamModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
 from optuna.trial import TrialState
 from sqlalchemy import Connection, func, insert, select
 
@@ -30,6 +36,7 @@ from autorl.spec.space import Configuration, SearchSpace
 _NUMBER = "autorl:trial"
 _TRIAL, _PARAM = TrialModel.__table__, TrialParamModel.__table__
 _VALUE, _ATTRIBUTE = TrialValueModel.__table__, TrialUserAttributeModel.__table__
+_SYSTEM = TrialSystemAttributeModel.__table__
 
 
 class Mirror:
@@ -51,7 +58,10 @@ class Mirror:
         storage = optuna_storage(spec.storage)
         try:
             study = optuna.create_study(
-                study_name=spec.study, storage=storage, direction=spec.objective.direction, load_if_exists=True
+                study_name=spec.study,
+                storage=storage,
+                directions=[o.direction for o in spec.objectives],
+                load_if_exists=True,
             )
             return study._study_id
         finally:
@@ -66,15 +76,23 @@ class Mirror:
         )
         return int(connection.execute(ours).scalar_one())
 
-    def write(self, trial: TrialRecord, default: Configuration, scores: Mapping[int, float | None]) -> None:
+    def write(self, trial: TrialRecord, default: Configuration, scores: Mapping[int, tuple[float, ...]]) -> None:
         """Write a finished trial; its value is what the optimizer believes of it, so Optuna's best is the incumbent.
+
+        With several objectives its values are what was measured. Constraints are Optuna's own, met at 0 or below.
 
         Args:
             trial: the trial, whose number is `next`.
             default: the study's default configuration.
-            scores: seed → score of its tuning runs.
+            scores: seed → what its tuning runs score for each objective and constraint; empty where one failed.
         """
-        worth = trial.worth
+        worth, spec = trial.worth, self._book.spec
+        objectives = len(spec.objectives)
+        values = [worth] if objectives == 1 else list(trial.values[:objectives])
+        violations = {
+            f"constraints:{constraint.words}": constraint.sign * (mean - constraint.bound)
+            for constraint, mean in zip(spec.constraints, trial.values[objectives:], strict=False)
+        }
         state = TrialState.COMPLETE if trial.state == "completed" or trial.posterior is not None else TrialState.PRUNED
         if worth is None:
             state = TrialState.FAIL
@@ -90,7 +108,9 @@ class Mirror:
         attributes = {
             _NUMBER: trial.number,
             "origin": trial.origin,
-            "scores by tuning seed": {str(seed): score for seed, score in scores.items()},
+            "scores by tuning seed": {
+                str(seed): (own if len(own) > 1 else own[0]) if own else None for seed, own in scores.items()
+            },
         }
 
         def insert_once(connection: Connection) -> None:
@@ -110,8 +130,12 @@ class Mirror:
             assert key is not None
             here = {"trial_id": key[0]}
             if worth is not None:
-                value, kind = TrialValueModel.value_to_stored_repr(worth)
-                connection.execute(insert(_VALUE).values(**here, objective=0, value=value, value_type=kind))
+                for objective, (value, kind) in enumerate(map(TrialValueModel.value_to_stored_repr, values)):
+                    row = {"objective": objective, "value": value, "value_type": kind}
+                    connection.execute(insert(_VALUE).values(**here, **row))
+            for name, violation in violations.items():
+                row = {"key": name, "value_json": json.dumps(violation)}
+                connection.execute(insert(_SYSTEM).values(**here, **row))
             if params_rows:
                 connection.execute(insert(_PARAM), [row | here for row in params_rows])
             kept = [{"key": name, "value_json": json.dumps(value)} | here for name, value in attributes.items()]

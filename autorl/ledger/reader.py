@@ -23,7 +23,7 @@ from autorl.ledger.records import (
 )
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
-from autorl.trial import Checkpoint, Phase, Point, Recipe, Run, Standing
+from autorl.trial import Checkpoint, Phase, Point, Recipe, Run, Standing, Verdict
 
 
 def default_url(asked: str | None = None) -> str:
@@ -170,6 +170,7 @@ def _study(row: Any) -> StudyRecord:
         spec_hash=row.spec_hash,
         state=row.state,
         winner=row.winner,
+        front=tuple(json.loads(row.front)) if row.front else (),
         versions=json.loads(row.versions),
         hardware=json.loads(row.hardware),
         created_at=row.created_at,
@@ -197,6 +198,8 @@ def _trial(row: Any) -> TrialRecord:
         else Standing(row.number, row.posterior_mean, row.posterior_low, row.posterior_high),
         created_at=row.created_at,
         finished_at=row.finished_at,
+        values=tuple(json.loads(row.values)) if row.values else (),
+        verdict=Verdict.from_dict(json.loads(row.verdict)) if row.verdict else None,
     )
 
 
@@ -208,7 +211,10 @@ def _proposal(row: Any) -> ProposalRecord:
         until=row.until,
         resume_from=row.resume_from,
         known=row.known,
-        told={int(number): Told(value, tuple(failed)) for number, (value, failed) in json.loads(row.told).items()},
+        told={
+            int(number): Told(value, *(tuple(entries) for entries in rest))
+            for number, (value, *rest) in json.loads(row.told).items()
+        },
     )
 
 
@@ -224,6 +230,7 @@ def _run(row: Any) -> RunRecord:
         checkpoint=Checkpoint(**json.loads(row.checkpoint)) if row.checkpoint else None,
         env_steps=row.env_steps,
         score=row.score,
+        scores=tuple(json.loads(row.scores)) if row.scores else () if row.score is None else (row.score,),
         error_class=row.error_class,
         error=row.error,
         notes=tuple(json.loads(row.notes)) if row.notes != "[]" else (),

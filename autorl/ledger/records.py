@@ -8,7 +8,7 @@ from typing import Any
 
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
-from autorl.trial import Checkpoint, FailureClass, Phase, Point, Recipe, Run, Standing
+from autorl.trial import Checkpoint, FailureClass, Phase, Point, Recipe, Run, Standing, Verdict
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,9 @@ class StudyRecord:
 
     Attributes:
         state: the phase it is in, or `finished`.
-        winner: number of the trial chosen by tuning (and validation) data, once chosen.
+        winner: number of the trial chosen by tuning (and validation) data, once chosen; with several objectives the
+            knee of the front.
+        front: with several objectives, the trials that trade them off by the same data, once chosen.
         live: whether an engine conducts it.
         paused: why the last engine stopped before the end and waits for a person, or None.
         tuning_seconds: wall time that engines have spent on tuning.
@@ -29,6 +31,7 @@ class StudyRecord:
     spec_hash: str
     state: str
     winner: int | None
+    front: tuple[int, ...]
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
     created_at: float
@@ -49,10 +52,13 @@ class TrialRecord:
         state: `running`; `paused`: trained as far as was asked for; `pruned`: paused, and tuning is over; `completed`:
             every run that was asked for is trained in full; `failed`: one of them failed.
         value: the objective over the tuning seeds that were trained furthest; None until they have been, or if one
-            failed.
+            failed. Of several objectives the first.
+        values: all objectives, then the means that constraints bound, over the same seeds; empty where `value` is None,
+            or all there is.
         env_steps: how far those were trained.
         seeds: how many they are.
         posterior: what the optimizer believes of the trial, if it has a belief.
+        verdict: what the seeds of all trials say of it, with constraints or several objectives.
     """
 
     number: int
@@ -67,6 +73,8 @@ class TrialRecord:
     seeds: int = 0
     posterior: Standing | None = None
     finished_at: float | None = None
+    values: tuple[float, ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def worth(self) -> float | None:
@@ -85,6 +93,8 @@ class Told:
 
     value: float | None
     failed: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ class TrialProgress:
     value: float | None
     env_steps: int
     seeds: int
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,8 @@ class RunRecord:
         attempts: how often it was started; more than the failed `tries` if it was preempted or its engine stopped.
         tries: the attempts that failed.
         checkpoint: the file from which it can go on.
+        score: what it is worth for the objective; of several, for the first.
+        scores: what it is worth for each objective, then for each constraint; empty where `score` is None.
     """
 
     trial: int
@@ -159,6 +172,7 @@ class RunRecord:
     checkpoint: Checkpoint | None
     env_steps: int
     score: float | None
+    scores: tuple[float, ...]
     error_class: FailureClass | None
     error: str | None
     notes: tuple[str, ...]

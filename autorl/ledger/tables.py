@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0004"  # of these tables, as `migrations/` leaves them
+REVISION = "0005"  # of these tables, as `migrations/` leaves them
 
 metadata = MetaData()
 
@@ -33,6 +33,7 @@ study = Table(
     Column("spec_hash", String(64), nullable=False),
     Column("state", String(20), nullable=False),  # tuning | validation | test | finished
     Column("winner", Integer),  # trial number, once chosen
+    Column("front", Text),  # with several objectives: JSON list of the trials that trade them off, once chosen
     Column("versions", Text, nullable=False),
     Column("hardware", Text, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -59,11 +60,13 @@ trial = Table(
     Column("forked_from", Integer),  # number of the trial whose checkpoints it started from
     Column("state", String(20), nullable=False),  # running | paused | completed | pruned | failed
     Column("value", Float),  # over the seeds that got furthest
+    Column("values", Text),  # JSON list: of all objectives, then what constraints bound; null where there is but one
     Column("env_steps", BigInteger, nullable=False, default=0),  # how far they got
     Column("seeds", Integer, nullable=False, default=0),  # how many they are
     Column("posterior_mean", Float),  # what the optimizer believes of it, if it has a belief
     Column("posterior_low", Float),
     Column("posterior_high", Float),
+    Column("verdict", Text),  # JSON: what the seeds say of it, with constraints or several objectives
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
     UniqueConstraint("study_id", "number"),
@@ -98,6 +101,7 @@ run = Table(
     Column("checkpoint", Text),  # JSON: the file from which the run can go on, and its hash
     Column("env_steps", BigInteger, nullable=False, default=0),
     Column("score", Float),
+    Column("scores", Text),  # JSON list: of all objectives and constraints; null where there is but one
     Column("error_class", String(20)),
     Column("error", Text),
     Column("notes", Text, nullable=False, default="[]"),

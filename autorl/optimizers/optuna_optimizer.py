@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import Field
 
+from autorl.errors import AutorlError
 from autorl.optimizers.optuna_pruners import Course, PrunerSpec, Stage, course
 from autorl.optimizers.protocol import Question
 from autorl.optimizers.seeds import SeedsOptions, tuned_seeds
@@ -37,12 +38,19 @@ class SamplerOptions(SeedsOptions):
 
 @dataclass
 class _Progress:
-    """A trial: its configuration, its number in the Optuna study (or None), and how far it has got."""
+    """A trial: its configuration, its number in the Optuna study (or None), and how far it has got.
+
+    Attributes:
+        objectives: what it was last told of several objectives, or next to constraints.
+        violations: what it was last told of constraints.
+    """
 
     config: Configuration
     number: int | None
     taken: int = 0
     values: list[float] = field(default_factory=list)
+    objectives: tuple[float, ...] = ()
+    violations: tuple[float, ...] = ()
 
 
 class OptunaOptimizer:
@@ -68,6 +76,8 @@ class OptunaOptimizer:
     ) -> None:
         self._question, self._sampler, self._keeps_notes = question, sampler, notes
         pruner = getattr(question.options, "pruner", PrunerSpec(name="none"))
+        if question.others and pruner.name != "none":
+            raise AutorlError("pruners compare one objective; leave the pruner out, or use race")
         self._course: Course = course(question, tuned_seeds(question, question.options), pruner)
         self.reads: Literal["nothing", "values", "curves"] = (
             "curves" if self._course.pruner is not None else "values" if learns else "nothing"
@@ -77,7 +87,7 @@ class OptunaOptimizer:
         # Samplers warn of being experimental and of what they fall back to; the choice was made here.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         # Hyperband draws a trial's bracket from the study's name.
-        self._study = optuna.create_study(study_name="autorl", direction=question.direction)
+        self._study = optuna.create_study(study_name="autorl", directions=list(question.directions))
         self._notes: Mapping[str, Any] = {}
         self._added = 0
         if self._bare:
@@ -119,6 +129,7 @@ class OptunaOptimizer:
             return
         stage = self._course.stages[len(progress.values)]
         progress.values.append(result.value)
+        progress.objectives, progress.violations = result.values, result.violations
         self._report(progress, stage)
         if len(progress.values) == len(self._course.stages):
             self._finish(trial, TrialState.COMPLETE)
@@ -216,9 +227,12 @@ class OptunaOptimizer:
         if progress.number is None:
             return
         if state == TrialState.COMPLETE:
-            self._study.tell(
-                progress.number, fmean(progress.values) if self._course.over_seeds else progress.values[-1]
-            )
+            if progress.violations:
+                trial_of_optuna = optuna.Trial(self._study, self._history[progress.number]._trial_id)
+                for index, violation in enumerate(progress.violations):
+                    trial_of_optuna.set_constraint(str(index), violation)
+            alone = fmean(progress.values) if self._course.over_seeds else progress.values[-1]
+            self._study.tell(progress.number, progress.objectives if self._question.others else alone)
         else:
             self._study.tell(progress.number, state=state)
 

@@ -110,7 +110,7 @@ class _Tpe(TPESampler):
     """TPE whose random proposals come from the priors."""
 
     def __init__(self, space: SearchSpace, seed: int, startup: int) -> None:
-        super().__init__(seed=seed, n_startup_trials=startup, group=True, constant_liar=True)
+        super().__init__(seed=seed, n_startup_trials=startup, multivariate=True, group=True, constant_liar=True)
         self._space, self._priors, self._startup = space, _at_random(space, seed), startup
 
     def seeded(self, seed: int) -> _Tpe:
@@ -158,8 +158,9 @@ class _Gp(GPSampler):
         told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(told) <= GP_TRIALS:
             return super().sample_relative(study, trial, search_space)
-        part = optuna.create_study(direction=study.direction)
-        part.add_trials(part_of(told, study.direction == optuna.study.StudyDirection.MAXIMIZE))
+        part = optuna.create_study(directions=study.directions)
+        higher = [direction == optuna.study.StudyDirection.MAXIMIZE for direction in study.directions]
+        part.add_trials(part_of(told, higher))
         training = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         part.add_trials([other for other in training if other.number != trial.number])
         part.ask()
@@ -170,13 +171,17 @@ GP_TRIALS = 150
 """How many trials a Gaussian process is fitted to: the cost of a fit grows with their third power."""
 
 
-def part_of(trials: Sequence[FrozenTrial], maximize: bool) -> list[FrozenTrial]:
+def part_of(trials: Sequence[FrozenTrial], maximize: Sequence[bool]) -> list[FrozenTrial]:
     """Choose `GP_TRIALS` complete trials: the best half of them, and of the rest the latest, in their order.
 
-    The best say where the optimum is, the latest which places near it have just turned out worse.
+    The best say where the optimum is, the latest which places near it have just turned out worse. Each of several
+    objectives has its share of the best.
     """
-    best = sorted(trials, key=lambda t: t.values[0], reverse=maximize)[: GP_TRIALS // 2]
-    chosen = {trial.number for trial in best}
+    share = GP_TRIALS // 2 // len(maximize)
+    chosen: set[int] = set()
+    for objective, higher in enumerate(maximize):
+        values = {trial.number: trial.values[objective] for trial in trials}
+        chosen |= set(sorted(values, key=values.__getitem__, reverse=higher)[:share])
     rest = [trial.number for trial in trials if trial.number not in chosen]
     chosen |= set(rest[-(GP_TRIALS - len(chosen)) :])
     return [trial for trial in trials if trial.number in chosen]
@@ -287,11 +292,11 @@ def _quietly(make: Callable[[int, int], BaseSampler]) -> Callable[[int, int], Ba
 
 _CLONES = "A child may equal one of its parents, so that a configuration is trained again."
 
-RANDOM = Method(random, SamplerOptions)
-TPE = Method(tpe, StartupOptions)
-GP = Method(gp, StartupOptions, extra="samplers")
+RANDOM = Method(random, SamplerOptions, several=True, constrained=True)
+TPE = Method(tpe, StartupOptions, several=True, constrained=True)
+GP = Method(gp, StartupOptions, extra="samplers", several=True, constrained=True)
 CMA_ES = Method(cma_es, CmaEsOptions, extra="samplers")
-QMC = Method(qmc, SamplerOptions)
-NSGA2 = Method(nsga2, GeneticOptions, caveat=_CLONES)
-NSGA3 = Method(nsga3, GeneticOptions, caveat=_CLONES)
-GRID = Method(Grid, GridOptions)
+QMC = Method(qmc, SamplerOptions, several=True, constrained=True)
+NSGA2 = Method(nsga2, GeneticOptions, caveat=_CLONES, several=True, constrained=True)
+NSGA3 = Method(nsga3, GeneticOptions, caveat=_CLONES, several=True, constrained=True)
+GRID = Method(Grid, GridOptions, several=True, constrained=True)

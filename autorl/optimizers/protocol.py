@@ -35,11 +35,13 @@ class Question:
         space: where it may look.
         seeds: the tuning seeds.
         points: environment steps at which runs are evaluated and may pause, ascending; the last is a full run.
-        direction: what is better.
+        direction: what is better; of several objectives, in the first.
         seed: of the proposals.
         budget: environment steps that the runs of all proposals may take together, or None if only time limits them.
         test_seeds: how many seeds the study tests its winner on.
         options: the study's options for this optimizer, an instance of its `Method.options`.
+        others: of several objectives, what is better in those after the first.
+        bounds: of each constraint, (sign, bound): sign x value may not be above sign x bound.
     """
 
     space: SearchSpace
@@ -50,6 +52,13 @@ class Question:
     budget: int | None = None
     test_seeds: int = 10
     options: Any = field(default_factory=NoOptions)
+    others: tuple[Literal["maximize", "minimize"], ...] = ()
+    bounds: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def directions(self) -> tuple[Literal["maximize", "minimize"], ...]:
+        """What is better in each objective."""
+        return (self.direction, *self.others)
 
     @property
     def until(self) -> int:
@@ -117,6 +126,8 @@ class Method:
         caveat: what it cannot promise, for `autorl validate`; a sentence, or empty.
         extra: the extra that installs its library, or empty.
         single: whether a proposal may be for one run alone, so that it takes more of them to keep all workers busy.
+        several: whether it can look for the trade-offs between several objectives.
+        constrained: whether it keeps to constraints.
     """
 
     make: Callable[[Question], Optimizer]
@@ -124,3 +135,5 @@ class Method:
     caveat: str = ""
     extra: str = ""
     single: bool = False
+    several: bool = False
+    constrained: bool = False

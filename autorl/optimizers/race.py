@@ -8,6 +8,9 @@ best configurations apart on common seeds.
 
 The best trial is the one whose expected score is highest, and that expectation is what is reported: it is shrunk
 towards what the space and the other trials make plausible, by as much as seeds are noisy. The luckiest mean is not.
+
+With several objectives or constraints each proposal weighs them anew and races for the weighted one (`scalarize`), so
+that proposals spread over the front.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from pydantic import Field
 
 from autorl.optimizers.encoding import Encoding, Vector
 from autorl.optimizers.protocol import WAIT, Method, Question, Wait
+from autorl.optimizers.scalarize import scalarized
 from autorl.optimizers.surrogate import Points, Surrogate, Warp, at_the_end, expected_score
 from autorl.spec.section import Spec
 from autorl.spec.space import Configuration
@@ -53,6 +57,9 @@ class RaceOptions(Spec):
     )
 
 
+Curve = tuple[tuple[int, tuple[float, ...]], ...]
+
+
 @dataclass
 class _Stage:
     """A stage of training.
@@ -76,7 +83,7 @@ class _Trial:
         stage: the last stage it was proposed for.
         told: the last stage it was told of.
         lost: whether a run failed, so that it cannot be promoted.
-        curves: seed → its scores by environment steps.
+        curves: seed → by environment steps, what each objective and each constraint measures.
     """
 
     config: Configuration
@@ -84,7 +91,7 @@ class _Trial:
     stage: int = 0
     told: int = -1
     lost: bool = False
-    curves: dict[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    curves: dict[int, Curve] = field(default_factory=dict)
 
 
 class Race:
@@ -95,6 +102,8 @@ class Race:
     def __init__(self, question: Question) -> None:
         self._question = question
         self._sign = 1.0 if question.direction == "maximize" else -1.0
+        self._plain = not question.others and not question.bounds
+        self._evenly = np.full(len(question.directions), 1 / len(question.directions))
         self._encoding = Encoding(question.space, one_hot=True)
         self._stages = _stages(question)
         self._surrogate = Surrogate(self._encoding.columns)
@@ -116,7 +125,7 @@ class Race:
             if affordable:
                 return self._start(self._encoding.decode(rng.random(self._encoding.columns)))
             return self._wait()
-        belief = self._believe()
+        belief = self._believe(self._evenly if self._plain else rng.dirichlet(np.ones(len(self._evenly))))
         for stage in self._behind():
             if stage == 0:
                 if affordable:
@@ -199,17 +208,20 @@ class Race:
         proposal, stage = self._asked[number]
         trial = self._trials[proposal.trial]
         trial.told = stage
-        trial.curves.update(result.curves)
+        trial.curves.update(
+            result.measures or {s: tuple((at, (value,)) for at, value in c) for s, c in result.curves.items()}
+        )
         failed = [seed for seed in proposal.seeds if seed not in result.curves]
         trial.lost = bool(failed) or result.value is None
         if result.value is not None:
             # It diverged, and is known for the bad value that it was given.
-            trial.curves |= dict.fromkeys(failed, ((proposal.until, result.value),))
+            bounded = [b + sign * by for (sign, b), by in zip(self._question.bounds, result.violations, strict=True)]
+            trial.curves |= dict.fromkeys(failed, ((proposal.until, (*(result.values or (result.value,)), *bounded)),))
         self._belief = None
         observed = sum(len(self._kept(curve)) for t in self._trials for curve in t.curves.values())
         if observed >= max(_FIRST, _REFIT * self._fitted):
             self._fitted = observed
-            points, scores = self._observations(_FITTED)
+            points, scores = self._observations(_FITTED, self._evenly)
             self._surrogate.fit(points, Warp(scores).normal, _ITERATIONS)
 
     def needed(self) -> Collection[int]:
@@ -218,12 +230,17 @@ class Race:
         return [index for index, trial in enumerate(self._trials) if not trial.lost and trial.stage < last]
 
     def ranking(self) -> Sequence[Standing]:
-        """Return the trials that were trained to the end on a seed, by their expected score; all, if none was."""
+        """Return the trials that were trained to the end on a seed, by their expected score; all, if none was.
+
+        With several objectives or constraints none: the surrogate believes in weighted objectives, each time others.
+        """
+        if not self._plain:
+            return ()
         seen = [index for index, trial in enumerate(self._trials) if trial.curves and trial.told >= 0]
         full = [index for index in seen if self._full(self._trials[index])]
         if not seen:
             return ()
-        belief, test_seeds = self._believe(), self._question.test_seeds
+        belief, test_seeds = self._believe(self._evenly), self._question.test_seeds
         standings = [belief.standing(index, self._ends(self._trials[index]), test_seeds) for index in full or seen]
         return sorted(standings, key=lambda s: (-self._sign * s.mean, s.trial))
 
@@ -232,33 +249,37 @@ class Race:
 
     def _ends(self, trial: _Trial) -> list[float]:
         """Return the final scores of a trial's full runs."""
-        return [curve[-1][1] for curve in trial.curves.values() if curve[-1][0] == self._question.until]
+        return [curve[-1][1][0] for curve in trial.curves.values() if curve[-1][0] == self._question.until]
 
     # What the surrogate sees
 
-    def _kept(self, curve: tuple[tuple[int, float], ...]) -> list[tuple[int, float]]:
+    def _kept(self, curve: Curve) -> list[tuple[int, tuple[float, ...]]]:
         """Return the last point of a curve and those at a few fractions of a run."""
         return [point for point in curve if point[0] in self._marks or point is curve[-1]]
 
-    def _observations(self, most: int) -> tuple[Points, Vector]:
+    def _observations(self, most: int, weights: Vector) -> tuple[Points, Vector]:
         """Return points and scores, at most so many: first the trials that got furthest, then the latest."""
         order = sorted(range(len(self._trials)), key=lambda i: (-self._trials[i].told, -i))
-        rows: list[tuple[int, int, int, float]] = []
+        rows: list[tuple[int, int, int, tuple[float, ...]]] = []
         for index in order:
             for seed, curve in self._trials[index].curves.items():
-                rows += [(index, seed, steps, self._sign * score) for steps, score in self._kept(curve)]
+                rows += [(index, seed, steps, measures) for steps, measures in self._kept(curve)]
             if len(rows) >= most:
                 break
         rows = sorted(rows[:most])
         trials, seeds = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
         logs = np.log(np.array([row[2] for row in rows]) / self._question.until)
         vectors = np.array([self._trials[index].vector for index in trials])
-        return Points(vectors, trials, seeds, logs), np.array([row[3] for row in rows])
+        measures = np.array([row[3] for row in rows])
+        if self._plain:
+            return Points(vectors, trials, seeds, logs), self._sign * measures[:, 0]
+        scores = scalarized(measures, self._question.directions, self._question.bounds, weights)
+        return Points(vectors, trials, seeds, logs), scores
 
-    def _believe(self) -> _Belief:
+    def _believe(self, weights: Vector) -> _Belief:
         """Condition the surrogate on everything that was told."""
-        if self._belief is None:
-            points, scores = self._observations(_CONDITIONED)
+        if self._belief is None or not self._plain:
+            points, scores = self._observations(_CONDITIONED, weights)
             vectors = np.array([trial.vector for trial in self._trials])
             self._belief = _Belief(self._surrogate, points, scores, vectors, self._sign)
         return self._belief
@@ -328,4 +349,4 @@ def _stages(question: Question) -> list[_Stage]:
     return [_Stage(seeds, until, float(b)) for (seeds, until), b in zip(ladder, begins, strict=True)]
 
 
-RACE = Method(Race, RaceOptions, single=True)
+RACE = Method(Race, RaceOptions, single=True, several=True, constrained=True)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from smac.intensifier.abstract_intensifier import AbstractIntensifier
     from smac.runhistory import TrialInfo
 
+    from autorl.optimizers.smac_model import Cost
+
 _LARGEST_SEED = 2**31 - 1
 
 
@@ -62,7 +64,8 @@ def smac(question: Question) -> SmacOptimizer:
 
     It differs from SMAC's own loop in that the model is fitted for each new configuration instead of each eighth, that
     a bracket's configurations are chosen one by one, that random draws depend on the proposal's number, and that a
-    failed run tells the model nothing. A study ends early when SMAC finds no new configuration.
+    failed run tells the model nothing. With several objectives the model is ParEGO's, and the incumbents of the race
+    are those that none dominates. A study ends early when SMAC finds no new configuration.
 
     Raises:
         AutorlError: the space has a range with a step.
@@ -75,7 +78,7 @@ class _Trial:
     config: Configuration
     seeds: set[int] = field(default_factory=set)
     until: int = 0
-    cost: float = math.inf
+    cost: Cost = math.inf
     lost: bool = False
 
 
@@ -93,14 +96,22 @@ class SmacOptimizer:
         self._question = question
         options: SmacOptions = question.options
         self._racing = options.facade == "hyperparameter"
-        self._sign = -1.0 if question.direction == "maximize" else 1.0
+        self._signs = [-1.0 if direction == "maximize" else 1.0 for direction in question.directions]
+        self._worst: Cost = math.inf if len(self._signs) == 1 else [math.inf] * len(self._signs)
         facades: dict[str, Any] = {
             "blackbox": BlackBoxFacade,
             "hyperparameter": HyperparameterOptimizationFacade,
             "multi_fidelity": MultiFidelityFacade,
         }
         seed = question.draw(0) & _LARGEST_SEED
-        self._model = Surrogate(facades[options.facade], question.space, seed, _evaluations(question), options.initial)
+        self._model = Surrogate(
+            facades[options.facade],
+            question.space,
+            seed,
+            _evaluations(question),
+            options.initial,
+            len(self._signs),
+        )
         self._race = _Race(question, seed)
         self._trials: list[_Trial] = []
         self._trial_of: dict[int, int] = {}
@@ -139,9 +150,11 @@ class SmacOptimizer:
         trial = self._trials[index]
         if result.value is None:
             trial.lost = True
-            self._race.finish(done, math.inf)
+            self._race.finish(done, self._worst)
             return
-        trial.cost = self._sign * result.value
+        values = result.values or (result.value,)
+        costs = [sign * value for sign, value in zip(self._signs, values, strict=True)]
+        trial.cost = costs[0] if len(costs) == 1 else costs
         self._race.finish(done, trial.cost)
         self._model.learn(trial.config, done.seed, done.budget, trial.cost)
 
@@ -161,7 +174,7 @@ class SmacOptimizer:
             if index is None:
                 self._due = due
             elif (trial := self._trials[index]).lost:
-                self._race.finish(due, math.inf)
+                self._race.finish(due, self._worst)
             elif not self._racing and self._until(due) == trial.until:
                 self._race.finish(due, trial.cost)  # two budgets share an evaluation point
             else:
@@ -197,18 +210,23 @@ class _Race:
         from smac.runhistory import RunHistory
         from smac.scenario import Scenario
 
+        from autorl.optimizers.smac_model import costs
+
+        objectives = len(question.directions)
         options: SmacOptions = question.options
         space = ConfigurationSpace({"entrant": (0, _LARGEST_SEED)})
         self._intensifier: AbstractIntensifier
         if options.facade == "multi_fidelity":
             shortest = min(options.min_steps or question.points[0], question.until)
-            scenario = Scenario(space, seed=seed, min_budget=shortest, max_budget=question.until)
+            scenario = Scenario(
+                space, objectives=costs(objectives), seed=seed, min_budget=shortest, max_budget=question.until
+            )
             self._intensifier = MultiFidelityFacade.get_intensifier(scenario, eta=options.eta)
         else:
             calls = len(question.seeds) if options.facade == "hyperparameter" else 1
-            scenario = Scenario(space, seed=seed)
+            scenario = Scenario(space, objectives=costs(objectives), seed=seed)
             self._intensifier = HyperparameterOptimizationFacade.get_intensifier(scenario, max_config_calls=calls)
-        self._history = self._intensifier.runhistory = RunHistory()
+        self._history = self._intensifier.runhistory = RunHistory(n_objectives=objectives)
         entrants: Any = (Entrant(space, values={"entrant": number}) for number in count())
         self._intensifier.config_selector = entrants
         self._evaluations: Iterator[TrialInfo] = iter(self._intensifier)
@@ -225,7 +243,7 @@ class _Race:
         """As `SMBO.ask` does once it knows what is due."""
         self._history.add_running_trial(due)
 
-    def finish(self, done: TrialInfo, cost: float) -> None:
+    def finish(self, done: TrialInfo, cost: Cost) -> None:
         """As `SMBO.tell` does."""
         self._history.add(done.config, cost, seed=done.seed, budget=done.budget, force_update=True)
         self._intensifier.update_incumbents(done.config)
@@ -266,4 +284,5 @@ SMAC = Method(
     caveat="its proposals stay the same only under the same version of smac; the blackbox facade's Gaussian process "
     "takes seconds for each proposal beyond 100 configurations",
     extra="smac",
+    several=True,
 )

@@ -18,14 +18,23 @@ from smac.main.config_selector import ConfigSelector
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.model.abstract_model import AbstractModel
 from smac.model.random_forest import RandomForest
+from smac.multi_objective.parego import ParEGO
 from smac.runhistory import RunHistory, TrialInfo
 from smac.scenario import Scenario
 
 from autorl.spec.configspace import to_configspace
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 
+Cost = float | list[float]
+"""What an evaluation costs: a number, or one for each of several objectives."""
+
 _TRIES = 100
 """How many configurations are looked at for a new one before the space counts as exhausted."""
+
+
+def costs(objectives: int) -> str | list[str]:
+    """Return what SMAC calls so many costs."""
+    return "cost" if objectives == 1 else [f"cost {index}" for index in range(objectives)]
 
 
 class Surrogate:
@@ -37,14 +46,23 @@ class Surrogate:
         seed: of the initial design.
         evaluations: how many the study can pay for; the initial design takes a quarter of them at most.
         initial: configurations of the initial design, or None for as many as the facade takes.
+        objectives: how many costs an evaluation has. Several are weighed anew for each proposal, as in ParEGO (Knowles
+            2006, IEEE Transactions on Evolutionary Computation 10, 50-66).
     """
 
     def __init__(
-        self, facade: type[AbstractFacade], space: SearchSpace, seed: int, evaluations: int, initial: int | None
+        self,
+        facade: type[AbstractFacade],
+        space: SearchSpace,
+        seed: int,
+        evaluations: int,
+        initial: int | None,
+        objectives: int,
     ) -> None:
         self._facade, self._space, self._evaluations = facade, space, evaluations
+        self._objectives = objectives
         self._points = to_configspace(space, "autorl")
-        self._history = RunHistory()
+        self._history = RunHistory(n_objectives=objectives)
         design = facade.get_initial_design(self._scenario(seed), n_configs=initial)  # type: ignore[call-arg]
         self._initial = design.select_configurations()
 
@@ -53,7 +71,7 @@ class Surrogate:
         if (point := self._point(config)) is not None:
             self._history.add_running_trial(TrialInfo(point, seed=seed, budget=budget))
 
-    def learn(self, config: Configuration, seed: int | None, budget: float | None, cost: float) -> None:
+    def learn(self, config: Configuration, seed: int | None, budget: float | None, cost: Cost) -> None:
         """Learn the cost of an evaluation; a configuration that the space cannot express is passed over."""
         if (point := self._point(config)) is not None:
             self._history.add(point, cost, seed=seed, budget=budget, force_update=True)
@@ -75,7 +93,7 @@ class Surrogate:
         return None
 
     def _scenario(self, seed: int) -> Scenario:
-        scenario = Scenario(self._points, n_trials=self._evaluations, seed=seed)
+        scenario = Scenario(self._points, objectives=costs(self._objectives), n_trials=self._evaluations, seed=seed)
         self._points.seed(seed)
         return scenario
 
@@ -91,6 +109,8 @@ class Surrogate:
         maximizer.acquisition_function = acquisition
         encoder = facade.get_runhistory_encoder(scenario)
         encoder.runhistory = self._history
+        if self._objectives > 1:
+            encoder.multi_objective_algorithm = ParEGO(scenario)
         selector = _Selector(scenario)
         selector._set_components(
             initial_design=facade.get_initial_design(scenario, n_configs=0),

@@ -130,7 +130,7 @@ def _side(found: Findings, budget: int) -> Side:
     reached = [milestone for milestone in lead if milestone.env_steps <= budget]
     test = None
     if found.winner is not None and found.value(found.winner.number, "test") is not None:
-        test = estimate(found.scores(found.winner.number, "test"), found.spec.objective.over_seeds)
+        test = estimate(found.scores(found.winner.number, "test"), found.spec.objective.statistic)
     return Side(found, lead, reached[-1] if reached else None, test)
 
 
@@ -160,7 +160,7 @@ def _pair(side: Side, other: Side) -> Pair | None:
         scores.append(each.found.scores(each.found.winner.number, "test"))
     objective = side.found.spec.objective
     higher = objective.direction == "maximize"
-    apart = difference(*(scores if higher else scores[::-1]), statistic=objective.over_seeds)
+    apart = difference(*(scores if higher else scores[::-1]), statistic=objective.statistic)
     better = probability_better(*scores, higher_is_better=higher)
     return Pair(side.found.study.name, other.found.study.name, apart, better)
 

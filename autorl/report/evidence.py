@@ -87,12 +87,13 @@ def evidence(found: Findings) -> Evidence:
     higher = objective.direction == "maximize"
     curse = split = between = None
     if min(scores.shape) >= 2:
-        if len(scores) >= FEWEST_TRIALS:
-            curse = winners_curse(scores, statistic=objective.over_seeds, higher_is_better=higher)
+        if len(scores) >= FEWEST_TRIALS and objective.over_seeds in ("mean", "median", "iqm"):
+            curse = winners_curse(scores, statistic=objective.statistic, higher_is_better=higher)
         split = split_variance(scores)
         between = _between_seeds(scores)
-    values = aggregate_rows(scores, objective.over_seeds).tolist() if len(full) else []
-    order = np.argsort([-value if higher else value for value in values], kind="stable")[:2].tolist()
+    values = aggregate_rows(scores, objective.statistic).tolist() if len(full) else []
+    compared = [] if found.spec.constraints else values  # which of them may be chosen is another question
+    order = np.argsort([-value if higher else value for value in compared], kind="stable")[:2].tolist()
     needed = None
     if len(order) == 2 and len(seeds) > 1 and objective.over_seeds == "mean":
         needed = seeds_needed(scores[order[0]], scores[order[1]])
@@ -127,7 +128,7 @@ def tuning_minus_test(found: Findings, trial: int) -> Estimate | None:
     if found.value(trial, "tuning") is None or found.value(trial, "test") is None:
         return None
     tuning, test = found.scores(trial, "tuning"), found.scores(trial, "test")
-    return difference(tuning, test, statistic=found.spec.objective.over_seeds)
+    return difference(tuning, test, statistic=found.spec.objective.statistic)
 
 
 def _in_full(found: Findings, trial: int) -> list[float]:

@@ -92,7 +92,7 @@ def _test_scores(findings: Findings) -> Drawing:
     scores = {side: _by_seed(findings, side.trial, "test") for side in shown}
     if not any(scores.values()):
         return Drawing(title, _no_test_yet(findings))
-    statistic = findings.spec.objective.over_seeds
+    statistic = findings.spec.objective.statistic
     whole = {
         side: estimate(list(by_seed.values()), statistic)
         for side, by_seed in scores.items()
@@ -144,7 +144,7 @@ def _interval(axes: Axes, x: float, value: Estimate, side: Side) -> None:
 
 def _learning_curves(findings: Findings, reader: Reader) -> Drawing:
     title, shown = "Learning curves on the test seeds", sides(findings)
-    metric, statistic = findings.spec.objective.metric, findings.spec.objective.over_seeds
+    metric, statistic = findings.spec.curve_metric, findings.spec.objective.statistic
     curves = reader.curves(findings.study.name, [side.trial for side in shown], "test")
     lines = {s: [_points(c, metric) for c in curves if c.run.trial == s.trial and _points(c, metric)] for s in shown}
     lines = {side: found for side, found in lines.items() if found}
@@ -358,4 +358,4 @@ def _count(count: int, noun: str) -> str:
 
 def _scale(findings: Findings) -> str:
     """Return the label of an axis of single runs' scores; their unit is the metric's own."""
-    return f"{findings.spec.objective.metric}, mean of {_count(findings.spec.evaluation.episodes, 'episode')}"
+    return f"{findings.spec.curve_metric}, mean of {_count(findings.spec.evaluation.episodes, 'episode')}"

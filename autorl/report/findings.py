@@ -59,9 +59,9 @@ class Findings:
                 found.append((trial, leader))
         return found
 
-    def scores(self, trial: int, phase: Phase) -> list[float]:
-        """Return the scores of a trial's runs of a phase, by seed, as far as they have one."""
-        return [run.score for run in self.runs.get(trial, ()) if run.phase == phase and run.score is not None]
+    def scores(self, trial: int, phase: Phase, objective: int = 0) -> list[float]:
+        """Return the scores of a trial's runs of a phase, by seed, as far as they have one; of the first objective."""
+        return [run.scores[objective] for run in self.runs.get(trial, ()) if run.phase == phase and run.scores]
 
     def value(self, trial: int, phase: Phase) -> float | None:
         """Return a trial's objective over the seeds of a phase; None unless every seed was trained in full."""
@@ -69,18 +69,26 @@ class Findings:
         scores = [run.score for run in own if run.state == "completed" and run.score is not None]
         if not scores or len(scores) != len(getattr(self.spec.seeds, phase)):
             return None
-        return aggregate(scores, self.spec.objective.over_seeds)
+        return aggregate(scores, self.spec.objective.statistic)
 
     @cached_property
     def headline(self) -> Headline | None:
-        """The headline, once winner and default have scores on every test seed."""
+        """The headline, once winner and default have scores on every test seed; of the first objective."""
+        return next(iter(self.headlines), None)
+
+    @cached_property
+    def headlines(self) -> tuple[Headline, ...]:
+        """The headline of each objective."""
         if self.winner is None or self.value(self.winner.number, "test") is None or self.value(0, "test") is None:
-            return None
-        return headline(
-            self.scores(self.winner.number, "test"),
-            self.scores(0, "test"),
-            statistic=self.spec.objective.over_seeds,
-            direction=self.spec.objective.direction,
+            return ()
+        return tuple(
+            headline(
+                self.scores(self.winner.number, "test", index),
+                self.scores(0, "test", index),
+                statistic=objective.statistic,
+                direction=objective.direction,
+            )
+            for index, objective in enumerate(self.spec.objectives)
         )
 
     @property
@@ -149,8 +157,8 @@ class Findings:
 
     @property
     def objective(self) -> str:
-        """The objective in words: `mean return`."""
-        return f"{self.spec.objective.over_seeds} {self.spec.objective.metric}"
+        """The objective in words: `mean return`; of several the first."""
+        return self.spec.objective.words
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as plain data, for `--format json`."""

@@ -19,12 +19,14 @@ from autorl.ledger.reader import Reader
 from autorl.report.checklist import Item, checklist
 from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
+from autorl.report.front import front
+from autorl.report.front_figure import front_figure
 from autorl.report.influence import influence
 from autorl.report.reproduce import commands, resolved
 from autorl.report.scaling import scalings
 from autorl.report.sentences import headline_lines, influences, sentences
 from autorl.report.switches import switches
-from autorl.report.words import duration, energy, hardware, interval, number, setting, tries
+from autorl.report.words import duration, energy, hardware, interval, number, probability, setting, tries
 from autorl.spec.yaml12 import dump
 
 TOP = 10
@@ -39,16 +41,19 @@ def page(found: Findings, reader: Reader) -> str:
         reader: the ledger, for the learning curves and for its address.
     """
     name = escape(found.study.name)
+    traded = front_figure(found)
+    drawings = [*([] if traded is None else [traded]), *figures(found, reader)]
     parts = [
         _header(found),
         _headline(found),
         _section("Paused", f"<pre>{escape(found.study.paused)}</pre>") if found.study.paused else "",
         _section("What was found", _findings(found, reader)),
-        _section("Figures", f'<div class="figures">{"".join(map(_figure, figures(found, reader)))}</div>'),
+        _section("Figures", f'<div class="figures">{"".join(map(_figure, drawings))}</div>'),
         '<div class="pair">',
         _configuration(found),
         _trials(found),
         "</div>",
+        _front(found),
         _switches(found),
         _scalings(found, reader),
         _failures(found),
@@ -85,7 +90,8 @@ def _headline(found: Findings) -> str:
         for what, value, between in headline_lines(found)
     )
     seeds = len(found.spec.seeds.test)
-    about = f"The {found.objective} on {seeds} test {'seed' if seeds == 1 else 'seeds'}, never used in tuning"
+    first = f", the first of {len(found.spec.objectives)} objectives," if len(found.spec.objectives) > 1 else ""
+    about = f"The {found.objective}{first} on {seeds} test {'seed' if seeds == 1 else 'seeds'}, never used in tuning"
     warned = "".join(f'<p class="caution"><strong>Caution:</strong> {_text(text)}.</p>\n' for text in found.cautions)
     return (
         f'<section class="card headline" aria-label="Headline">\n<p>{escape(about)}</p>\n'
@@ -114,7 +120,9 @@ def _state(found: Findings) -> str:
 
 
 def _findings(found: Findings, reader: Reader) -> str:
-    said = [*sentences(found), *influences(influence(found, partial(reader.curves, found.study.name)))]
+    said = sentences(found)
+    if len(found.spec.objectives) == 1:
+        said += influences(influence(found, partial(reader.curves, found.study.name)))
     return f'<ul class="findings">\n{"".join(f"<li>{_text(sentence)}</li>{chr(10)}" for sentence in said)}</ul>'
 
 
@@ -176,6 +184,29 @@ def _trials(found: Findings) -> str:
     title = "Best trials by tuning data" if len(found.trials) > 1 else "The only trial so far"
     note = f'<p class="note">The {escape(found.objective)} over the seeds of each phase.</p>'
     return _section(title, _table(("trial", *phases, "tuning seeds"), rows, marked) + note)
+
+
+def _front(found: Findings) -> str:
+    traded = front(found)
+    if traded is None:
+        return ""
+    names = [objective.words for objective in found.spec.objectives]
+    rows, marked = [], None
+    for index, member in enumerate(traded.members):
+        knee = found.winner is not None and member.trial.number == found.winner.number
+        marked = index if knee else marked
+        roles = ["default"] * (member.trial.number == 0) + ["knee"] * knee
+        cells = [f"{member.trial.number}{f' ({chr(44).join(roles)})' if roles else ''}"]
+        for column, tuned in enumerate(member.tuning):
+            again = member.test[column] if member.test else None
+            cells += [number(tuned), "–" if again is None else f"{number(again.value)}, {interval(again)}"]
+        rows.append([*cells, "–" if member.survives is None else probability(member.survives)])
+    columns = ["trial", *(f"{name}, {seeds} seeds" for name in names for seeds in ("tuning", "test")), "stays"]
+    note = (
+        '<p class="note">Stays: by the test seeds alone, how likely the trial meets the constraints and nothing listed '
+        "is at least as good in every objective.</p>"
+    )
+    return _section("The front, and the default beside it", _table(columns, rows, marked) + note)
 
 
 def _switches(found: Findings) -> str:

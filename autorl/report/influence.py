@@ -217,7 +217,7 @@ def influence(found: Findings, curves: Curves) -> Influence | str:
     if len(used) < FEWEST_TRIALS:
         return f"{len(used)} trials have a score after {until:,} steps; a model needs at least {FEWEST_TRIALS}."
     complete = np.isfinite(scores).all()
-    values = aggregate_rows(scores, found.spec.objective.over_seeds) if complete else adjusted_means(scores)
+    values = aggregate_rows(scores, found.spec.objective.statistic) if complete else adjusted_means(scores)
     if np.ptp(values) == 0:
         return "All trials have the same score: no hyperparameter makes a difference."
     points = np.array([_point(space, trial.config) for trial in used])
@@ -294,7 +294,7 @@ def _scores(
             elif run.env_steps > until:
                 further.add(trial.number)
     if further:
-        metric = found.spec.objective.metric
+        metric = found.spec.curve_metric
         for record in curves(sorted(further), "tuning"):
             reached = [point for point in record.points if point.env_steps <= until]
             if reached and record.points[-1].env_steps > until and record.run.seed in column:

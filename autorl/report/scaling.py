@@ -81,10 +81,9 @@ def scalings(found: Findings, curves: Callable[[Sequence[int]], Sequence[CurveRe
 
 def _mean(found: Findings, records: Sequence[CurveRecord]) -> tuple[np.ndarray, np.ndarray, Sequence[float]]:
     """Return compute and objective at the evaluations, means over seeds, and the seeds' last scores."""
-    objective = found.spec.objective
     points = min(len(record.points) for record in records)
     compute, values = (
         np.array([[point.metrics[name] for point in record.points[:points]] for record in records])
-        for name in (COMPUTE, objective.metric)
+        for name in (COMPUTE, found.spec.curve_metric)
     )
     return compute.mean(0), np.array([aggregate(column, "mean") for column in values.T]), list(values[:, -1])

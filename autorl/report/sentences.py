@@ -8,6 +8,7 @@ from collections import Counter
 from autorl.ledger.records import TrialRecord
 from autorl.report.evidence import Evidence, evidence, tuning_minus_test
 from autorl.report.findings import Findings
+from autorl.report.front import constraint_sentences, front, front_sentences
 from autorl.report.influence import Influence
 from autorl.report.words import FAILURES, interval, number, probability
 from autorl.spec.study import StudySpec
@@ -41,13 +42,19 @@ def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
 
 def sentences(findings: Findings) -> list[str]:
     """Say what was found, and what it is worth, one finding a sentence."""
-    if findings.winner is None:
-        said = [_leading(findings), *_ended(findings)]
+    several = front(findings)
+    if several is not None:
+        knee = findings.winner
+        said = front_sentences(several, findings)
+        said += [*([] if knee is None else _knee(findings, knee)), *constraint_sentences(findings), *_ended(findings)]
+    elif findings.winner is None:
+        said = [_leading(findings), *constraint_sentences(findings), *_ended(findings)]
     else:
         said = [*_chosen(findings, findings.winner), *_expected(findings.winner)]
-        said += [*_overstated(findings, findings.winner), *_ended(findings)]
+        said += [*_overstated(findings, findings.winner), *constraint_sentences(findings), *_ended(findings)]
         said += _tested_for_analysis(findings, findings.winner)
-    said += _seeds(findings, evidence(findings))
+    if len(findings.spec.objectives) == 1:
+        said += _seeds(findings, evidence(findings))
     if findings.failed:
         count = len(findings.failed)
         runs = "runs" if count > 1 else "run"
@@ -93,6 +100,19 @@ def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
         f"the default {number(found.default.value)}; on a fresh seed tuned is better with probability "
         f"{probability(found.probability.value)} ({interval(found.probability, probability)})."
     ]
+
+
+def _knee(findings: Findings, winner: TrialRecord) -> list[str]:
+    """Compare the knee of the front with the default in every objective."""
+    if winner.number == 0 or not findings.headlines:
+        return [f"The knee of the front is trial {winner.number}{', the default' * (winner.number == 0)}."]
+    compared = [
+        f"{objective.words} {number(found.tuned.value)} against the default's {number(found.default.value)}, better on "
+        f"a fresh seed with probability {probability(found.probability.value)} "
+        f"({interval(found.probability, probability)})"
+        for objective, found in zip(findings.spec.objectives, findings.headlines, strict=True)
+    ]
+    return [f"On {_tested(findings.spec)} the knee of the front, trial {winner.number}, has {'; '.join(compared)}."]
 
 
 def _tested(spec: StudySpec) -> str:

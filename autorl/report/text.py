@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,15 +11,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autorl.analysis import Estimate
 from autorl.ledger.reader import Reader
 from autorl.report.compare import Comparison
 from autorl.report.compare import sentences as compared
 from autorl.report.findings import PHASES, Findings
+from autorl.report.front import Front, front
 from autorl.report.influence import influence
 from autorl.report.scaling import Scaled, scalings
 from autorl.report.sentences import headline_lines, influences, sentences
 from autorl.report.switches import Switch, switches
-from autorl.report.words import duration, energy, interval, number, setting, trained
+from autorl.report.words import duration, energy, interval, number, probability, setting, trained
 
 TOP = 5
 
@@ -33,18 +36,20 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
     """
     if findings.study.paused is not None:
         console.print(Text(f"Paused: {findings.study.paused}", style="yellow"), soft_wrap=True)
+    traded = front(findings)
     console.print(_headline(findings))
     for sentence in sentences(findings):
         console.print(f"• {sentence}")
-    for sentence in influences(influence(findings, partial(reader.curves, findings.study.name))):
-        console.print(f"• {sentence}")
+    if len(findings.spec.objectives) == 1:
+        for sentence in influences(influence(findings, partial(reader.curves, findings.study.name))):
+            console.print(f"• {sentence}")
     for caution in findings.cautions:
         console.print(f"[yellow]• Caution: {caution}.[/yellow]")
     if findings.winner is not None or findings.incumbent is not None:
         console.print()
         console.print(_configuration(findings))
         console.print()
-        console.print(_trials(findings))
+        console.print(_trials(findings) if traded is None else front_table(findings, traded))
     if tried := switches(findings):
         console.print()
         console.print(_switches(findings, tried))
@@ -67,7 +72,8 @@ def _headline(findings: Findings) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for what, value, between in lines:
         table.add_row(what, Text(value, style="bold"), Text(between, style="dim"))
-    seeds = f"{findings.objective} on {len(spec.seeds.test)} test seeds, never used in tuning"
+    first = f", the first of {len(spec.objectives)} objectives," if len(spec.objectives) > 1 else ""
+    seeds = f"{findings.objective}{first} on {len(spec.seeds.test)} test seeds, never used in tuning"
     return Panel(Group(Text(seeds), table), title=f"[bold]{findings.study.name}", title_align="left", expand=False)
 
 
@@ -107,6 +113,33 @@ def _trials(findings: Findings) -> Table:
     return table
 
 
+def front_table(findings: Findings, traded: Front) -> Table:
+    """Show the front's members: each objective by tuning, and by the test seeds with its interval."""
+    table = Table(title="The front, and the default beside it", title_justify="left", box=None, header_style="dim")
+    table.caption = (
+        "Each objective by the tuning seeds → by the test seeds; stays: how likely it is on the front there."
+    )
+    table.caption_justify = "left"
+    table.add_column("trial", justify="right")
+    for objective in findings.spec.objectives:
+        table.add_column(objective.words, justify="right", overflow="fold")
+    table.add_column("stays", justify="right")
+    for member in traded.members:
+        mark = " (default)" if member.trial.number == 0 else ""
+        cells = []
+        for column, tuned in enumerate(member.tuning):
+            again = member.test[column] if member.test else None
+            cells.append(f"{number(tuned)} → {'–' if again is None else f'{number(again.value)} {_ends(again)}'}")
+        stays = "–" if member.survives is None else probability(member.survives)
+        knee = findings.winner is not None and member.trial.number == findings.winner.number
+        table.add_row(f"{member.trial.number}{mark}", *cells, stays, style="bold" if knee else "")
+    return table
+
+
+def _ends(found: Estimate) -> str:
+    return "" if math.isnan(found.low) else f"[{number(found.low, 3)}, {number(found.high, 3)}]"
+
+
 def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
     title = f"What was asked for beside the default: {findings.spec.objective.metric} minus the default's"
     caption = "Means over seeds; the 95 % intervals hold together (Dunnett's); * excludes 0."
@@ -122,7 +155,7 @@ def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
 
 
 def _scalings(findings: Findings, grown: Sequence[Scaled]) -> Table:
-    metric = findings.spec.objective.metric
+    metric = findings.spec.curve_metric
     title = f"What more compute would buy: {metric}, and the sigmoid that its mean over seeds follows"
     caption = "At equal compute: the fitted score at what the cheapest has spent; – where evaluations do not tell."
     table = Table(title=title, caption=caption, box=None, header_style="dim", title_justify="left")

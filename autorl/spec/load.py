@@ -128,6 +128,7 @@ def draft_study(path: Path, overrides: Sequence[str] = ()) -> Draft:
         elif name not in misspelt and ("include",) not in document.unread:  # it may stand in a file that was not read
             draft.report((name,), f"missing key: {info.description}")
     _check_space(draft)
+    _check_objectives(draft)
     return draft
 
 
@@ -152,6 +153,15 @@ def _in_order(problems: Sequence[Problem], main: str) -> list[Problem]:
         return (file != main, file, int(line)) if line.isdigit() else (problem.place != main, problem.place, 0)
 
     return sorted(dict.fromkeys(problems), key=position)
+
+
+def _check_objectives(draft: Draft) -> None:
+    """Report objectives that cannot be told apart."""
+    known: list[str] = []
+    for index, objective in enumerate(draft.sections.get("objectives") or ()):
+        if objective.name in known:
+            draft.report(("objectives", index), f"'{objective.name}' is an objective already; leave one of them out")
+        known.append(objective.name)
 
 
 def _check_space(draft: Draft) -> None:

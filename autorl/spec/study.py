@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -21,6 +22,12 @@ from autorl.spec.yaml12 import show
 _RANGE = re.compile(r"([0-9]{1,19}):([0-9]{1,19})")
 MAX_SEED = 2**63 - 1
 MAX_SEEDS = MAX_ENTRIES
+MAX_OBJECTIVES = 6
+RUN_METRICS: Mapping[str, str] = {
+    "wall_seconds": "wall time of training so far, evaluations included",
+    "cpu_seconds": "processor time of training so far, evaluations included",
+}
+"""Metrics that every run has, whatever its backend measures at an evaluation."""
 
 
 def _seeds(value: Any) -> Any:
@@ -113,14 +120,114 @@ class PolicySpec(Spec):
     activation_fn: str | None = Field(default=None, description="tanh, relu, elu, leaky_relu, gelu or silu.")
 
 
-class ObjectiveSpec(Spec):
-    """What is optimized: a metric at the end of training, aggregated over the seeds."""
+class MeasureSpec(Spec):
+    """What is measured of a run: a metric of its evaluations, as one number."""
 
     metric: str = Field(default="return", description="What each evaluation measures.")
-    over_seeds: Literal["mean", "median", "iqm"] = Field(
-        default="mean", description="How the scores of the seeds become one."
+    over_run: Literal["last", "area", "steps_to"] = Field(
+        default="last",
+        description="How a run's evaluations become its score. last: the last one; area: their mean; "
+        "steps_to: environment steps until one is at 'threshold' or above.",
+    )
+    threshold: float | None = Field(
+        default=None, description="steps_to: the metric to reach. A run that never does counts twice its full length."
+    )
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find a threshold that is missing, or that nothing uses."""
+        if (self.over_run == "steps_to") == (self.threshold is not None):
+            return []
+        if self.threshold is None:
+            return [("threshold", "give the value that the metric is to reach: 'over_run: steps_to' asks when it does")]
+        return [("threshold", f"only 'over_run: steps_to' uses it, this is '{self.over_run}'")]
+
+    @property
+    def measured(self) -> str:
+        """What a run's score is, in words: `return`, `area under return`, `steps to return 475`."""
+        if self.over_run == "area":
+            return f"area under {self.metric}"
+        return self.metric if self.over_run == "last" else f"steps to {self.metric} {self.threshold:g}"
+
+
+class ObjectiveSpec(MeasureSpec):
+    """What is optimized: what is measured of a run, aggregated over the seeds."""
+
+    over_seeds: Literal["mean", "median", "iqm", "std", "cvar"] = Field(
+        default="mean",
+        description="How the scores of the seeds become one; std: their standard deviation; cvar: the mean of the "
+        "worst quarter of them.",
     )
     direction: Literal["maximize", "minimize"] = Field(default="maximize", description="Which way is better.")
+    reference: float | None = Field(
+        default=None,
+        description="With several objectives: the value from which hypervolume is counted, worse than any of interest; "
+        "by default the worst of the study's trials.",
+    )
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find a direction that nobody can mean."""
+        found = super().mistakes()
+        if self.direction == "maximize" and (self.over_run == "steps_to" or self.metric in RUN_METRICS):
+            found.append(("direction", f"fewer {self.measured} are better; write direction: minimize"))
+        return found
+
+    @property
+    def statistic(self) -> Literal["mean", "median", "iqm", "std", "cvar_low", "cvar_high"]:
+        """How the scores of the seeds become one, for `autorl.analysis`."""
+        if self.over_seeds == "cvar":
+            return "cvar_low" if self.direction == "maximize" else "cvar_high"
+        return self.over_seeds
+
+    @property
+    def sign(self) -> float:
+        """What values are multiplied by so that higher is better."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    @property
+    def name(self) -> str:
+        """What it is called among several: `return`, `return area`, `return std`."""
+        measure = self.metric if self.over_run == "last" else f"{self.metric} {self.over_run}"
+        return measure if self.over_seeds in ("mean", "median", "iqm") else f"{measure} {self.over_seeds}"
+
+    @property
+    def words(self) -> str:
+        """The objective in words: `mean return`."""
+        return f"{self.over_seeds} {self.measured}"
+
+
+class ConstraintSpec(MeasureSpec):
+    """What a configuration has to keep to, on average over seeds."""
+
+    at_most: float | None = Field(default=None, description="The mean over seeds may not be above it.")
+    at_least: float | None = Field(default=None, description="The mean over seeds may not be below it.")
+    probability: float = Field(
+        default=0.9,
+        gt=0.5,
+        lt=1,
+        description="How likely a configuration has to meet it on as many new seeds as the study tests, to be chosen.",
+    )
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find a constraint without a bound, or with two."""
+        found = super().mistakes()
+        if (self.at_most is None) == (self.at_least is None):
+            found.append(("", "give 'at_most' or 'at_least', one of them"))
+        return found
+
+    @property
+    def bound(self) -> float:
+        """The bound."""
+        return self.at_most if self.at_most is not None else self.at_least or 0.0
+
+    @property
+    def sign(self) -> float:
+        """What values are multiplied by so that lower is safer."""
+        return 1.0 if self.at_most is not None else -1.0
+
+    @property
+    def words(self) -> str:
+        """The constraint in words: `mean cost at most 25`."""
+        return f"mean {self.measured} at {'most' if self.at_most is not None else 'least'} {self.bound:g}"
 
 
 class SeedsSpec(Spec):
@@ -191,7 +298,11 @@ class EvaluationSpec(Spec):
 class RetestSpec(Spec):
     """Training the best trials again, on validation seeds, to choose the winner."""
 
-    top: Whole = Field(default=3, gt=0, description="How many of the best trials by tuning data.")
+    top: Whole | None = Field(
+        default=None,
+        gt=0,
+        description="How many of the best trials by tuning data; by default 3, of several objectives 10 of the front.",
+    )
 
 
 class TransferSpec(Spec):
@@ -303,7 +414,13 @@ class StudySpec(Spec):
         description="Path of a search-space file, relative to this file, or the space itself."
     )
     objectives: Annotated[tuple[ObjectiveSpec, ...], BeforeValidator(as_tuple)] = Field(
-        default=(ObjectiveSpec(),), min_length=1, max_length=1, description="What is optimized: a list of one metric."
+        default=(ObjectiveSpec(),),
+        min_length=1,
+        max_length=MAX_OBJECTIVES,
+        description="What is optimized; of several, the trade-offs that nothing beats are looked for.",
+    )
+    constraints: Annotated[tuple[ConstraintSpec, ...], BeforeValidator(as_tuple)] = Field(
+        default=(), max_length=10, description="What configurations have to keep to, on average over seeds."
     )
     seeds: SeedsSpec = Field(description="Which seeds belong to tuning, validation and test; they may not overlap.")
     budget: BudgetSpec = Field(description="How much training the study may use.")
@@ -322,8 +439,28 @@ class StudySpec(Spec):
 
     @property
     def objective(self) -> ObjectiveSpec:
-        """The objective."""
+        """The objective; of several the first."""
         return self.objectives[0]
+
+    @property
+    def curve_metric(self) -> str:
+        """The metric of learning curves: the first objective's that evaluations measure."""
+        return next((o.metric for o in self.objectives if o.metric not in RUN_METRICS), "return")
+
+    @property
+    def measures(self) -> tuple[MeasureSpec, ...]:
+        """What is measured of each run: for the objectives, then for the constraints."""
+        return (*self.objectives, *self.constraints)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it has one objective and no constraint."""
+        return len(self.measures) == 1
+
+    @property
+    def retested(self) -> int:
+        """How many of the best trials are trained again; with several objectives, how many of the front."""
+        return self.retest.top if self.retest.top is not None else 3 if len(self.objectives) == 1 else 10
 
     @property
     def tuning_steps(self) -> int | None:

@@ -46,7 +46,6 @@ class Job:
         until: environment steps to reach, at most `recipe.env_steps`; below it the run pauses and leaves a checkpoint.
         resume: file that `Host.save` was given, from which training goes on; without one it starts anew.
         checkpoint_seconds: wall time between two checkpoints.
-        metric: the metric whose last value is the score.
     """
 
     recipe: Recipe
@@ -54,7 +53,6 @@ class Job:
     until: int
     resume: Path | None
     checkpoint_seconds: float
-    metric: str
 
 
 class Backend(Protocol):

@@ -16,6 +16,7 @@ import gymnasium as gym
 from autorl.errors import did_you_mean
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
+from autorl.training.metrics import unknown_metrics
 from autorl.training.tasks import make_env
 from autorl.trial import Recipe
 
@@ -74,10 +75,7 @@ class Vocabulary:
             yield from self._of_algorithm(algorithm, space)
             if sections.get("policy") is not None and algorithm.name in self.algorithms:
                 yield from self._of_policy(algorithm.name, sections["policy"])
-        for index, objective in enumerate(sections.get("objectives") or ()):
-            if objective.metric not in self.metrics:
-                hint = did_you_mean(objective.metric, self.metrics)
-                yield ("objectives", index, "metric"), f"unknown metric '{objective.metric}'{hint}"
+        yield from unknown_metrics(sections, self.metrics)
 
     def default(self, recipe: Recipe, key: str) -> Any:
         """Return the default of a key, or None if it has none that can be written down; see `Backend.default`."""

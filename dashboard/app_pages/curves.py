@@ -29,7 +29,7 @@ def main() -> None:
         return
     records = data.curves(data.storage(), found.study.name, tuple(trials), phase)
     measured = dict.fromkeys(name for record in records for point in record.points for name in point.metrics)
-    metric = found.spec.objective.metric
+    metric = found.spec.curve_metric
     if len(measured) > 1:
         names = sorted(measured, key=lambda name: (name != metric, name))
         metric = st.selectbox("Metric", names, key=f"metric-{found.study.name}", bind="query-params", width=260)
@@ -39,7 +39,7 @@ def main() -> None:
         show.picture(shown, "curves")
         if missing:
             st.caption(f"Without a curve on the {phase} seeds: {', '.join(missing)}.")
-        if metric == found.spec.objective.metric:  # of another one nobody said which way is better
+        if metric == found.spec.curve_metric:  # of another one nobody said which way is better
             _numbers(found, curves.summaries(found, trials, metric, records), phase)
     else:
         st.info(_nothing(found, phase))

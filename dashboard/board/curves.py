@@ -73,7 +73,7 @@ def summaries(found: Findings, trials: Sequence[int], metric: str, records: Sequ
     for trial in trials:
         own = [record for record in records if record.run.trial == trial]
         if any(_finite(point.metrics.get(metric)) for record in own for point in record.points):
-            shown[trial] = summarize(own, metric, found.spec.objective.over_seeds)
+            shown[trial] = summarize(own, metric, found.spec.objective.statistic)
     return shown
 
 
@@ -93,7 +93,7 @@ def picture(
         metric: what to draw.
         records: the trials' curves in that phase.
     """
-    statistic = found.spec.objective.over_seeds
+    statistic = found.spec.objective.statistic
     shown = summaries(found, trials, metric, records)
     if not shown:
         return None
@@ -177,7 +177,7 @@ def _alt(found: Findings, shown: Mapping[int, Curves], title: str) -> str:
 
 
 def _notes(found: Findings, shown: Mapping[int, Curves], phase: Phase) -> tuple[str, ...]:
-    statistic = found.spec.objective.over_seeds
+    statistic = found.spec.objective.statistic
     bands = sorted({curves.band for curves in shown.values() if len(curves.seeds) > 1})
     notes = [f"Thin lines: one a seed. Thick line: their {statistic}." + (f" Band: {_and(bands)}." if bands else "")]
     planned = len(getattr(found.spec.seeds, phase))

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from autorl.analysis import Estimate, estimate
+from autorl.analysis import Estimate, aggregate, estimate
 from autorl.report.findings import Findings
 from autorl.report.words import number
-from autorl.spec.study import StudySpec
+from autorl.spec.study import ObjectiveSpec, StudySpec
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -52,7 +52,10 @@ def axis(metric: str) -> str:
 
 def objective_axis(spec: StudySpec, where: str) -> str:
     """Name the objective over some seeds, with the metric's unit."""
-    return f"{spec.objective.over_seeds} {axis(spec.objective.metric)}, {where}"
+    objective = spec.objective
+    if objective.over_run != "last":
+        return f"{objective.words}, {where}"
+    return f"{objective.over_seeds} {axis(objective.metric)}, {where}"
 
 
 def tint(colour: str, opacity: float) -> str:
@@ -96,7 +99,12 @@ def ends(found: Estimate) -> tuple[float | None, float | None]:
 
 def over_seeds(spec: StudySpec, scores: Sequence[float]) -> Estimate:
     """Estimate the objective from the scores of seeds, as the headline does."""
-    return estimate(scores, spec.objective.over_seeds)
+    return estimate(scores, spec.objective.statistic)
+
+
+def objective_of(objective: ObjectiveSpec, scores: Sequence[float]) -> float:
+    """Return an objective over the scores of seeds."""
+    return aggregate(scores, objective.statistic)
 
 
 def incumbent(found: Findings) -> Picture | None:

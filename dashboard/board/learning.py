@@ -48,7 +48,7 @@ def table(found: Findings, shown: Mapping[int, Curves], phase: Phase, threshold:
         phase: whose seeds.
         threshold: value of the metric to be reached.
     """
-    direction, statistic = found.spec.objective.direction, found.spec.objective.over_seeds
+    direction, statistic = found.spec.objective.direction, found.spec.objective.statistic
     rows = []
     for trial, curves in shown.items():
         failed = {run.seed for run in found.runs.get(trial, ()) if run.phase == phase and run.state == "failed"}

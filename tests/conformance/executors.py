@@ -59,7 +59,7 @@ def order(folder: Path, seed: int, recipe: Recipe = RECIPE, attempt: int = 1, **
     settings = {"resume": None, "checkpoint_seconds": 60.0, **rest}
     result = folder / f"{seed}.{attempt}.json"
     run = Run(7, "tuning", seed)
-    return Order(run, attempt, recipe, recipe.env_steps, "return", folder / str(seed), result=result, **settings)
+    return Order(run, attempt, recipe, recipe.env_steps, folder / str(seed), result=result, **settings)
 
 
 def until_ended(executor: Executor, count: int) -> list[Event]:

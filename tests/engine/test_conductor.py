@@ -205,16 +205,17 @@ def test_the_earlier_of_equals_wins() -> None:
 def test_validation_chooses_and_a_failed_candidate_cannot_win() -> None:
     candidates = rank([record(0, 1.0), record(1, 2.0), record(2, 3.0)], "maximize")
     objective = ObjectiveSpec()
-    assert choose(candidates, {0: [5, 5], 1: [4, 4], 2: [1, 2]}, (0, 1), objective) == 0
-    assert choose(candidates, {0: [5], 1: [4, 4], 2: [4, 4]}, (0, 1), objective) == 2
-    assert choose(candidates, {0: [], 1: [], 2: []}, (0, 1), objective) == 2
+    assert choose(candidates, {0: [5, 5], 1: [4, 4], 2: [1, 2]}, (0, 1), objective, {}) == 0
+    assert choose(candidates, {0: [5], 1: [4, 4], 2: [4, 4]}, (0, 1), objective, {}) == 2
+    assert choose(candidates, {0: [], 1: [], 2: []}, (0, 1), objective, {}) == 2
     assert (
         choose(
             candidates,
             {0: [5, 5], 1: [4, 4], 2: [1, 2]},
             (0, 1),
             objective.model_copy(update={"direction": "minimize"}),
+            {},
         )
         == 2
     )
-    assert choose([], {}, (0, 1), objective) is None
+    assert choose([], {}, (0, 1), objective, {}) is None

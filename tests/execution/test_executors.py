@@ -111,8 +111,8 @@ def test_workers_die_with_a_killed_engine(tmp_path: Path) -> None:
 
 def test_a_truncated_result_is_named(tmp_path: Path) -> None:
     asked = order(tmp_path, 1)
-    write_result(asked, RunResult("completed", score=1.0), print)
-    assert read_result(asked.result).score == 1.0
+    write_result(asked, RunResult("completed", scores=(1.0,)), print)
+    assert read_result(asked.result).scores == (1.0,)
     asked.result.write_text(asked.result.read_text()[:20])
     with pytest.raises(AutorlError, match=r"1\.1\.json: damaged result file"):
         read_result(asked.result)

@@ -99,7 +99,7 @@ def test_of_many_trials_the_best_and_the_latest_are_used() -> None:
     for number, trial in enumerate(trials):
         trial.number = number
     for maximize in (True, False):
-        part = part_of(trials, maximize)
+        part = part_of(trials, [maximize])
         assert len(part) == GP_TRIALS
         assert part == sorted(part, key=lambda trial: trial.number)
         ordered = sorted(trials, key=lambda trial: trial.value, reverse=maximize)

@@ -65,7 +65,7 @@ def test_a_run_is_what_the_table_holds(table: Path, tmp_path: Path) -> None:
 
 def test_a_failed_run_has_diverged(table: Path, tmp_path: Path) -> None:
     result = train(LandscapeBackend(), recipe_of(table, FAILED), tmp_path / "a", seed=0)
-    assert (result.status, result.error_class, result.score) == ("failed", "diverged", None)
+    assert (result.status, result.error_class) == ("failed", "diverged")
     assert (len(result.curve), result.env_steps) == (3, 400)
     assert train(LandscapeBackend(), recipe_of(table, FAILED), tmp_path / "b", seed=0, until=300).status == "completed"
     assert train(LandscapeBackend(), recipe_of(table, FAILED), tmp_path / "c", seed=1).status == "completed"
@@ -213,7 +213,7 @@ def test_every_row_can_be_proposed_and_trained(tmp_path: Path) -> None:
     for config in found[:5]:
         result = train(backend, bind(spec, spec.space, config.values), tmp_path / "run", seed=4)
         row = next(i for i, c in enumerate(configs()) if c["learning_rate"] == config.values["learning_rate"])
-        assert result.score == returns()[row, 4, -1]
+        assert result.curve[-1].metrics["return"] == returns()[row, 4, -1]
 
 
 def test_a_match_is_of_the_table_space_and_fixed_values_asked_about(tmp_path: Path) -> None:

@@ -89,11 +89,10 @@ class Batch:
         self._meter = Meter()
 
     def finish(self) -> None:
-        """Record how the runs that have not failed have ended: with their last score."""
+        """Record that the runs that have not failed have ended."""
         for index, course in enumerate(self._courses):
             if course.result is None:
-                score = course.curve[-1].metrics[course.job.metric] if course.curve else None
-                self._end(index, "completed", score=score)
+                self._end(index, "completed")
 
     @property
     def _alive(self) -> list[Course]:

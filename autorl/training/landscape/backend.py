@@ -13,6 +13,7 @@ from autorl.errors import AutorlError, CheckpointError, did_you_mean
 from autorl.spec.space import Configuration, SearchSpace, same
 from autorl.spec.yaml12 import Key, show
 from autorl.training.landscape.table import Rows, Table, load_table
+from autorl.training.metrics import unknown_metrics
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.trial import Point, Recipe, RunResult
 
@@ -34,10 +35,7 @@ class LandscapeBackend:
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find what the table does not hold: seeds, evaluations, hyperparameters; see `Backend.check`."""
         del repaired
-        for index, objective in enumerate(sections.get("objectives") or ()):
-            if objective.metric not in self.metrics:
-                hint = did_you_mean(objective.metric, self.metrics)
-                yield ("objectives", index, "metric"), f"unknown metric '{objective.metric}'{hint}"
+        yield from unknown_metrics(sections, self.metrics)
         policy = sections.get("policy")
         for key in policy.model_dump(exclude_none=True) if policy is not None else ():
             yield ("policy", key), "a table has no policy to set up; leave this out"
@@ -107,8 +105,7 @@ class _Lookup:
             return RunResult(
                 "failed", tuple(self.curve), self.env_steps, error_class=kind, error=text, notes=self.notes
             )
-        score = self.curve[-1].metrics[self.job.metric] if self.curve else None
-        return RunResult("completed", tuple(self.curve), self.env_steps, score=score, notes=self.notes)
+        return RunResult("completed", tuple(self.curve), self.env_steps, notes=self.notes)
 
     def _replay(self) -> None:
         recipe, until = self.job.recipe, self.job.until

@@ -10,6 +10,7 @@ from typing import Any
 from autorl.errors import AutorlError, did_you_mean
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
+from autorl.training.metrics import unknown_metrics
 from autorl.training.protocol import Host, Job
 from autorl.trial import Recipe, RunResult
 
@@ -49,11 +50,9 @@ class LlmBackend:
         if sections.get("task") is not None and "task" not in repaired:
             task, mistakes = _made(sections["task"])
             yield from mistakes
-        for index, objective in enumerate(sections.get("objectives") or ()):
-            known = [*METRICS, *(f"pass_at_1/{c}" for c in (task.categories if task is not None else ()))]
-            if objective.metric not in known:
-                hint = did_you_mean(objective.metric, known) or "; pass_at_1 is the usual one"
-                yield ("objectives", index, "metric"), f"unknown metric '{objective.metric}'{hint}"
+        categories = task.categories if task is not None else ()
+        known = {**METRICS, **{f"pass_at_1/{category}": f"pass@1 of {category}" for category in categories}}
+        yield from unknown_metrics(sections, known, "; pass_at_1 is the usual one")
         if sections.get("evaluation") is not None and not sections["evaluation"].deterministic:
             message = "evaluations measure drawn completions and the most probable one; leave this out"
             yield ("evaluation", "deterministic"), message

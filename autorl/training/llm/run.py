@@ -52,7 +52,7 @@ class Training:
             elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
                 kind = "out_of_memory"
             return self._ended("failed", error_class=kind, error="".join(traceback.format_exception(error)))
-        return self._ended("completed", score=self._curve[-1].metrics[self._job.metric] if self._curve else None)
+        return self._ended("completed")
 
     def _train(self) -> None:
         segments = self._job.recipe.lineage(self._job.until)

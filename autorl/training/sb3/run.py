@@ -57,7 +57,7 @@ class Training:
                 self.notes += dict.fromkeys(
                     " ".join(str(w.message).split()) for w in caught if w.category is UserWarning
                 )
-        return self._ended("completed", score=self.curve[-1].metrics[self.job.metric] if self.curve else None)
+        return self._ended("completed")
 
     def _train(self) -> None:
         segments = self.job.recipe.lineage(self.job.until)

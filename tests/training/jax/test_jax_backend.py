@@ -62,7 +62,7 @@ class TestJax(BackendConformance):
 
 def together(backend: JaxBackend, recipes: list[Recipe], folder: Path) -> list[RunResult]:
     """Train recipes in one call, on seeds of their own."""
-    jobs = [Job(recipe, seed, recipe.env_steps, None, 1e9, "return") for seed, recipe in enumerate(recipes)]
+    jobs = [Job(recipe, seed, recipe.env_steps, None, 1e9) for seed, recipe in enumerate(recipes)]
     return backend.train(jobs, [RecordingHost(folder / str(seed)) for seed in range(len(recipes))])
 
 
@@ -101,8 +101,8 @@ def test_runs_that_are_not_equally_far_are_trained_apart(backend: JaxBackend, tm
     whole = [learned(train(backend, recipe, tmp_path / f"whole-{seed}", seed=seed)) for seed in (0, 1)]
     train(backend, recipe, tmp_path / "part", seed=0, until=recipe.env_steps // 3)
     jobs = [
-        Job(recipe, 0, recipe.env_steps, tmp_path / "part", 1e9, "return"),
-        Job(recipe, 1, recipe.env_steps, None, 1e9, "return"),
+        Job(recipe, 0, recipe.env_steps, tmp_path / "part", 1e9),
+        Job(recipe, 1, recipe.env_steps, None, 1e9),
     ]
     results = backend.train(jobs, [RecordingHost(tmp_path / "a"), RecordingHost(tmp_path / "b")])
     assert [learned(result) for result in results] == whole

@@ -78,4 +78,4 @@ def test_one_trial_diverges_and_the_study_goes_on(tmp_path: Path, monkeypatch: p
     )
     assert sorted(trial.state for trial in found.trials) == ["completed", "failed"]
     (failed,) = [run for runs in found.runs.values() for run in runs if run.state == "failed"]
-    assert (failed.error_class, failed.score) == ("diverged", None)
+    assert (failed.error_class, failed.scores) == ("diverged", ())
