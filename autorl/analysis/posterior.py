@@ -71,8 +71,10 @@ def shrunk_means(scores: Sequence[npt.ArrayLike]) -> Means:
     variance, freedom = _moderated(own)
     of_mean = variance / counts
     centre, between = _between(mean, of_mean)
-    kept = between / np.maximum(between + of_mean, np.finfo(float).tiny)
-    kept = np.where(of_mean == 0.0, 1.0, kept)
+    kept = np.ones(mean.size)
+    drawn = of_mean > 0.0
+    if mean.size > 1:  # a lone configuration has nothing to be drawn towards
+        kept[drawn] = between / (between + of_mean[drawn])
     return Means(centre + kept * (mean - centre), np.sqrt(kept * of_mean), np.sqrt(variance), freedom)
 
 
@@ -126,12 +128,12 @@ def _inverse_trigamma(value: float) -> float:
 
 def _between(mean: Floats, of_mean: Floats) -> tuple[float, float]:
     """Return the configurations' weighted mean, and the variance between their expected scores."""
-    if mean.size == 1 or not np.any(of_mean > 0.0):
-        return float(mean.mean()), float(mean.var(ddof=1)) if mean.size > 1 else np.inf
+    if not np.any(of_mean > 0.0):
+        return float(mean.mean()), 0.0
     weights = 1.0 / np.maximum(of_mean, _FLOOR * np.median(of_mean[of_mean > 0.0]))
     common = weights @ mean / weights.sum()
     spread = weights @ (mean - common) ** 2
     scale = weights.sum() - (weights @ weights) / weights.sum()
-    between = max(0.0, float((spread - (mean.size - 1)) / scale))
+    between = max(0.0, float((spread - (mean.size - 1)) / scale)) if mean.size > 1 else 0.0
     weights = 1.0 / (between + 1.0 / weights)
     return float(weights @ mean / weights.sum()), between

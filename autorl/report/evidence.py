@@ -92,8 +92,7 @@ def evidence(found: Findings) -> Evidence:
         split = split_variance(scores)
         between = _between_seeds(scores)
     values = aggregate_rows(scores, objective.statistic).tolist() if len(full) else []
-    compared = [] if found.spec.constraints else values  # which of them may be chosen is another question
-    order = np.argsort([-value if higher else value for value in compared], kind="stable")[:2].tolist()
+    order = np.argsort([-value if higher else value for value in values], kind="stable")[:2].tolist()
     needed = None
     if len(order) == 2 and len(seeds) > 1 and objective.over_seeds == "mean":
         needed = seeds_needed(scores[order[0]], scores[order[1]])

@@ -189,7 +189,8 @@ def _seeds(findings: Findings, seen: Evidence) -> list[str]:
             f"({interval(share, probability)}): 1 means that any one seed ranks them right, 0 that it says nothing."
         )
     (first, top), (second, next_best) = seen.best
-    if top == next_best or findings.spec.objective.over_seeds != "mean":
+    # With constraints the best two may be ones that nobody would choose.
+    if top == next_best or findings.spec.objective.over_seeds != "mean" or findings.spec.constraints:
         return said
     told = f"Trials {first} and {second}, the best two on these seeds ({number(top)} and {number(next_best)}),"
     if seen.needed is None:

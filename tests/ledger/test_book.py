@@ -181,7 +181,7 @@ def test_a_trial_whose_commit_was_not_answered_is_mirrored_once(spec: StudySpec)
     with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
         add_trial(book, 0, CONFIG, recipe(spec), (0,))
         book.set_trial(0, stands(1.0))
-        Mirror(book).write(reader.trials("small")[0], CONFIG, {0: 1.0})
+        Mirror(book).write(reader.trials("small")[0], CONFIG, {0: (1.0,)})
     study = optuna.load_study(study_name="small", storage=optuna_url(spec))
     study.add_trial(optuna.trial.create_trial(value=2.0))  # somebody else's is not ours
     with Book(spec, max_pending=1, waiting=print) as book:

@@ -1,0 +1,162 @@
+"""Studies of several objectives, and with constraints, from their file to their report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from small_study import ignore, load
+
+from autorl.engine.conductor import conduct
+from autorl.engine.front import verdicts
+from autorl.engine.measures import course
+from autorl.engine.proposals import replay
+from autorl.engine.selection import rank
+from autorl.errors import SpecError
+from autorl.ledger.digest import digest
+from autorl.ledger.reader import Reader
+from autorl.ledger.records import TrialRecord
+from autorl.report.findings import Findings, gather
+from autorl.report.front import front, kept
+from autorl.report.sentences import sentences
+from autorl.spec.space import Configuration
+from autorl.trial import Point, Verdict
+
+TWO = "objectives=[{metric: return}, {metric: return_std, direction: minimize}]"
+BOUND = "constraints=[{metric: length, at_most: 1}]"
+
+
+def findings(storage: str) -> Findings:
+    with Reader(storage) as reader:
+        return gather(reader, "small")
+
+
+def test_a_study_of_two_objectives_finds_a_front_and_tests_it(tmp_path: Path) -> None:
+    spec = load(tmp_path, TWO, BOUND, "optimizer={name: race, seed: 1}", "budget.trials=8")
+    assert conduct(spec, ignore)
+    found = findings(spec.storage)
+    assert found.study.state == "finished"
+    chosen = found.study.front
+    assert chosen
+    assert found.winner is not None
+    assert found.winner.number in chosen
+    tested = {number for number, runs in found.runs.items() if any(run.phase == "test" for run in runs)}
+    assert tested == {0, *chosen}
+    for runs in found.runs.values():
+        for run in runs:
+            if run.state == "completed":
+                assert len(run.scores) == 3
+                assert run.scores[0] == run.score
+    for trial in found.trials:
+        if trial.state == "completed":
+            assert trial.values[0] == trial.value
+            assert trial.verdict is not None
+            assert trial.verdict.undominated is not None
+    traded = front(found)
+    assert traded is not None
+    assert [member.trial.number for member in traded.members[: traded.on]] == list(chosen)
+    assert traded.test is not None
+    assert all(len(member.test) == 2 for member in traded.members)
+    (bound,) = kept(found)
+    assert bound.holds
+    said = " ".join(sentences(found))
+    assert "trade off mean return and mean return_std" in said or "trades off mean return and mean return_std" in said
+    assert "Constraint mean length at most 1" in said
+
+
+def test_optuna_opens_its_objectives_and_constraints(tmp_path: Path) -> None:
+    spec = load(tmp_path, TWO, BOUND, "budget.trials=4")
+    conduct(spec, ignore)
+    study = optuna.load_study(study_name="small", storage=spec.storage)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    found = findings(spec.storage)
+    for trial in study.trials:
+        assert trial.values == list(found.trials[trial.number].values[:2])
+        assert trial.constraints == {"mean length at most 1": 0.0}
+    assert study.best_trials
+
+
+@pytest.mark.parametrize("optimizer", ["race", "nsga2"])
+def test_one_that_is_interrupted_goes_on_as_if_it_had_not_been(optimizer: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    settings = (TWO, BOUND, f"optimizer={{name: {optimizer}, seed: 1}}", "budget.trials=6")
+    whole, parts = load(tmp_path / "a", *settings), load(tmp_path / "b", *settings)
+    conduct(whole, ignore)
+    rounds = 0
+    while not conduct(parts, ignore, _after(3)):
+        rounds += 1
+    assert rounds > 1
+    with Reader(whole.storage) as a, Reader(parts.storage) as b:
+        assert digest(a, "small") == digest(b, "small")
+        assert all(same for _, same in replay(b, b.study("small").spec))
+
+
+def _after(steps: int) -> Callable[[], bool]:
+    left = iter(range(steps))
+    return lambda: next(left, None) is None
+
+
+def test_what_meets_no_constraint_is_no_failure_and_is_said(tmp_path: Path) -> None:
+    spec = load(tmp_path, "constraints=[{metric: length, at_most: 0.5}]", "budget.trials=4")
+    conduct(spec, ignore)
+    found = findings(spec.storage)
+    assert {trial.state for trial in found.trials} == {"completed"}
+    assert found.winner is not None
+    (bound,) = kept(found)
+    assert (bound.likely, bound.holds) == (0.0, False)
+    said = " ".join(sentences(found))
+    assert "less than the 0.90 asked for: no trial was more likely to" in said
+    assert "it does not hold: 1" in said
+
+
+def test_an_optimizer_that_cannot_is_refused_with_those_that_can(tmp_path: Path) -> None:
+    for override, what in ((TWO, "several objectives"), (BOUND, "constraints")):
+        with pytest.raises(SpecError, match=f"'asha' knows no {what}; use one of .*race.*tpe"):
+            load(tmp_path, override, "optimizer={name: asha}")
+    with pytest.raises(SpecError, match="the study has several objectives; leave it out"):
+        load(tmp_path, TWO, "budget={trials: 2, steps_per_run: 128, target: 1.0}")
+    with pytest.raises(SpecError, match="unknown metric 'lenght'; did you mean 'length'"):
+        load(tmp_path, "constraints=[{metric: lenght, at_most: 1}]")
+
+
+def test_what_a_run_is_worth_is_its_end_its_area_or_when_it_got_there(tmp_path: Path) -> None:
+    """Returns 0, 1 and 3 at 100, 200 and 300 steps; half a second of processor time for each of wall time."""
+    spec = load(
+        tmp_path,
+        "objectives=[{metric: return}, {metric: return, over_run: area}, "
+        "{metric: return, over_run: steps_to, threshold: 2, direction: minimize}, "
+        "{metric: cpu_seconds, direction: minimize}]",
+        "constraints=[{metric: wall_seconds, at_most: 9}]",
+    )
+    curve = [Point(at, at / 100, {"return": value}) for at, value in ((100, 0.0), (200, 1.0), (300, 3.0))]
+    never = 2.0 * spec.budget.steps_per_run
+    assert course(spec, curve, 1.5) == [
+        (100, (0.0, 0.0, never, 0.5, 1.0)),
+        (200, (1.0, 0.5, never, 1.0, 2.0)),
+        (300, (3.0, 1.25, 250.0, 1.5, 3.0)),
+    ]
+
+
+def judged(number: int, value: float, verdict: Verdict | None) -> TrialRecord:
+    config = Configuration({})
+    return TrialRecord(number, "optimizer", config, None, 0.0, None, "completed", value, 100, 2, verdict=verdict)  # type: ignore[arg-type]
+
+
+def test_what_meets_the_constraints_comes_first_and_the_likeliest_of_the_others_next() -> None:
+    allowed, unlikely, never = (Verdict((p,), p > 0.9, None) for p in (0.95, 0.5, 0.1))
+    trials = [judged(0, 9.0, never), judged(1, 5.0, allowed), judged(2, 8.0, None), judged(3, 7.0, unlikely)]
+    assert [trial.number for trial in rank(trials, "maximize")] == [1, 2, 3, 0]
+    fronts = [replace(t, verdict=Verdict((), True, p)) for t, p in zip(trials, (0.2, 0.9, 0.1, 0.6), strict=True)]
+    assert [trial.number for trial in rank(fronts, "maximize")] == [1, 3, 0, 2]
+
+
+def test_a_trial_that_dominates_by_breaking_a_constraint_takes_nothing_off_the_front(tmp_path: Path) -> None:
+    spec = load(tmp_path, TWO, BOUND)
+    scores = {0: [(1.0, 1.0, 1.0)] * 3, 1: [(2.0, 0.5, 9.0)] * 3, 2: [(0.5, 2.0, 1.0)] * 3}
+    found = verdicts(spec, scores)
+    assert {number: one.admissible for number, one in found.items()} == {0: True, 1: False, 2: True}
+    assert {number: one.undominated for number, one in found.items()} == {0: 1.0, 1: 0.0, 2: 0.0}
