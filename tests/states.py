@@ -10,8 +10,10 @@ import numpy as np
 from rows import add_trial, stands
 from small_study import load
 
+from autorl.engine.front import verdicts
 from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
+from autorl.ledger.records import TrialProgress
 from autorl.optimizers.priors import draw
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
@@ -187,3 +189,50 @@ def make(state: str, folder: Path, *overrides: str) -> StudySpec:
     with Book(spec, max_pending=1, waiting=print) as book:
         STATES[state](Writer(book))
     return book.spec
+
+
+OBJECTIVES = (
+    "objectives=[{metric: return}, {metric: length, direction: minimize}]",
+    "constraints=[{metric: return_std, at_most: 0.5}]",
+)
+
+
+def make_front(folder: Path) -> StudySpec:
+    """Write a finished study of two objectives and a constraint: trials 1 and 2 are the front, 2 its knee.
+
+    The more it returns, the longer an episode of a trial takes; trial 3 is dominated, and trial 4 breaks the bound.
+    """
+    spec = load(folder, *OBJECTIVES)
+    rng = np.random.default_rng(0)
+    values = {0: (0.2, 5.0, 0.1), 1: (0.5, 2.0, 0.1), 2: (0.9, 3.0, 0.1), 3: (0.4, 4.0, 0.1), 4: (1.5, 1.0, 3.0)}
+    with Book(spec, max_pending=1, waiting=print) as book:
+        write = Writer(book)
+        full: dict[int, list[tuple[float, ...]]] = {}
+        for number, mean in values.items():
+            write.propose(number)
+            full[number] = _scored(write, number, "tuning", mean, rng)
+            over = tuple(float(v) for v in np.mean(full[number], axis=0))
+            book.set_trial(number, TrialProgress("completed", over[0], 128, 2, over))
+        book.judge(verdicts(spec, full))
+        for number in (1, 2):
+            _scored(write, number, "validation", values[number], rng)
+        for number in (0, 1, 2):
+            _scored(write, number, "test", values[number], rng)
+        book.enter("finished", 2, (1, 2))
+    return book.spec
+
+
+def _scored(
+    write: Writer, number: int, phase: Phase, mean: tuple[float, ...], rng: np.random.Generator
+) -> list[tuple[float, ...]]:
+    seeds = getattr(write.spec.seeds, phase)
+    if phase != "tuning":
+        write.book.add_runs(number, phase, seeds, 128)
+    scores = []
+    for seed in seeds:
+        own = tuple(float(value + 0.01 * noise) for value, noise in zip(mean, rng.normal(size=3), strict=True))
+        metrics = dict(zip(("return", "length", "return_std"), own, strict=True))
+        ended = RunResult("completed", (Point(64, 0.5, metrics), Point(128, 1.0, metrics)), 128, 1.0, 0.9, scores=own)
+        write.book.finish_run(Run(number, phase, seed), ended, False, None)
+        scores.append(own)
+    return scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from states import HOSTILE, STATES, make
+from states import HOSTILE, STATES, make, make_front
 from streamlit.testing.v1 import AppTest
 
 from autorl.ledger.reader import Reader
@@ -108,3 +108,21 @@ def test_the_dashboard_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     for page in PAGES[1:]:
         app.switch_page(f"app_pages/{page}.py").run()
     assert findings(url) == before
+
+
+def test_a_study_of_several_objectives_is_shown_on_every_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make_front(tmp_path).storage
+    found, app = findings(url), start(url, monkeypatch)
+    for sentence in sentences(found):
+        assert sentence in said(app)
+    for page in PAGES[1:]:
+        app.switch_page(f"app_pages/{page}.py").run()
+        assert not app.exception, (page, app.exception)
+    app.switch_page("app_pages/pareto.py").run()
+    shown = said(app)
+    assert "2 trials trade off mean return and mean length" in shown
+    assert "4 of 5 trials meet 'mean return_std at most 0.5' on 3 new seeds with a probability of 0.90 or more" in shown
+    assert "Over 5 trials the hypervolume went from" in shown
+    app.selectbox(key="member-small").select(1).run()
+    assert not app.exception
+    assert "trial 1" in " ".join(str(frame.value.columns.tolist()) for frame in app.dataframe)
