@@ -170,3 +170,21 @@ class Robustness(gym.Wrapper):
                 f"'{self.formula}' looks at no step of an episode of {steps}: its times lie beyond its end"
             )
         return value
+
+
+def measured(env: gym.Env, cost: str | Mapping[str, Mapping[str, Any]] | None, specification: str | None) -> gym.Env:
+    """Return an environment whose infos have everything that is measured.
+
+    Args:
+        env: an environment.
+        cost: see `cost_function`; None if there is none.
+        specification: see `Robustness`; None if there is none.
+    """
+    if cost is not None:
+        env = CostSignal(env, cost)
+    return env if specification is None else Robustness(env, specification)
+
+
+def measured_keys(cost: object, specification: object) -> list[str]:
+    """Return what `measured` puts into the infos of an episode's steps, to be added up."""
+    return [key for key, source in (("cost", cost), ("robustness", specification)) if source is not None]

@@ -8,7 +8,6 @@ from typing import Any
 from autorl.training import signals
 from autorl.training.sb3 import lagrangian
 from autorl.training.sb3.algorithms import ALGORITHMS, CONSTRAINED
-from autorl.training.sb3.model import measured_signals
 from autorl.trial import Recipe
 
 _IMPORTS_OF_LAGRANGIAN = (
@@ -67,7 +66,7 @@ def judged(recipe: Recipe) -> Judged:
     if recipe.algorithm in CONSTRAINED:
         vendors = set(_IMPORTS_OF_LAGRANGIAN)
         copied += [lagrangian.CostCritic, lagrangian.PPOLagrangian, lagrangian.of_environment, lagrangian.batch_of_one]
-    found = measured_signals(recipe)
+    found = signals.measured_keys(recipe.cost, recipe.specification)
     return Judged(
         tuple(standard),
         tuple(vendors),

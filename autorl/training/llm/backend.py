@@ -110,6 +110,9 @@ class LlmBackend:
 def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:
     if spec.wrappers:
         return None, [(("task", "wrappers"), "a language-model task has no environment to wrap; leave this out")]
+    for key in ("cost", "specification"):
+        if getattr(spec, key) is not None:
+            return None, [(("task", key), "backends sb3 and jax measure it, not llm; leave this out")]
     try:
         return make_task(spec.env, spec.env_kwargs), []
     except AutorlError as error:

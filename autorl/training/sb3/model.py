@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from autorl.training.replay import ReplayableEnv
 from autorl.training.sb3.algorithms import CONSTRAINED, Arguments, arguments
 from autorl.training.sb3.plain import make_vec_env
-from autorl.training.signals import CostSignal, Robustness
+from autorl.training.signals import CostSignal, measured
 from autorl.training.tasks import random_streams
 from autorl.trial import Recipe
 
@@ -27,8 +27,10 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
     n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
     task = recipe.env, recipe.env_kwargs, recipe.wrappers
-    env = make_vec_env(*task, n_envs, stack, lambda each: ReplayableEnv(learned_from(recipe, each)))
-    eval_env = make_vec_env(*task, recipe.evaluation_episodes, stack, lambda each: measured(recipe, each))
+    env = make_vec_env(*task, n_envs, stack, lambda each: ReplayableEnv(_learned_from(recipe, each)))
+    eval_env = make_vec_env(
+        *task, recipe.evaluation_episodes, stack, lambda each: measured(each, recipe.cost, recipe.specification)
+    )
     args = arguments(recipe, env.observation_space, env.action_space)
     if args.normalize is not None:
         env = VecNormalize(env, **args.normalize)
@@ -42,22 +44,9 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     return model, eval_env, args, evaluations
 
 
-def learned_from(recipe: Recipe, env: gym.Env) -> gym.Env:
+def _learned_from(recipe: Recipe, env: gym.Env) -> gym.Env:
     """Return an environment to train in: with costs, if the algorithm learns from them."""
     return env if recipe.cost is None or recipe.algorithm not in CONSTRAINED else CostSignal(env, recipe.cost)
-
-
-def measured(recipe: Recipe, env: gym.Env) -> gym.Env:
-    """Return an environment to evaluate in: with everything that is measured."""
-    if recipe.cost is not None:
-        env = CostSignal(env, recipe.cost)
-    return env if recipe.specification is None else Robustness(env, recipe.specification)
-
-
-def measured_signals(recipe: Recipe) -> list[str]:
-    """Return what `measured` puts into the infos of an episode's steps, to be added up."""
-    asked = {"cost": recipe.cost, "robustness": recipe.specification}
-    return [name for name, source in asked.items() if source is not None]
 
 
 def _hurry(model: BaseAlgorithm) -> None:
