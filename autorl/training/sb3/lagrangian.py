@@ -39,7 +39,7 @@ class CostCritic(torch.nn.Module):
         if policy.ortho_init:
             self.apply(partial(policy.init_weights, gain=np.sqrt(2)))
             layers[-1].apply(partial(policy.init_weights, gain=1))
-        self.optimizer = policy.optimizer_class(self.parameters(), lr=learning_rate(1), **policy.optimizer_kwargs)
+        self.optimizer = policy.optimizer_class(self.parameters(), lr=learning_rate(1), **policy.optimizer_kwargs)  # type: ignore[call-arg]
 
     def forward(self, observations: Any) -> torch.Tensor:
         """Return estimates, shape ``(batch,)``, of observations as tensors."""
@@ -112,7 +112,7 @@ class PPOLagrangian(PPO):
         assert self.rollout_buffer_class is not None
         self.cost_buffer = self.rollout_buffer_class(
             self.n_steps,
-            self.observation_space,  # type: ignore[arg-type]
+            self.observation_space,
             self.action_space,
             device=self.device,
             gamma=self.cost_gamma,
