@@ -194,5 +194,16 @@ def swing(
     return float(abs(observation[2]) > above)
 
 
+class Named(gym.ObservationWrapper[dict[str, np.ndarray], Any, np.ndarray]):
+    """Puts what is observed into a dictionary."""
+
+    def __init__(self, env: gym.Env[np.ndarray, Any]) -> None:
+        super().__init__(env)
+        self.observation_space = spaces.Dict({"seen": env.observation_space})
+
+    def observation(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"seen": observation}
+
+
 for kind in (Bandit, Paced, Target, Risky, Walk, Broken):
     gym.register(f"autorl-tests/{kind.__name__}-v0", kind)

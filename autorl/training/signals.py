@@ -166,9 +166,7 @@ class Robustness(gym.Wrapper):
         except Exception as error:
             raise ValueError(f"'{self.formula}' cannot be evaluated: {type(error).__name__}: {error}") from error
         if np.isinf(value):
-            raise ValueError(
-                f"'{self.formula}' looks at no step of an episode of {steps}: its times lie beyond its end"
-            )
+            raise ValueError(f"'{self.formula}' looks at no step of an episode of {steps}: its times lie outside")
         return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from conformance.backends import learned, train
 from small_study import load
 
@@ -70,7 +71,7 @@ def test_robustness_of_worked_examples(formula: str, expected: float) -> None:
 def test_an_episode_of_one_step_has_a_robustness_and_a_time_beyond_the_end_has_none() -> None:
     measured = Robustness(gym.make("CartPole-v1"), "always(reward <= 3)")
     assert measured.robustness({"reward": [1.0]}) == 2.0
-    with pytest.raises(ValueError, match="looks at no step of an episode of 3"):
+    with pytest.raises(ValueError, match="looks at no step of an episode of 3: its times lie outside"):
         Robustness(gym.make("CartPole-v1"), "always[5:9](reward <= 3)").robustness({"reward": [1.0, 2.0, 3.0]})
 
 
@@ -235,6 +236,24 @@ def test_its_costs_and_their_advantages_are_those_of_the_rollout() -> None:
     expected = (gains - 3 * (losses - losses.mean())) / 4
     combined = model.rollout_buffer.advantages.reshape(2, 8).T  # training has flattened them, by environment
     np.testing.assert_allclose(combined, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_dictionary_of_one_observation_is_learned_from_as_the_observation(tmp_path: Path) -> None:
+    asked = {**SETTINGS, "n_envs": 2, "cost_limit": 0.1, "lagrangian_lr": 0.5}
+    plain = replace(RECIPE, algorithm="ppo_lagrangian", hyperparameters=asked, env_steps=512)
+    named = replace(plain, wrappers=("probe_envs:Named",))
+    assert learned(train(Sb3Backend(), named, tmp_path / "a")) == learned(train(Sb3Backend(), plain, tmp_path / "b"))
+
+
+def test_sb3_saves_and_loads_it(tmp_path: Path) -> None:
+    model, *_ = build(replace(RECIPE, algorithm="ppo_lagrangian"), 0)
+    assert isinstance(model, PPOLagrangian)
+    model.update_multiplier(40.0)
+    model.save(tmp_path / "model.zip")
+    loaded = PPOLagrangian.load(tmp_path / "model.zip")
+    assert float(loaded.multiplier) == float(model.multiplier) > 0
+    for ours, theirs in zip(model.cost_critic.parameters(), loaded.cost_critic.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_ppo_breaks_the_limit_and_its_lagrangian_form_keeps_it(tmp_path: Path) -> None:

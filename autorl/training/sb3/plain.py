@@ -103,7 +103,12 @@ def evaluate(
     env.seed(seed)
     try:
         returns, lengths = evaluate_policy(
-            model, env, env.num_envs, deterministic=deterministic, callback=add, return_episode_rewards=True
+            model,
+            env,
+            env.num_envs,
+            deterministic=deterministic,
+            callback=add if signals else None,
+            return_episode_rewards=True,
         )
     finally:
         set_generators(model, training)
