@@ -76,11 +76,11 @@ class CostSignal(gym.Wrapper):
 class Robustness(gym.Wrapper):
     """Puts the robustness of a formula of signal temporal logic into the info of an episode's last step.
 
-    It is the formula's quantitative semantics in discrete time at the episode's first step (Donze and Maler 2010,
+    It is the formula's quantitative semantics in discrete time at the episode's first step (Donzé and Maler 2010,
     "Robust Satisfaction of Temporal Logic over Real-Valued Signals"): positive where the episode satisfies it, negative
     where it violates it. Sample `k` of a signal is of the `k`-th step, counted from 0: `action_i`, what was done;
-    `observation_i`, what was seen then; `reward`; and `cost`, if the environment has one. Arrays are numbered as they
-    are flattened; what is one whole number has no index.
+    `observation_i`, what was seen after it; `reward`; and `cost`, if the environment is a `CostSignal`. Arrays are
+    numbered as they are flattened; what is one whole number has no index.
 
     Args:
         env: the environment, wrapped.

@@ -250,27 +250,33 @@ def made(task: Any) -> gym.Env | str:
 
 
 def unmeasurable(task: Any) -> Iterator[tuple[Key, str]]:
-    """Find out whether a task's cost and specification can be measured: an episode of one step is played."""
+    """Find out why a task's cost or specification cannot be measured; for the cost one step is played."""
     if task.cost is None and task.specification is None:
         return
-    place: Key = ("task", "cost")
     with closing(make_env(task.env, task.env_kwargs, task.wrappers)) as env:
-        env.action_space.seed(0)
+        if task.cost is not None:
+            try:
+                env = CostSignal(env, task.cost)
+                env.reset(seed=0)
+                env.action_space.seed(0)
+                *_, info = env.step(env.action_space.sample())
+            except ValueError as error:
+                yield ("task", "cost"), str(error)
+                return
+            except Exception as error:  # noqa: BLE001 - the function is the user's code
+                yield ("task", "cost"), f"a first step cannot be judged: {type(error).__name__}: {error}"
+                return
+            if not math.isfinite(info["cost"]):
+                yield ("task", "cost"), f"the cost of a first step is {info['cost']}"
+        if task.specification is None:
+            return
+        if find_spec("rtamt") is None:
+            yield ("task", "specification"), "rtamt is not installed; run: pip install 'autorl[stl]'"
+            return
         try:
-            costly = env if task.cost is None else CostSignal(env, task.cost)
-            costly.reset(seed=0)
-            *_, info = costly.step(env.action_space.sample())
-            if task.cost is not None and not math.isfinite(info["cost"]):
-                yield place, f"the cost of a first step is {info['cost']}"
-            if task.specification is None:
-                return
-            place = ("task", "specification")
-            if find_spec("rtamt") is None:
-                yield place, "rtamt is not installed; run: pip install 'autorl[stl]'"
-                return
-            Robustness(costly, task.specification)
-        except Exception as error:  # noqa: BLE001 - a cost is the user's code, and environments may raise anything
-            yield place, str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            Robustness(env, task.specification)
+        except ValueError as error:
+            yield ("task", "specification"), str(error)
 
 
 def probe(task: Any, algorithm: Any, policy: Any) -> Recipe:

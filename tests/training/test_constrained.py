@@ -145,7 +145,10 @@ TASK = f'task={{env: "{RISKY}", '
         ),
         ([TASK + "cost: 'nowhere:f'}"], "task.cost: no function 'nowhere:f' (No module named 'nowhere')"),
         ([TASK + "cost: 'probe_envs:g'}"], "task.cost: no function 'probe_envs:g'"),
-        ([TASK + "cost: 'math:sqrt'}"], "task.cost: TypeError: math.sqrt() takes exactly one argument"),
+        (
+            [TASK + "cost: 'math:sqrt'}"],
+            "task.cost: a first step cannot be judged: TypeError: math.sqrt() takes exactly one argument",
+        ),
         ([TASK + "cost: {}}"], "task.cost: 0 functions; write one"),
         (
             [TASK + "specification: 'always(cost <= 1)'}"],

@@ -33,7 +33,7 @@ class Judged:
         learned_from: what is made of each training environment, as a further argument of `make_vec_env`.
         measured: what is made of each evaluation environment.
         added_up: what is measured, as a further argument of `Evaluations`.
-        needs: libraries that it needs.
+        needs: modules that it needs, for a sentence.
     """
 
     standard: tuple[str, ...]
@@ -52,17 +52,20 @@ def judged(recipe: Recipe) -> Judged:
     standard: set[str] = set()
     vendors: set[str] = {f"from {module} import {name}"}
     copied: list[Any] = []
-    constants, env, learned_from = "", "env", ""
+    constants, env, learned_from, needs = "", "env", "", ""
     if recipe.cost is not None:
         standard |= {"import re", "from functools import partial"}
         copied += [signals.cost_function, signals.CostSignal]
         constants += f"COST = {recipe.cost!r}\n"
         env = f"CostSignal({env}, COST)"
         learned_from = f", lambda env: {env}" if recipe.algorithm in CONSTRAINED else ""
+        module, _, function = (recipe.cost if isinstance(recipe.cost, str) else next(iter(recipe.cost))).partition(":")
+        needs += f", {module}" if function else ""
     if recipe.specification is not None:
         copied += [signals.Robustness]
         constants += f"SPECIFICATION = {recipe.specification!r}\n"
         env = f"Robustness({env}, SPECIFICATION)"
+        needs += ", rtamt"
     if recipe.algorithm in CONSTRAINED:
         vendors = set(_IMPORTS_OF_LAGRANGIAN)
         copied += [lagrangian.CostCritic, lagrangian.PPOLagrangian, lagrangian.of_environment, lagrangian.batch_of_one]
@@ -75,5 +78,5 @@ def judged(recipe: Recipe) -> Judged:
         learned_from,
         f", lambda env: {env}" if found else "",
         f", {found!r}" if found else "",
-        ", rtamt" if recipe.specification is not None else "",
+        needs,
     )

@@ -137,7 +137,7 @@ class PPOLagrangian(PPO):
         if not super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps):
             return False
         costs = self.cost_buffer
-        seen = rollout_buffer.observations
+        seen: Any = rollout_buffer.observations
         costs.observations = dict(seen) if isinstance(seen, dict) else seen  # a buffer flattens its dictionary in place
         costs.actions = rollout_buffer.actions
         costs.episode_starts, costs.full = rollout_buffer.episode_starts, True
