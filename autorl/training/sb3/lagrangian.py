@@ -138,7 +138,9 @@ class PPOLagrangian(PPO):
             return False
         costs = self.cost_buffer
         seen: Any = rollout_buffer.observations
-        costs.observations = dict(seen) if isinstance(seen, dict) else seen  # a buffer flattens its dictionary in place
+        if isinstance(seen, dict):
+            seen = dict(seen)  # each buffer flattens its own in place
+        costs.observations = seen
         costs.actions = rollout_buffer.actions
         costs.episode_starts, costs.full = rollout_buffer.episode_starts, True
         for index in range(self.n_envs):
