@@ -34,6 +34,8 @@ class Recipe:
         deterministic: whether evaluations act by the policy's mode.
         start: what a run trains before this recipe takes over, or None: a fork goes on with another's networks.
         engine: how the backend trains, if the study says so.
+        cost: where the cost of a step comes from, as in the study file, if it has one.
+        specification: formula of signal temporal logic that episodes are measured by, if there is one.
     """
 
     backend: str
@@ -49,6 +51,8 @@ class Recipe:
     deterministic: bool
     start: Start | None = None
     engine: str | None = None
+    cost: str | Mapping[str, Mapping[str, Any]] | None = None
+    specification: str | None = None
 
     def lineage(self, until: int) -> list[tuple[Recipe, int]]:
         """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""
@@ -57,9 +61,9 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data = dict(vars(self))
-        if self.engine is None:
-            del data["engine"]  # as in recipes that were stored before there was a choice
+        # Recipes that were stored before there was a choice have no such keys.
+        unasked = {key for key in ("engine", "cost", "specification") if getattr(self, key) is None}
+        data = {key: value for key, value in vars(self).items() if key not in unasked}
         if self.start is not None:
             data["start"] = {"recipe": self.start.recipe.to_dict(), "env_steps": self.start.env_steps}
         return data
@@ -133,6 +137,8 @@ def bind(
         deterministic=spec.evaluation.deterministic,
         start=start,
         engine=spec.algorithm.engine,
+        cost=spec.task.cost,
+        specification=spec.task.specification,
     )
 
 

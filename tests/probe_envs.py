@@ -58,6 +58,29 @@ class Target(gym.Env[np.ndarray, np.ndarray]):
         return self.np_random.random(2, dtype=np.float32), -float((action[0] - 0.5) ** 2), True, False, {}
 
 
+class Risky(gym.Env[np.ndarray, np.ndarray]):
+    """Two steps; a step pays its action and costs its square, which its info calls `risk`.
+
+    The best return is 2, at a cost of 2. Under a limit `d` on an episode's cost it is `sqrt(2 d)`, with both actions
+    `sqrt(d / 2)`.
+    """
+
+    observation_space = spaces.Box(0.0, 1.0, (2,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._second = False
+        return self.np_random.random(2, dtype=np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        over, self._second = self._second, True
+        paid = float(action[0])
+        return self.np_random.random(2, dtype=np.float32), paid, over, False, {"risk": paid**2, "fast": paid > 0.5}
+
+
 class Walk(gym.Env[np.ndarray, int]):
     """Episodes of twenty steps whose observations come from a generator that Gymnasium does not know."""
 
@@ -164,5 +187,23 @@ class Doubled(gym.RewardWrapper[np.ndarray, int]):
         return float(reward) * self._by
 
 
-for name, kind in (("Bandit", Bandit), ("Paced", Paced), ("Target", Target), ("Walk", Walk), ("Broken", Broken)):
-    gym.register(f"autorl-tests/{name}-v0", kind)
+def swing(
+    observation: Any, action: Any, reward: Any, terminated: bool, truncated: bool, info: Any, above: float = 1.0
+) -> float:
+    """Return a cost of 1 where a pendulum is faster than so many radians a second."""
+    return float(abs(observation[2]) > above)
+
+
+class Named(gym.ObservationWrapper[dict[str, np.ndarray], Any, np.ndarray]):
+    """Puts what is observed into a dictionary."""
+
+    def __init__(self, env: gym.Env[np.ndarray, Any]) -> None:
+        super().__init__(env)
+        self.observation_space = spaces.Dict({"seen": env.observation_space})
+
+    def observation(self, observation: np.ndarray) -> dict[str, np.ndarray]:
+        return {"seen": observation}
+
+
+for kind in (Bandit, Paced, Target, Risky, Walk, Broken):
+    gym.register(f"autorl-tests/{kind.__name__}-v0", kind)

@@ -90,6 +90,22 @@ class TaskSpec(Spec):
         default=(),
         description="Gymnasium wrappers, inner first: 'module:Class', or {'module:Class': {argument: value}}.",
     )
+    cost: str | dict[str, dict[str, Any]] | None = Field(
+        default=None,
+        description="Cost of each step, measured as 'cost': info (its key 'cost'), info.KEY, -info.KEY, "
+        "'info.KEY > 2.5' (1 where it holds), 'module:function', or {'module:function': {argument: value}}.",
+    )
+    specification: Annotated[str, Field(min_length=1, max_length=2_000)] | None = Field(
+        default=None,
+        description="Formula of signal temporal logic whose robustness on each episode is measured as 'robustness', "
+        "such as 'always(observation_0 <= 2.4)'; over observation_i, action_i, reward and cost.",
+    )
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find a cost of no function, or of several."""
+        if isinstance(self.cost, dict) and len(self.cost) != 1:
+            return [("cost", f"{len(self.cost)} functions; write one, as {{'module:function': {{argument: value}}}}")]
+        return []
 
 
 class AlgorithmSpec(Spec):

@@ -1,8 +1,8 @@
-"""What objectives and constraints may measure."""
+"""What objectives and constraints measure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from autorl.errors import did_you_mean
@@ -10,17 +10,30 @@ from autorl.spec.study import RUN_METRICS
 from autorl.spec.yaml12 import Key
 
 
-def unknown_metrics(sections: Mapping[str, Any], known: Mapping[str, str], hint: str = "") -> Iterator[tuple[Key, str]]:
-    """Find the metrics of a study's objectives and constraints that are not measured.
+def asked_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Go through the metrics that a study asks of its backend: those of its objectives and its constraints.
+
+    Args:
+        sections: as of `Backend.check`.
+
+    Yields:
+        Path of the key, and the metric; not those that every run has.
+    """
+    for section in ("objectives", "constraints"):
+        for index, measure in enumerate(sections.get(section) or ()):
+            if measure.metric not in RUN_METRICS:
+                yield (section, index, "metric"), measure.metric
+
+
+def unknown_metrics(sections: Mapping[str, Any], known: Collection[str], hint: str = "") -> Iterator[tuple[Key, str]]:
+    """Find the metrics of a study that are not measured.
 
     Args:
         sections: as of `Backend.check`.
         known: what the backend measures.
         hint: what to say where no metric has a similar name.
     """
-    measured = {**known, **RUN_METRICS}
-    for section in ("objectives", "constraints"):
-        for index, measure in enumerate(sections.get(section) or ()):
-            if measure.metric not in measured:
-                said = did_you_mean(measure.metric, measured) or hint
-                yield (section, index, "metric"), f"unknown metric '{measure.metric}'{said}"
+    for place, metric in asked_metrics(sections):
+        if metric not in known:
+            said = did_you_mean(metric, [*known, *RUN_METRICS]) or hint
+            yield place, f"unknown metric '{metric}'{said}"

@@ -65,7 +65,7 @@ class Backend(Protocol):
     Attributes:
         resumable: whether it can go on from a checkpoint.
         lanes: how many runs it trains in one call, at most; 1 unless it is vectorized.
-        metrics: metric → what it is.
+        metrics: metric → what it is; those that it measures whatever the task.
     """
 
     resumable: bool

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
 
 from autorl.errors import did_you_mean
 from autorl.spec.space import Choice, Parameter, SearchSpace
+from autorl.spec.study import RUN_METRICS
 from autorl.spec.yaml12 import Key
-from autorl.training.metrics import unknown_metrics
+from autorl.training.metrics import asked_metrics
+from autorl.training.signals import CostSignal, Robustness
 from autorl.training.tasks import make_env
 from autorl.trial import Recipe
 
@@ -24,6 +29,14 @@ METRICS: Mapping[str, str] = {
     "return": "undiscounted return, mean over the evaluation episodes",
     "return_std": "standard deviation of the return over the evaluation episodes",
     "length": "steps of an episode, mean over the evaluation episodes",
+}
+COST_METRICS: Mapping[str, str] = {
+    "cost": "undiscounted cost, mean over the evaluation episodes",
+    "cost_std": "standard deviation of the cost over the evaluation episodes",
+}
+SPECIFICATION_METRICS: Mapping[str, str] = {
+    "robustness": "robustness of the specification, mean over the evaluation episodes",
+    "robustness_std": "standard deviation of the robustness over the evaluation episodes",
 }
 NET_ARCHS: dict[str, list[int]] = {
     "tiny": [64],
@@ -42,7 +55,7 @@ _OWN_NET_ARCH = {
     "tqc": "medium",
     "td3": "big",
     "ddpg": "big",
-    **dict.fromkeys(("ppo", "a2c", "dqn", "qrdqn", "trpo", "recurrent_ppo", "ars"), "small"),
+    **dict.fromkeys(("ppo", "a2c", "dqn", "qrdqn", "trpo", "recurrent_ppo", "ars", "ppo_lagrangian"), "small"),
 }
 
 
@@ -54,8 +67,9 @@ class Vocabulary:
         algorithms: their names.
         defaults: algorithm → every hyperparameter that it takes, with its default.
         policy_arguments: algorithm → arguments of its policies, `name` included.
-        metrics: metric → what it is.
+        metrics: metric → what it is, of those that it measures of any task.
         engines: its engines.
+        constrained: those of the algorithms that learn from costs.
     """
 
     algorithms: Collection[str]
@@ -63,6 +77,21 @@ class Vocabulary:
     policy_arguments: Callable[[str], Collection[str]]
     metrics: Mapping[str, str]
     engines: Sequence[str] = ()
+    constrained: Collection[str] = ()
+
+    def unmeasured(self, metric: str, task: Any) -> str | None:
+        """Say why a metric is not measured, or None if it is.
+
+        Args:
+            metric: its name.
+            task: the study's task, or None where it has mistakes of its own.
+        """
+        for key, of_key in (("cost", COST_METRICS), ("specification", SPECIFICATION_METRICS)):
+            if metric in of_key:
+                missing = task is not None and getattr(task, key) is None
+                return f"'{metric}' is measured only of a task with 'task.{key}'" if missing else None
+        known = [*self.metrics, *COST_METRICS, *SPECIFICATION_METRICS, *RUN_METRICS]
+        return None if metric in self.metrics else f"unknown metric '{metric}'{did_you_mean(metric, known)}"
 
     def mistakes(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, arguments of policies and metrics, and values that are no words."""
@@ -73,9 +102,12 @@ class Vocabulary:
                 known = f"allowed: {', '.join(self.engines)}" if self.engines else "this backend has one; leave it out"
                 yield ("algorithm", "engine"), f"unknown engine '{algorithm.engine}'; {known}"
             yield from self._of_algorithm(algorithm, space)
+            yield from self._without_cost(algorithm, space, sections.get("task"))
             if sections.get("policy") is not None and algorithm.name in self.algorithms:
                 yield from self._of_policy(algorithm.name, sections["policy"])
-        yield from unknown_metrics(sections, self.metrics)
+        for place, metric in asked_metrics(sections):
+            if mistake := self.unmeasured(metric, sections.get("task")):
+                yield place, mistake
 
     def default(self, recipe: Recipe, key: str) -> Any:
         """Return the default of a key, or None if it has none that can be written down; see `Backend.default`."""
@@ -97,9 +129,14 @@ class Vocabulary:
         known = {key for name in algorithms for key in self.defaults(name)}
         return frozenset(p.name for p in space if p.name in space.parents and "." not in p.sets and p.sets not in known)
 
+    def _without_cost(self, algorithm: Any, space: SearchSpace, task: Any) -> Iterator[tuple[Key, str]]:
+        for name in (algorithm.name, *_searched(space)):
+            if name in self.constrained and task is not None and task.cost is None:
+                yield ("task", "cost"), f"{name} learns from costs: say where they come from, such as info.KEY"
+                return
+
     def _of_algorithm(self, algorithm: Any, space: SearchSpace) -> Iterator[tuple[Key, str]]:
-        searched = [p for p in space if p.sets == "algorithm.name"]
-        names = [str(v) for p in searched for v in (p.domain.values if isinstance(p.domain, Choice) else ())]
+        names = _searched(space)
         for name in names:
             if name not in self.algorithms:
                 yield (
@@ -151,6 +188,12 @@ class Vocabulary:
         for value in values:
             if mistake := wrong_value(key.removeprefix("policy."), value):
                 yield at, mistake
+
+
+def _searched(space: SearchSpace) -> list[str]:
+    """Return the algorithms that a search space chooses from."""
+    searched = [p for p in space if p.sets == "algorithm.name"]
+    return [str(v) for p in searched for v in (p.domain.values if isinstance(p.domain, Choice) else ())]
 
 
 def wrong_value(key: str, value: Any) -> str | None:
@@ -208,6 +251,36 @@ def made(task: Any) -> gym.Env | str:
         return f"'{task.env}' cannot be made: {type(error).__name__}: {error}"
 
 
+def unmeasurable(task: Any) -> Iterator[tuple[Key, str]]:
+    """Find out why a task's cost or specification cannot be measured; for the cost one step is played."""
+    if task.cost is None and task.specification is None:
+        return
+    with closing(make_env(task.env, task.env_kwargs, task.wrappers)) as env:
+        if task.cost is not None:
+            try:
+                env = CostSignal(env, task.cost)
+                env.reset(seed=0)
+                env.action_space.seed(0)
+                *_, info = env.step(env.action_space.sample())
+            except ValueError as error:
+                yield ("task", "cost"), str(error)
+                return
+            except Exception as error:  # noqa: BLE001 - the function is the user's code
+                yield ("task", "cost"), f"a first step cannot be judged: {type(error).__name__}: {error}"
+                return
+            if not math.isfinite(info["cost"]):
+                yield ("task", "cost"), f"the cost of a first step is {info['cost']}"
+        if task.specification is None:
+            return
+        if find_spec("rtamt") is None:
+            yield ("task", "specification"), "rtamt is not installed; run: pip install 'autorl[stl]'"
+            return
+        try:
+            Robustness(env, task.specification)
+        except ValueError as error:
+            yield ("task", "specification"), str(error)
+
+
 def probe(task: Any, algorithm: Any, policy: Any) -> Recipe:
     """Return a recipe of one step with what a study's sections say of it, to see whether it can be trained."""
     fixed = {key: value for key, value in algorithm.fixed.items() if key != "n_envs"}
@@ -224,4 +297,6 @@ def probe(task: Any, algorithm: Any, policy: Any) -> Recipe:
         1,
         True,
         engine=algorithm.engine,
+        cost=task.cost,
+        specification=task.specification,
     )

@@ -29,6 +29,13 @@ CASES = {
         "algorithm.fixed={learning_starts: 32, noise_type: ornstein-uhlenbeck, noise_std: 0.2}",
         "search_space.parameters={learning_rate: {min: 1e-4, max: 1e-2, log: true}}",
     ),
+    "ppo_lagrangian": (
+        "task.env=Pendulum-v1",
+        "task.cost={'probe_envs:swing': {above: 2}}",
+        "task.specification=eventually(observation_0 >= 0.5)",
+        "algorithm={name: ppo_lagrangian, fixed: {n_steps: 32, n_envs: 2, normalize: true, cost_limit: 5}}",
+        "budget={trials: 2, steps_per_run: 640}",
+    ),
     "wrapped": ('task.wrappers=["probe_envs:Doubled", {"probe_envs:Doubled": {by: 3}}]', "policy.activation_fn=elu"),
 }
 

@@ -76,6 +76,15 @@ RECIPES = {
         "recurrent_ppo", "CartPole-v1", {"n_steps": 16, "n_envs": 2}, policy={"lstm_hidden_size": 8, **SMALL}, steps=160
     ),
     "crossq": recipe("crossq", "Pendulum-v1", {"learning_starts": 20, "batch_size": 16}, policy=SMALL),
+    "ppo_lagrangian": recipe(
+        "ppo_lagrangian",
+        "Pendulum-v1",
+        {"n_steps": 32, "n_envs": 2, "normalize": True, "cost_limit": 5.0, "lagrangian_kp": 0.1, "lagrangian_kd": 0.1},
+        policy=SMALL,
+        steps=640,
+        cost="probe_envs:swing",
+        specification="always(cost <= 0.5)",
+    ),
     "box2d": recipe("ppo", "LunarLander-v3", {"n_steps": 40}, policy=SMALL),
     "mujoco": recipe("ppo", "HalfCheetah-v5", {"n_steps": 40}, policy={"activation_fn": "elu", **SMALL}),
 }

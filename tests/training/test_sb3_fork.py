@@ -35,6 +35,12 @@ def recipe(algorithm: str, env: str, hyperparameters: dict[str, Any], **rest: An
 
 DONORS = {
     "ppo": recipe("ppo", "CartPole-v1", {"n_steps": 16, "n_envs": 2, "batch_size": 16, "normalize": True}),
+    "ppo_lagrangian": recipe(
+        "ppo_lagrangian",
+        "probe_envs:autorl-tests/Risky-v0",
+        {"n_steps": 15, "n_envs": 2, "batch_size": 15, "cost_limit": 0.1, "lagrangian_lr": 0.5},
+        cost="info.risk",
+    ),
     "a2c": recipe("a2c", "CartPole-v1", {"frame_stack": 2, "lr_schedule": "linear"}),
     "dqn": recipe("dqn", "CartPole-v1", {"learning_starts": 20, "buffer_size": 100, "normalize": True}),
     "sac": recipe("sac", "Pendulum-v1", {"learning_starts": 20, "batch_size": 16, "use_sde": True}),
@@ -44,6 +50,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"learning_rate": 1e-3, "gamma": 0.9, "clip_range": 0.1, "n_epochs": 2},
         {"n_steps": 20, "batch_size": 10, "ent_coef": 0.01},
     ),
+    "ppo_lagrangian": ({"lagrangian_lr": 1.0, "cost_gamma": 0.9, "n_steps": 10}, {"n_envs": 3, "cost_limit": 0.0}),
     "a2c": ({"learning_rate": 1e-3, "n_steps": 8}, {"use_rms_prop": False, "vf_coef": 0.3}),
     "dqn": ({"learning_rate": 1e-3, "buffer_size": 40, "train_freq": 2}, {"n_envs": 2, "exploration_fraction": 0.5}),
     "sac": ({"learning_rate": 1e-3, "tau": 0.05, "ent_coef": 0.1}, {"batch_size": 32, "ent_coef": "auto"}),

@@ -21,6 +21,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, stages, unable
+from autorl.report.export.judged import judged
 from autorl.report.findings import Findings
 from autorl.training import tasks
 from autorl.training.sb3 import plain
@@ -33,12 +34,13 @@ _COPIED: tuple[Any, ...] = (
     plain.make_vec_env,
     plain.generators,
     plain.set_generators,
+    plain.acting_parameters,
     plain.evaluate,
     plain.Evaluations,
 )
 _COPIED_FOR_STAGES = (stages.EndOfStage, stages.Stage, stages.hand_over)
 
-_NEEDS = "\n\nNeeds only stable-baselines3, sb3-contrib and the environment. "
+_NEEDS = "\n\nNeeds only stable-baselines3, sb3-contrib{more} and the environment. "
 _PROMISES = {
     "sb3": """With these versions, on the same kind of processor,
 a seed of the study repeats that run's learning curve to the last digit.""",
@@ -49,25 +51,31 @@ same algorithm with other random numbers, so a seed's curve is another, and scor
 _IMPORTS = """\
 from __future__ import annotations
 
-import argparse
-import importlib
-import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+{standard}
 
 import gymnasium as gym
 import numpy as np
 import torch
-{algorithm}
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
-from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, sync_envs_normalization
+{vendors}
 from torch import nn
 """
+_STANDARD = (
+    "import argparse",
+    "import importlib",
+    "import random",
+    "from collections.abc import Callable, Mapping, Sequence",
+    "from typing import Any",
+)
+_VENDORS = (
+    "from stable_baselines3.common.base_class import BaseAlgorithm",
+    "from stable_baselines3.common.callbacks import BaseCallback",
+    "from stable_baselines3.common.evaluation import evaluate_policy",
+    "from stable_baselines3.common.monitor import Monitor",
+    "from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise",
+    "from stable_baselines3.common.utils import LinearSchedule",
+    "from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, "
+    "sync_envs_normalization",
+)
 
 _MAIN = '''\
 ENV = {env!r}
@@ -79,14 +87,14 @@ STEPS = {steps!r}
 EVALUATIONS = {points!r}
 EPISODES = {episodes!r}
 DETERMINISTIC = {deterministic!r}
-{stages}
+{constants}{stages}
 
 def train(seed: int) -> tuple[BaseAlgorithm, list[tuple[int, dict[str, float]]]]:
     """Train one agent; return it and its learning curve."""
     torch.set_num_threads(1)
     network_seed, environment_seed, evaluation_seeds = random_streams(seed, EVALUATIONS)
-    env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK)
-    eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK)
+    env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK{learned_from})
+    eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK{measured})
 {normalize}    curve: list[tuple[int, dict[str, float]]] = []
 
     def report(env_steps: int, metrics: dict[str, float]) -> None:
@@ -94,7 +102,7 @@ def train(seed: int) -> tuple[BaseAlgorithm, list[tuple[int, dict[str, float]]]]
         print(f"{{env_steps:>10,}} steps   return {{metrics['return']:.4f}}", flush=True)
 
     points = [round(STEPS * k / EVALUATIONS) for k in range(1, EVALUATIONS + 1)]
-    evaluations = Evaluations(eval_env, points, evaluation_seeds, DETERMINISTIC, report)
+    evaluations = Evaluations(eval_env, points, evaluation_seeds, DETERMINISTIC, report{added_up})
 {training}
     return model, curve
 
@@ -112,9 +120,9 @@ if __name__ == "__main__":
             normalization.save(options.save.removesuffix(".zip") + ".vecnormalize.pkl")
     if options.curve:
         with open(options.curve, "w") as file:
-            file.write("env_steps,return,return_std,length\\n")
-            for steps, m in learned:
-                file.write(f"{{steps}},{{m['return']!r}},{{m['return_std']!r}},{{m['length']!r}}\\n")
+            file.write(",".join(["env_steps", *learned[0][1]]) + "\\n")
+            for steps, metrics in learned:
+                file.write(",".join(map(repr, [steps, *metrics.values()])) + "\\n")
 '''
 
 
@@ -178,18 +186,18 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     if why := _obstacle(recipe):
         raise unable(findings, trial, "sb3", why)
     lineage = recipe.lineage(recipe.env_steps)
-    args = resolve(recipe)
-    algorithm = ALGORITHMS[recipe.algorithm]
+    args, more = resolve(recipe), judged(recipe)
+    _, algorithm = ALGORITHMS[recipe.algorithm]
     shared, own = _shared(args), _arguments(recipe.algorithm, args)
     if len(lineage) == 1:
         table, copied = "", _COPIED
-        training = _TRAINING.format(algorithm=algorithm[1], arguments=_lines([*shared[:2], *own, *shared[2:]], 8))
+        training = _TRAINING.format(algorithm=algorithm, arguments=_lines([*shared[:2], *own, *shared[2:]], 8))
     else:
         resolved = [(until, resolve(each)) for each, until in lineage]
         table, copied = _STAGES.format(stages=_stages(recipe.algorithm, resolved)), _COPIED + _COPIED_FOR_STAGES
         gammas = {each.normalize["gamma"] for _, each in resolved if each.normalize is not None}
         training = _TRAINING_IN_STAGES.format(
-            algorithm=algorithm[1], arguments=_lines(shared, 12), gamma=_GAMMA if len(gammas) > 1 else ""
+            algorithm=algorithm, arguments=_lines(shared, 12), gamma=_GAMMA if len(gammas) > 1 else ""
         )
     body = _MAIN.format(
         env=recipe.env,
@@ -201,14 +209,25 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         points=recipe.evaluation_points,
         episodes=recipe.evaluation_episodes,
         deterministic=recipe.deterministic,
+        constants=more.constants,
+        learned_from=more.learned_from,
+        measured=more.measured,
+        added_up=more.added_up,
         stages=table,
         normalize=_normalize(args),
         training=training,
         seed=findings.spec.seeds.test[0],
     )
-    docstring = '"""' + "\n".join(header(findings, trial)) + _NEEDS + _PROMISES[recipe.backend] + '\n"""\n'
-    sources = "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(part)).rstrip() + "\n" for part in copied)
-    return f"{docstring}\n{_IMPORTS.format(algorithm='from {} import {}'.format(*algorithm))}\n\n{sources}\n\n{body}"
+    about = "\n".join(header(findings, trial)) + _NEEDS.format(more=more.needs) + _PROMISES[recipe.backend]
+    sources = "\n\n".join(
+        re.sub(r"  # (noqa|type: ignore).*", "", inspect.getsource(part)).rstrip() + "\n"
+        for part in (*more.copied, *copied)
+    )
+    imports = _IMPORTS.format(
+        standard="\n".join(sorted((*_STANDARD, *more.standard), key=lambda line: (line.startswith("from"), line))),
+        vendors="\n".join(sorted((*_VENDORS, *more.vendors))),
+    )
+    return f'"""{about}\n"""\n\n{imports}\n\n{sources}\n\n{body}'
 
 
 def _obstacle(recipe: Recipe) -> str:

@@ -63,6 +63,7 @@ def hand_over(before: BaseAlgorithm, model: BaseAlgorithm) -> None:
         "_last_obs",
         "_last_original_obs",
         "_last_episode_starts",
+        "_episode_costs",
     ):
         if hasattr(before, name):
             setattr(model, name, getattr(before, name))

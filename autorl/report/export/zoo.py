@@ -6,11 +6,12 @@ from typing import Any
 
 import yaml
 
+from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, unable
 from autorl.report.export.sb3_script import code, resolve
 from autorl.report.findings import Findings
-from autorl.training.sb3.algorithms import own_defaults
+from autorl.training.sb3.algorithms import CONSTRAINED, own_defaults
 
 # rl-zoo3's names of the algorithms, where they differ.
 _NAMES = {"recurrent_ppo": "ppo_lstm"}
@@ -20,11 +21,16 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     """Return the YAML file.
 
     Raises:
-        ExportError: the trial is a schedule, or the environment cannot be made here, so its spaces are unknown.
+        ExportError: the trial is a schedule, rl-zoo3 does not have its algorithm, or the environment cannot be made
+            here, so its spaces are unknown.
     """
     recipe = trial.recipe
     if recipe.start is not None:
         raise unable(findings, trial, "rl-zoo3", "its files give a hyperparameter one value")
+    if recipe.algorithm in CONSTRAINED:
+        raise ExportError(
+            f"trial {trial.number} is of {recipe.algorithm}, which rl-zoo3 does not have; --format sb3 does"
+        )
     args = resolve(recipe)
     defaults = {
         key: value

@@ -17,7 +17,7 @@ from autorl.spec.yaml12 import Key
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.resumption import Origin
 from autorl.training.tasks import make_env, random_streams
-from autorl.training.words import METRICS, Vocabulary, made, missing_env, probe
+from autorl.training.words import METRICS, Vocabulary, made, missing_env, probe, unmeasurable
 from autorl.trial import Recipe, RunResult
 
 try:
@@ -82,13 +82,14 @@ class JaxBackend:
                 return [(("task", "env"), str(error))]
         if algorithm is not None and (mistake := _engine_mistake(task, algorithm.engine)):
             return [(("algorithm", "engine"), mistake)]
+        mistakes: list[tuple[Key, str]] = list(unmeasurable(task))
         if not usable or algorithm is None or policy is None:
-            return []
+            return mistakes
         try:
             settings(probe(task, algorithm, policy), features, space)
         except ValueError as error:
-            return [(("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {error}")]
-        return []
+            mistakes.append((("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {error}"))
+        return mistakes
 
     def default(self, recipe: Recipe, key: str) -> Any:
         """Return SB3's own default of a key; see `Backend.default`."""
@@ -114,7 +115,8 @@ class JaxBackend:
         own = _settings(recipe)
         if _lanes(own) == 1:
             return object()
-        task = repr([recipe.algorithm, engine_of(recipe), recipe.env, recipe.env_kwargs, recipe.wrappers])
+        judged = recipe.cost, recipe.specification
+        task = repr([recipe.algorithm, engine_of(recipe), recipe.env, recipe.env_kwargs, recipe.wrappers, judged])
         measured = recipe.env_steps, recipe.evaluation_points, recipe.evaluation_episodes, recipe.deterministic
         return own.shape, own.scaling, task, measured
 
@@ -204,7 +206,7 @@ def cache_folder() -> Path:
 
 def engine_of(recipe: Recipe) -> str:
     """Return the engine that trains a recipe: the one it names, else `compiled` where there is such an environment."""
-    plain = not recipe.env_kwargs and not recipe.wrappers
+    plain = not (recipe.env_kwargs or recipe.wrappers or recipe.cost or recipe.specification)
     return recipe.engine or ("compiled" if plain and recipe.env in COMPILED else "host")
 
 
@@ -217,6 +219,8 @@ def _engine_mistake(task: TaskSpec, engine: str | None) -> str | None:
         return f"engine {engine} does not have {task.env}, only {', '.join(known)}; use engine host"
     if task.env_kwargs or task.wrappers:
         return f"engine {engine} takes no environment with arguments or wrappers; use engine host"
+    if engine == "compiled" and (task.cost is not None or task.specification is not None):
+        return "engine compiled measures neither a cost nor a specification; use engine host"
     if engine == "envpool" and find_spec("envpool") is None:
         return "envpool is not installed; run: pip install 'autorl[envpool]', or use engine host"
     return None

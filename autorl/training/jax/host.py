@@ -23,6 +23,7 @@ from autorl.training.jax.pools import Pools
 from autorl.training.jax.transitions import Replay
 from autorl.training.jax.vector import Environments
 from autorl.training.replay import FRESH, ReplayableEnv
+from autorl.training.signals import measured, measured_keys
 from autorl.training.tasks import make_env
 from autorl.trial import Recipe
 
@@ -52,7 +53,10 @@ class Hosted:
             self._envs = Pools(recipe.env, batch.lanes, shape.n_envs, shape.features)
         else:
             self._envs = Environments(lambda: ReplayableEnv(make()), *sizes, shape.n_envs, shape.features)
-        self._judge = Environments(make, *sizes, recipe.evaluation_episodes, shape.features)
+        asked = recipe.cost, recipe.specification
+        self._judge = Environments(
+            lambda: measured(make(), *asked), *sizes, recipe.evaluation_episodes, shape.features, measured_keys(*asked)
+        )
         self.errors, self.notes = self._envs.errors, dict[int, str]()
         if states is None:
             self._envs.reset([each.environment for each in batch.streams])
@@ -100,20 +104,27 @@ class Hosted:
         playing = np.zeros(envs.rewards.shape, bool)
         playing[:runs] = True
         returns, lengths = (np.zeros(playing.shape) for _ in range(2))
+        sums = {key: np.zeros(playing.shape) for key in envs.signals}
         keys, time, how = self._batch.evaluations(point), 0, {"deterministic": self._recipe.deterministic}
         while playing.any():
             actions = np.asarray(_choose(self._lanes, envs.observations, keys, time, **how, **self._program))
             envs.step(actions, playing)
             returns += playing * envs.rewards
             lengths += playing
+            for key, values in envs.signals.items():
+                sums[key] += playing * values
             playing &= ~envs.dones
             playing[list(envs.errors)] = False
             time += 1
         self.errors.update(envs.errors)
-        return [
+        found = [
             {"return": float(r.mean()), "return_std": float(r.std()), "length": float(n.mean())}
             for r, n in zip(returns[:runs], lengths, strict=False)
         ]
+        for key, totals in sums.items():
+            for metrics, total in zip(found, totals, strict=False):
+                metrics |= {key: float(total.mean()), f"{key}_std": float(total.std())}
+        return found
 
     def finite(self) -> list[bool]:
         """Say of each run whether what it has learned is finite."""

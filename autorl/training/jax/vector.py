@@ -23,6 +23,7 @@ class Environments:
         lanes: how many the program has; the observations of those without a run are 0.
         copies: environments a run.
         features: size of an observation.
+        signals: keys of the steps' infos to take note of.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Environments:
         lanes: int,
         copies: int,
         features: int,
+        signals: Sequence[str] = (),
     ) -> None:
         self.all = [[make() for _ in range(copies)] for _ in range(runs)]
         observations, actions = self.all[0][0].observation_space, self.all[0][0].action_space
@@ -41,6 +43,7 @@ class Environments:
         self.observations = np.zeros((lanes, copies, features), np.float32)
         self.finals = np.zeros_like(self.observations)
         self.rewards = np.zeros((lanes, copies), np.float32)
+        self.signals = {key: np.zeros((lanes, copies)) for key in signals}
         self.dones, self.truncated = (np.zeros((lanes, copies), bool) for _ in range(2))
         self.errors: dict[int, Exception] = {}
 
@@ -80,8 +83,10 @@ class Environments:
         return actions
 
     def _step(self, run: int, copy: int, env: gym.Env[Any, Any], action: Any) -> None:
-        observation, reward, over, truncated, _ = env.step(action)
+        observation, reward, over, truncated, info = env.step(action)
         self.rewards[run, copy] = reward
+        for key, values in self.signals.items():
+            values[run, copy] = info.get(key, 0.0)
         if over or truncated:
             self.dones[run, copy], self.truncated[run, copy] = True, truncated and not over
             self.see(self.finals, run, copy, observation)

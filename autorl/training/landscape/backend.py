@@ -45,6 +45,9 @@ class LandscapeBackend:
         for key in ("env_kwargs", "wrappers"):
             if getattr(task, key):
                 yield ("task", key), "a table has no environment to change; leave this out"
+        for key in ("cost", "specification"):
+            if getattr(task, key) is not None:
+                yield ("task", key), "a table has no episodes to measure; leave this out"
         try:
             table = load_table(Path(task.env))
         except AutorlError as error:

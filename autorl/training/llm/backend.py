@@ -51,7 +51,7 @@ class LlmBackend:
             task, mistakes = _made(sections["task"])
             yield from mistakes
         categories = task.categories if task is not None else ()
-        known = {**METRICS, **{f"pass_at_1/{category}": f"pass@1 of {category}" for category in categories}}
+        known = [*METRICS, *(f"pass_at_1/{category}" for category in categories)]
         yield from unknown_metrics(sections, known, "; pass_at_1 is the usual one")
         if sections.get("evaluation") is not None and not sections["evaluation"].deterministic:
             message = "evaluations measure drawn completions and the most probable one; leave this out"
@@ -109,6 +109,9 @@ class LlmBackend:
 def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:
     if spec.wrappers:
         return None, [(("task", "wrappers"), "a language-model task has no environment to wrap; leave this out")]
+    for key in ("cost", "specification"):
+        if getattr(spec, key) is not None:
+            return None, [(("task", key), "backends sb3 and jax measure it, not llm; leave this out")]
     try:
         return make_task(spec.env, spec.env_kwargs), []
     except AutorlError as error:

@@ -32,7 +32,11 @@ ALGORITHMS = {
     "ars": ("sb3_contrib", "ARS"),
     "recurrent_ppo": ("sb3_contrib", "RecurrentPPO"),
     "crossq": ("sb3_contrib", "CrossQ"),
+    "ppo_lagrangian": ("autorl.training.sb3.lagrangian", "PPOLagrangian"),
 }
+
+CONSTRAINED = frozenset({"ppo_lagrangian"})
+"""Those that learn from costs."""
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -77,11 +81,20 @@ def own_defaults(name: str) -> dict[str, Any]:
     These are its constructor's arguments and what this backend adds: `n_envs`, `normalize`, `frame_stack`,
     `lr_schedule`, and for off-policy algorithms with continuous actions `noise_type` and `noise_std`.
     """
-    signature = inspect.signature(algorithm_class(name).__init__).parameters
+    signature = _parameters(algorithm_class(name))
     found = {key: p.default for key, p in signature.items() if key not in _NOT_HYPERPARAMETERS}
     if "action_noise" in signature and name not in ("dqn", "qrdqn"):
         found |= {"noise_type": "none", "noise_std": 0.1}
     return {**found, "n_envs": 1, "normalize": False, "frame_stack": None, "lr_schedule": "constant"}
+
+
+def _parameters(kind: type[BaseAlgorithm]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a constructor, and those of the one that it passes the others on to."""
+    own = dict(inspect.signature(kind.__init__).parameters)
+    rest = [name for name, parameter in own.items() if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+    for name in rest:
+        del own[name]
+    return {**_parameters(kind.__mro__[1]), **own} if rest else own
 
 
 def policy_arguments(algorithm: str, policy_name: str | None) -> set[str]:

@@ -12,14 +12,17 @@ import torch
 from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.protocol import Host, Job
-from autorl.training.sb3.algorithms import ALGORITHMS, arguments, own_defaults, policy_arguments
+from autorl.training.sb3.algorithms import ALGORITHMS, CONSTRAINED, arguments, own_defaults, policy_arguments
 from autorl.training.sb3.model import build
 from autorl.training.sb3.plain import make_vec_env
 from autorl.training.sb3.run import Training
-from autorl.training.words import METRICS, Vocabulary, missing_env, probe
+from autorl.training.words import METRICS, Vocabulary, missing_env, probe, unmeasurable
 from autorl.trial import Recipe, RunResult
 
-_WORDS = Vocabulary(ALGORITHMS, own_defaults, lambda name: policy_arguments(name, None), METRICS)
+_METRICS = {**METRICS, "parameters": "parameters of the networks that choose an action"}
+_WORDS = Vocabulary(
+    ALGORITHMS, own_defaults, lambda name: policy_arguments(name, None), _METRICS, constrained=CONSTRAINED
+)
 
 
 class Sb3Backend:
@@ -33,7 +36,7 @@ class Sb3Backend:
 
     resumable = True
     lanes = 1
-    metrics = METRICS
+    metrics: Mapping[str, str] = _METRICS
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
@@ -55,9 +58,10 @@ class Sb3Backend:
             env = make_vec_env(task.env, task.env_kwargs, task.wrappers, 1, None)
         except Exception as error:  # noqa: BLE001 - an environment's constructor may raise anything
             return [(("task", "env"), f"'{task.env}' cannot be made: {type(error).__name__}: {error}")]
+        mistakes: list[tuple[Key, str]] = list(unmeasurable(task))
         with closing(env):
             if not usable or algorithm is None or policy is None:
-                return []
+                return mistakes
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a run keeps SB3's warnings as its notes
@@ -65,8 +69,8 @@ class Sb3Backend:
                     args.algorithm(args.policy, env, policy_kwargs=args.policy_kwargs, device="cpu", **args.kwargs)
             except Exception as error:  # noqa: BLE001 - whatever SB3 says against the combination, the user should read it
                 said = " ".join(str(error).split())
-                return [(("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {said}")]
-        return []
+                mistakes.append((("algorithm", "name"), f"{algorithm.name} cannot train on {task.env}: {said}"))
+        return mistakes
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return the parameters named in conditions that no algorithm takes; see `Backend.switches`."""

@@ -93,7 +93,7 @@ def capture(model: BaseAlgorithm) -> dict[str, Any]:
         "counters": {name: getattr(model, name) for name in _COUNTERS if hasattr(model, name)},
         "observations": {
             name: _pack(getattr(model, name))
-            for name in ("_last_obs", "_last_original_obs", "_last_episode_starts")
+            for name in ("_last_obs", "_last_original_obs", "_last_episode_starts", "_episode_costs")
             if getattr(model, name, None) is not None
         },
         "environments": [_pack_episode(wrapper.episode()) for wrapper in _replayable(env)],

@@ -86,7 +86,7 @@ def _refuse(donor: Recipe, recipe: Recipe, same_policy: bool) -> None:
     if n_step and not _same(donor, recipe, "n_envs"):
         # The rows of a replay buffer for n-step returns are what one environment did.
         raise ValueError("a run with n-step returns cannot go on with another n_envs")
-    if not same_policy and recipe.algorithm in ("ars", "recurrent_ppo"):
+    if not same_policy and recipe.algorithm in ("ars", "recurrent_ppo", "ppo_lagrangian"):
         raise ValueError(f"a run of {recipe.algorithm} cannot go on with another policy: it has no distillation")
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from operator import attrgetter
 
+import gymnasium as gym
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from autorl.training.replay import ReplayableEnv
-from autorl.training.sb3.algorithms import Arguments, arguments
+from autorl.training.sb3.algorithms import CONSTRAINED, Arguments, arguments
 from autorl.training.sb3.plain import make_vec_env
+from autorl.training.signals import CostSignal, measured
 from autorl.training.tasks import random_streams
 from autorl.trial import Recipe
 
@@ -24,8 +26,11 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     """
     network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
     n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
-    env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, n_envs, stack, ReplayableEnv)
-    eval_env = make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, recipe.evaluation_episodes, stack)
+    task = recipe.env, recipe.env_kwargs, recipe.wrappers
+    env = make_vec_env(*task, n_envs, stack, lambda each: ReplayableEnv(_learned_from(recipe, each)))
+    eval_env = make_vec_env(
+        *task, recipe.evaluation_episodes, stack, lambda each: measured(each, recipe.cost, recipe.specification)
+    )
     args = arguments(recipe, env.observation_space, env.action_space)
     if args.normalize is not None:
         env = VecNormalize(env, **args.normalize)
@@ -37,6 +42,11 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     env.seed(environment)
     model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a folder for each run
     return model, eval_env, args, evaluations
+
+
+def _learned_from(recipe: Recipe, env: gym.Env) -> gym.Env:
+    """Return an environment to train in: with costs, if the algorithm learns from them."""
+    return env if recipe.cost is None or recipe.algorithm not in CONSTRAINED else CostSignal(env, recipe.cost)
 
 
 def _hurry(model: BaseAlgorithm) -> None:

@@ -59,12 +59,39 @@ def set_generators(model: BaseAlgorithm, state: tuple[Any, ...]) -> None:
     model.action_space.np_random.bit_generator.state = actions
 
 
-def evaluate(model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool) -> dict[str, float]:
+def acting_parameters(model: BaseAlgorithm) -> int:
+    """Count the parameters of the networks that choose an action; critics and target networks are none of them."""
+    assert model._last_obs is not None
+    used: set[torch.nn.Module] = set()
+    hooks = [part.register_forward_hook(lambda ran, *_: used.add(ran)) for part in model.policy.modules()]
+    model.predict(model._last_obs, deterministic=True)
+    for hook in hooks:
+        hook.remove()
+    return sum(parameter.numel() for part in used for parameter in part.parameters(recurse=False))
+
+
+def evaluate(
+    model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool, signals: Sequence[str] = ()
+) -> dict[str, float]:
     """Play one episode in each of the evaluation environments, seeded, and leave the training's randomness untouched.
 
+    Args:
+        model: acts.
+        env: the evaluation environments.
+        seed: of the episodes.
+        deterministic: whether it acts by the policy's mode.
+        signals: keys of the steps' infos to add up over each episode.
+
     Returns:
-        `return` and `length`, means over the episodes, and `return_std`, the deviation of the returns.
+        `return` and `length`, means over the episodes, and `return_std`, the deviation of the returns; `parameters`;
+        and mean and deviation of each signal.
     """
+    sums = {name: np.zeros(env.num_envs) for name in signals}
+
+    def add(step: dict[str, Any], _: dict[str, Any]) -> None:
+        for name, total in sums.items():
+            total[step["i"]] += step["info"].get(name, 0.0)
+
     training_env = model.get_env()
     if isinstance(env, VecNormalize) and training_env is not None:
         sync_envs_normalization(training_env, env)
@@ -76,11 +103,24 @@ def evaluate(model: BaseAlgorithm, env: VecEnv, seed: int, deterministic: bool) 
     env.seed(seed)
     try:
         returns, lengths = evaluate_policy(
-            model, env, env.num_envs, deterministic=deterministic, return_episode_rewards=True
+            model,
+            env,
+            env.num_envs,
+            deterministic=deterministic,
+            callback=add if signals else None,
+            return_episode_rewards=True,
         )
     finally:
         set_generators(model, training)
-    return {"return": float(np.mean(returns)), "return_std": float(np.std(returns)), "length": float(np.mean(lengths))}
+    metrics = {
+        "return": float(np.mean(returns)),
+        "return_std": float(np.std(returns)),
+        "length": float(np.mean(lengths)),
+        "parameters": float(acting_parameters(model)),
+    }
+    for name, totals in sums.items():
+        metrics |= {name: float(np.mean(totals)), f"{name}_std": float(np.std(totals))}
+    return metrics
 
 
 class Evaluations(BaseCallback):
@@ -93,14 +133,15 @@ class Evaluations(BaseCallback):
         seeds: Sequence[int],
         deterministic: bool,
         report: Callable[[int, dict[str, float]], None],
+        signals: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.eval_env, self.points, self.seeds = env, points, seeds
-        self.deterministic, self.report = deterministic, report
+        self.deterministic, self.report, self.signals = deterministic, report, signals
         self.done = 0
 
     def _evaluate(self) -> None:
-        metrics = evaluate(self.model, self.eval_env, self.seeds[self.done], self.deterministic)
+        metrics = evaluate(self.model, self.eval_env, self.seeds[self.done], self.deterministic, self.signals)
         self.done += 1
         self.report(self.num_timesteps, metrics)
 

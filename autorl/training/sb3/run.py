@@ -21,6 +21,7 @@ from autorl.training.resumption import Origin
 from autorl.training.sb3 import checkpoint, fork
 from autorl.training.sb3.model import build
 from autorl.training.sb3.plain import Evaluations
+from autorl.training.signals import measured_keys
 from autorl.trial import FailureClass, Point, Recipe, RunResult
 
 
@@ -72,7 +73,8 @@ class Training:
         points = [
             round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)
         ]
-        evaluations = Evaluations(eval_env, points, seeds, recipe.deterministic, self._evaluated)
+        signals = measured_keys(recipe.cost, recipe.specification)
+        evaluations = Evaluations(eval_env, points, seeds, recipe.deterministic, self._evaluated, signals)
         keeper = _Keeper(self, recipe, until)
         if self._state is not None:
             keeper.resumed = self._take_up(recipe, self._state)
