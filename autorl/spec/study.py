@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from autorl.errors import did_you_mean
+from autorl.spec.curriculum import MAX_VARYING, CurriculumSpec, VaryingSpec
 from autorl.spec.parameters import SearchSpaceSpec
 from autorl.spec.section import MAX_ENTRIES, Spec, Whole, as_tuple, whole
 from autorl.spec.space import SearchSpace
@@ -83,6 +85,42 @@ class TaskSpec(Spec):
         default=(),
         description="Gymnasium wrappers, inner first: 'module:Class', or {'module:Class': {argument: value}}.",
     )
+    parameters: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")], VaryingSpec] = Field(
+        default={},
+        max_length=MAX_VARYING,
+        json_schema_extra={"additionalProperties": False},
+        description="What of the task may vary in training → its range or values.",
+    )
+    target: dict[str, Any] = Field(
+        default={},
+        description="What evaluation uses: parameter → value, {min, max} or {values}; by default that of env_kwargs.",
+    )
+    success_return: float | None = Field(
+        default=None,
+        description="Return from which an episode is a success, where the environment does not say is_success.",
+    )
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find parameters without a target, and targets that are none."""
+        found = []
+        for name, value in self.target.items():
+            if name not in self.parameters:
+                known = did_you_mean(name, self.parameters) or "; name it in task.parameters first"
+                found.append(("target", f"no parameter '{name}'{known}"))
+            elif wrong := self.parameters[name].wrong_target(value):
+                found.append(("target", f"{name}: {wrong}"))
+        for name, parameter in self.parameters.items():
+            if name not in self.target and (parameter.through != "env_kwargs" or name not in self.env_kwargs):
+                found.append(("target", f"{name} is missing: say what evaluation uses, or a range"))
+        return found
+
+    def space(self) -> dict[str, Any] | None:
+        """Return what may vary, the target and what success is, as plain data; None if nothing may."""
+        if not self.parameters:
+            return None
+        varying = {name: entry.model_dump(exclude_none=True) for name, entry in self.parameters.items()}
+        target = {name: self.target.get(name, self.env_kwargs.get(name)) for name in varying}
+        return {"parameters": varying, "target": target, "success_return": self.success_return}
 
 
 class AlgorithmSpec(Spec):
@@ -299,6 +337,7 @@ class StudySpec(Spec):
     task: TaskSpec = Field(description="What is to be learned: a Gymnasium environment.")
     algorithm: AlgorithmSpec = Field(description="What learns: its name, and what every trial shares.")
     policy: PolicySpec = Field(default=PolicySpec(), description="The policy's class and its arguments.")
+    curriculum: CurriculumSpec = Field(default=CurriculumSpec(), description="Which tasks are trained when.")
     search_space: SearchSpaceSpec = Field(
         description="Path of a search-space file, relative to this file, or the space itself."
     )

@@ -12,6 +12,7 @@ from typing import Any
 from autorl.errors import AutorlError, CheckpointError, did_you_mean
 from autorl.spec.space import Configuration, SearchSpace, same
 from autorl.spec.yaml12 import Key, show
+from autorl.training.curriculum.words import without_curricula
 from autorl.training.landscape.table import Rows, Table, load_table
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.trial import Point, Recipe, RunResult
@@ -34,6 +35,7 @@ class LandscapeBackend:
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find what the table does not hold: seeds, evaluations, hyperparameters; see `Backend.check`."""
         del repaired
+        yield from without_curricula("landscape", sections)
         for index, objective in enumerate(sections.get("objectives") or ()):
             if objective.metric not in self.metrics:
                 hint = did_you_mean(objective.metric, self.metrics)
