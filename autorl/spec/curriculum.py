@@ -100,7 +100,7 @@ class LearningProgressOptions(Spec):
 class AlpGmmOptions(Spec):
     """Parameters of `alp_gmm`."""
 
-    fit_every: Whole = Field(default=50, ge=5, le=10_000, description="Episodes between two fits.")
+    fit_every: Whole = Field(default=100, ge=5, le=10_000, description="Episodes between two fits.")
     window: Whole = Field(default=100, ge=10, le=10_000, description="Last episodes that the mixture is fitted to.")
     max_components: Whole = Field(default=5, ge=2, le=50, description="Most Gaussians tried.")
     exploration: float = Field(default=0.2, ge=0, le=1, description="Share of episodes drawn uniformly.")

@@ -70,7 +70,7 @@ class FrozenLakeStart(FrozenLakeEnv):
             fields = self._starts[self._start]
             self.s = fields[int(self.np_random.integers(len(fields)))]
         self._steps = 0
-        return self._eye[int(self.s)], {}
+        return self._eye[int(self.s)].copy(), {}
 
     def step(self, a: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Move."""
@@ -78,7 +78,7 @@ class FrozenLakeStart(FrozenLakeEnv):
         self._steps += 1
         truncated = not terminated and self._steps >= self._limit
         info = {"is_success": bool(reward)} if terminated or truncated else {}
-        return self._eye[int(field)], float(reward), terminated, truncated, info
+        return self._eye[int(field)].copy(), float(reward), terminated, truncated, info
 
 
 gym.register("autorl/FrozenLakeStart-v0", FrozenLakeStart)

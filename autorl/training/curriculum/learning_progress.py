@@ -23,29 +23,19 @@ class LearningProgress(Teacher):
         exploration: ε.
     """
 
-    kept = ("values",)
+    kept = ("values", "known", "progress")
 
-    def __init__(
-        self, space: TaskSpace, rng: np.random.Generator, bins: int, window: int, exploration: float
-    ) -> None:
+    def __init__(self, space: TaskSpace, rng: np.random.Generator, bins: int, window: int, exploration: float) -> None:
         super().__init__(space, rng)
         self.bins, self.window, self.exploration = bins, window, exploration
-        self.shape = space.cells(bins)
-        self.values: list[list[float]] = [[] for _ in range(int(np.prod(self.shape)))]
-
-    def progress(self) -> np.ndarray:
-        """Return the learning progress of each cell (shape: cells), in units of the return."""
-        known = {}
-        for cell, values in enumerate(self.values):
-            if half := len(values) // 2:
-                known[cell] = abs(float(np.mean(values[-half:])) - float(np.mean(values[-2 * half : -half])))
-        best = max(known.values(), default=0.0)
-        return np.array([known.get(cell, best) for cell in range(len(self.values))])
+        cells = int(np.prod(space.cells(bins)))
+        self.values: list[list[float]] = [[] for _ in range(cells)]
+        self.known, self.progress = np.zeros(cells, dtype=bool), np.zeros(cells)
 
     def probabilities(self) -> np.ndarray:
         """Return the probability of each cell (shape: cells)."""
-        even = 1 / len(self.values)
-        return self.exploration * even + (1 - self.exploration) * proportional(self.progress())
+        progress = np.where(self.known, self.progress, self.progress.max())
+        return self.exploration / len(self.values) + (1 - self.exploration) * proportional(progress)
 
     def ask(self, progress: float) -> Task:
         """Draw a cell by its progress, and a task from it uniformly; see `Teacher.ask`."""
@@ -55,5 +45,9 @@ class LearningProgress(Teacher):
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Remember the return in its cell; see `Teacher.tell`."""
-        assert task.mark is not None
-        self.values[task.mark] = [*self.values[task.mark], outcome.value][-2 * self.window :]
+        cell = task.mark
+        assert cell is not None
+        values = self.values[cell] = [*self.values[cell], outcome.value][-2 * self.window :]
+        if half := len(values) // 2:
+            recent, before = values[-half:], values[-2 * half : -half]
+            self.known[cell], self.progress[cell] = True, abs(sum(recent) - sum(before)) / half

@@ -15,8 +15,8 @@ class Plr(Teacher):
     P_S ∝ (1 / rank of its score)^(1 / β) and P_C ∝ how many episodes ago it was trained.
 
     The paper scores a level by the mean magnitude of the advantages of its last episode. A teacher is told returns
-    only, so here the score is |return − V|, with V the return that the level had before; a new level's V is the mean of
-    those remembered. When the memory is full a new level takes the place of the one with the lowest score.
+    only, so here the score is |return − V|, with V the return that the level had before; a new level's V is that of the
+    nearest one remembered. When the memory is full a new level takes the place of the one with the lowest score.
 
     Args:
         space: what to choose from.
@@ -54,6 +54,10 @@ class Plr(Teacher):
         by_age = stale / stale.sum() if stale.sum() > 0 else np.full(len(stale), 1 / len(stale))
         return (1 - self.staleness) * by_score / by_score.sum() + self.staleness * by_age
 
+    def _nearest(self, vector: list[float]) -> float:
+        """Return the return of the remembered level that is nearest to a vector."""
+        return float(self.values[int(np.argmin(((np.array(self.tasks) - vector) ** 2).sum(axis=1)))])
+
     def ask(self, progress: float) -> Task:
         """Replay a level or draw a new one; see `Teacher.ask`."""
         del progress
@@ -65,11 +69,11 @@ class Plr(Teacher):
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Score the level; see `Teacher.tell`."""
         self.told += 1
-        vector = [*task.vector]
+        vector = list(task.vector)
         # Not by a mark: another level may have taken its place meanwhile.
         level = self.tasks.index(vector) if vector in self.tasks else None
         if level is None:
-            score = abs(outcome.value - float(self.values.mean())) if self.tasks else 0.0
+            score = abs(outcome.value - self._nearest(vector)) if self.tasks else 0.0
             if len(self.tasks) < self.buffer:
                 level = len(self.tasks)
                 self.tasks.append(vector)

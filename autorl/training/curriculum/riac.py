@@ -40,7 +40,7 @@ class Riac(Teacher):
         super().__init__(space, rng)
         self.region, self.window, self.splits, self.exploration = region, window, splits, exploration
         self.boxes: list[dict[str, Any]] = [
-            {"low": [0.0] * space.dimensions, "high": [1.0] * space.dimensions, "tasks": [], "values": []}
+            {"low": [0.0] * space.dimensions, "high": [1.0] * space.dimensions, "tasks": [], "values": [], "progress": 0.0}
         ]
 
     def ask(self, progress: float) -> Task:
@@ -48,7 +48,7 @@ class Riac(Teacher):
         del progress
         if self.rng.random() < self.exploration:
             return self._uniform()
-        weights = proportional(np.array([box_progress(box["values"][-self.window :]) for box in self.boxes]))
+        weights = proportional(np.array([box["progress"] for box in self.boxes]))
         box = self.boxes[int(self.rng.choice(len(weights), p=weights))]
         if box["tasks"] and self.rng.random() < _MUTATED:
             worst = np.array(box["tasks"][int(np.argmin(box["values"]))])
@@ -58,10 +58,10 @@ class Riac(Teacher):
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Remember the return in its box, and cut the box when it is full; see `Teacher.tell`."""
-        vector = np.clip(task.vector, 0.0, 1.0)
-        box = next(b for b in self.boxes if np.all(vector >= b["low"]) and np.all(vector <= b["high"]))
-        box["tasks"].append(vector.tolist())
+        box = next(box for box in self.boxes if _within(task.vector, box))
+        box["tasks"].append(list(task.vector))
         box["values"].append(outcome.value)
+        box["progress"] = box_progress(box["values"][-self.window :])
         if len(box["values"]) >= self.region:
             self._split(box)
 
@@ -84,11 +84,16 @@ class Riac(Teacher):
         _, axis, cut = best
         left, parts = tasks[:, axis] <= cut, []
         for inside, end in ((left, "high"), (~left, "low")):
-            part = {"low": [*box["low"]], "high": [*box["high"]]}
+            part = {"low": [*box["low"]], "high": [*box["high"]], "tasks": tasks[inside].tolist()}
             part[end][axis] = cut
-            parts.append({**part, "tasks": tasks[inside].tolist(), "values": values[inside].tolist()})
+            part["values"] = values[inside].tolist()
+            parts.append({**part, "progress": box_progress(part["values"][-self.window :])})
         at = self.boxes.index(box)
         self.boxes[at : at + 1] = parts
+
+
+def _within(vector: tuple[float, ...], box: dict[str, Any]) -> bool:
+    return all(low <= u <= high for low, u, high in zip(box["low"], vector, box["high"], strict=True))
 
 
 def box_progress(values: Any) -> float:
