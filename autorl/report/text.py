@@ -13,6 +13,7 @@ from rich.text import Text
 from autorl.ledger.reader import Reader
 from autorl.report.compare import Comparison
 from autorl.report.compare import sentences as compared
+from autorl.report.curricula import curriculum_sentences
 from autorl.report.findings import PHASES, Findings
 from autorl.report.influence import influence
 from autorl.report.scaling import Scaled, scalings
@@ -37,6 +38,8 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
     for sentence in sentences(findings):
         console.print(f"• {sentence}")
     for sentence in influences(influence(findings, partial(reader.curves, findings.study.name))):
+        console.print(f"• {sentence}")
+    for sentence in curriculum_sentences(findings, partial(reader.curves, findings.study.name)):
         console.print(f"• {sentence}")
     for caution in findings.cautions:
         console.print(f"[yellow]• Caution: {caution}.[/yellow]")

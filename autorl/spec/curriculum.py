@@ -129,7 +129,9 @@ class PlrOptions(Spec):
     """Parameters of `plr`."""
 
     buffer: Whole = Field(default=100, ge=2, le=10_000, description="Tasks that are remembered.")
-    replay: float = Field(default=0.5, ge=0, le=1, description="Share of episodes on remembered tasks, once it is full.")
+    replay: float = Field(
+        default=0.5, ge=0, le=1, description="Share of episodes on remembered tasks, once it is full."
+    )
     temperature: float = Field(default=0.1, gt=0, le=10, description="How evenly; near 0 the highest score only.")
     staleness: float = Field(default=0.1, ge=0, le=1, description="Weight of how long ago a task was trained.")
 

@@ -7,6 +7,7 @@ the study's backend was `sb3`.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import textwrap
@@ -23,6 +24,8 @@ from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, stages, unable
 from autorl.report.findings import Findings
 from autorl.training import tasks
+from autorl.training.curriculum import lessons, space, teacher
+from autorl.training.curriculum.kinds import TEACHERS
 from autorl.training.sb3 import plain
 from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own_defaults
 from autorl.trial import Recipe
@@ -38,7 +41,7 @@ _COPIED: tuple[Any, ...] = (
 )
 _COPIED_FOR_STAGES = (stages.EndOfStage, stages.Stage, stages.hand_over)
 
-_NEEDS = "\n\nNeeds only stable-baselines3, sb3-contrib and the environment. "
+_NEEDS = "\n\nNeeds only {} and the environment. "
 _PROMISES = {
     "sb3": """With these versions, on the same kind of processor,
 a seed of the study repeats that run's learning curve to the last digit.""",
@@ -51,10 +54,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
+{standard}
 import gymnasium as gym
 import numpy as np
 import torch
@@ -69,6 +69,21 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 from torch import nn
 """
 
+_STANDARD = """\
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+"""
+_STANDARD_FOR_LESSONS = """\
+import math
+import random
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+"""
+
 _MAIN = '''\
 ENV = {env!r}
 ENV_KWARGS = {env_kwargs!r}
@@ -79,15 +94,13 @@ STEPS = {steps!r}
 EVALUATIONS = {points!r}
 EPISODES = {episodes!r}
 DETERMINISTIC = {deterministic!r}
-{stages}
+{varying}{stages}
 
 def train(seed: int) -> tuple[BaseAlgorithm, list[tuple[int, dict[str, float]]]]:
     """Train one agent; return it and its learning curve."""
     torch.set_num_threads(1)
     network_seed, environment_seed, evaluation_seeds = random_streams(seed, EVALUATIONS)
-    env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK)
-    eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK)
-{normalize}    curve: list[tuple[int, dict[str, float]]] = []
+{environments}{normalize}    curve: list[tuple[int, dict[str, float]]] = []
 
     def report(env_steps: int, metrics: dict[str, float]) -> None:
         curve.append((env_steps, metrics))
@@ -117,6 +130,30 @@ if __name__ == "__main__":
                 file.write(f"{{steps}},{{m['return']!r}},{{m['return_std']!r}},{{m['length']!r}}\\n")
 '''
 
+
+_ENVIRONMENTS = """\
+    env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK)
+    eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK)
+"""
+
+_VARYING = """\
+# What of the task varies in training, what evaluation uses, and from which return an episode is a success.
+PARAMETERS: dict[str, dict[str, Any]] = {parameters!r}
+TARGET: dict[str, Any] = {target!r}
+SUCCESS_RETURN = {success_return!r}
+"""
+
+_TAUGHT_ENVIRONMENTS = """\
+    space = TaskSpace(PARAMETERS, TARGET)
+    teacher = {teacher}(space, teacher_stream(seed){options})
+    lessons = Lessons(space, teacher, STEPS, SUCCESS_RETURN)
+
+    def make(*made_of: Any) -> gym.Env:
+        return TaskEnv(*made_of, space)
+
+    env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK, lambda env: Taught(env, lessons), make)
+    eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK, lambda env: OnTarget(env, space), make)
+"""
 
 _TRAINING = """\
     model = {algorithm}(
@@ -191,7 +228,11 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         training = _TRAINING_IN_STAGES.format(
             algorithm=algorithm[1], arguments=_lines(shared, 12), gamma=_GAMMA if len(gammas) > 1 else ""
         )
+    taught = recipe.task_space is not None and recipe.curriculum is not None
+    varying, environments = _lessons(recipe) if taught else ("", _ENVIRONMENTS)
     body = _MAIN.format(
+        varying=varying,
+        environments=environments,
         env=recipe.env,
         env_kwargs=dict(recipe.env_kwargs),
         wrappers=list(recipe.wrappers),
@@ -206,9 +247,36 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         training=training,
         seed=findings.spec.seeds.test[0],
     )
-    docstring = '"""' + "\n".join(header(findings, trial)) + _NEEDS + _PROMISES[recipe.backend] + '\n"""\n'
-    sources = "\n\n".join(re.sub(r"  # noqa.*", "", inspect.getsource(part)).rstrip() + "\n" for part in copied)
-    return f"{docstring}\n{_IMPORTS.format(algorithm='from {} import {}'.format(*algorithm))}\n\n{sources}\n\n{body}"
+    docstring = '"""' + "\n".join(header(findings, trial)) + _needs(recipe) + _PROMISES[recipe.backend] + '\n"""\n'
+    sources = [inspect.getsource(part) for part in copied]
+    if recipe.curriculum is not None:
+        chosen = inspect.getmodule(TEACHERS[recipe.curriculum["kind"]])
+        sources += [inspect.getsource(tasks.teacher_stream), *map(_body, (space, teacher, chosen, lessons))]
+    text = "\n\n".join(re.sub(r"  # noqa.*", "", source).strip() + "\n" for source in sources)
+    imports = _IMPORTS.format(
+        algorithm="from {} import {}".format(*algorithm), standard=_STANDARD_FOR_LESSONS if taught else _STANDARD
+    )
+    return f"{docstring}\n{imports}\n\n{text}\n\n{body}"
+
+
+def _lessons(recipe: Recipe) -> tuple[str, str]:
+    """Return the constants of a recipe's task space, and the code that makes its environments with their teacher."""
+    assert recipe.task_space is not None and recipe.curriculum is not None
+    options = "".join(f", {name}={code(value)}" for name, value in recipe.curriculum.items() if name != "kind")
+    chosen = TEACHERS[recipe.curriculum["kind"]].__name__
+    return _VARYING.format(**recipe.task_space), _TAUGHT_ENVIRONMENTS.format(teacher=chosen, options=options)
+
+
+def _body(module: Any) -> str:
+    """Return a module's source from below its imports."""
+    source = inspect.getsource(module)
+    end = max(part.end_lineno or 0 for part in ast.parse(source).body if isinstance(part, ast.Import | ast.ImportFrom))
+    return "".join(source.splitlines(keepends=True)[end:])
+
+
+def _needs(recipe: Recipe) -> str:
+    more = ", scikit-learn" if (recipe.curriculum or {}).get("kind") == "alp_gmm" else ""
+    return _NEEDS.format(f"stable-baselines3, sb3-contrib{more}")
 
 
 def _obstacle(recipe: Recipe) -> str:
@@ -220,6 +288,8 @@ def _obstacle(recipe: Recipe) -> str:
     for donor in donors:
         if (donor.policy, donor.env_kwargs, donor.wrappers) != (recipe.policy, recipe.env_kwargs, recipe.wrappers):
             return "the policy or the environment changes on the way"
+        if (donor.task_space, donor.curriculum) != (recipe.task_space, recipe.curriculum):
+            return "the curriculum changes on the way"
         for name in ("n_envs", "frame_stack", "normalize", "buffer_size", "use_sde"):
             if {**own, **donor.hyperparameters}.get(name) != {**own, **recipe.hyperparameters}.get(name):
                 return f"'{name}' changes on the way"

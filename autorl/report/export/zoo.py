@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, unable
 from autorl.report.export.sb3_script import code, resolve
@@ -20,11 +21,18 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     """Return the YAML file.
 
     Raises:
-        ExportError: the trial is a schedule, or the environment cannot be made here, so its spaces are unknown.
+        ExportError: the trial is a schedule or has a curriculum, or the environment cannot be made here, so its
+            spaces are unknown.
     """
     recipe = trial.recipe
     if recipe.start is not None:
         raise unable(findings, trial, "rl-zoo3", "its files give a hyperparameter one value")
+    if recipe.curriculum is not None and recipe.task_space is not None:
+        vary = ", ".join(recipe.task_space["parameters"])
+        raise ExportError(
+            f"rl-zoo3 cannot hold trial {trial.number}: its task varies in {vary} (curriculum "
+            f"{recipe.curriculum['kind']}), and rl-zoo3 has no teachers; use --format sb3"
+        )
     args = resolve(recipe)
     defaults = {
         key: value

@@ -13,11 +13,11 @@ from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportio
 class AlpGmm(Teacher):
     """Absolute learning progress by Gaussian mixtures (Portelas et al. 2019, arXiv 1910.07224, algorithm 1).
 
-    The progress of an episode is alp = |r − r_old| (equation 2 there), with r_old the return of the nearest task trained
-    before. Every `fit_every` episodes mixtures of 2 to `max_components` Gaussians are fitted to the last `window`
-    points (task, alp), and the one with the lowest AIC is kept. A task is drawn uniformly with probability
-    `exploration`, else from a Gaussian chosen in proportion to its mean alp. The returns are divided by their range so
-    far, since a mixture depends on the scales of its axes.
+    The progress of an episode is alp = |r − r_old|, with r_old the return of the nearest task trained before. Every
+    `fit_every` episodes mixtures of 2 to `max_components` Gaussians are fitted to the last `window` points (task, alp),
+    and the one with the lowest AIC is kept. A task is drawn uniformly with probability `exploration`, else from a
+    Gaussian chosen in proportion to its mean alp. Progress is divided by the range of the returns, since a mixture
+    depends on the scales of its axes.
 
     Args:
         space: what to choose from.

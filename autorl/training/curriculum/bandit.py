@@ -26,9 +26,7 @@ class Bandit(Teacher):
 
     kept = ("q", "values", "tried", "ends")
 
-    def __init__(
-        self, space: TaskSpace, rng: np.random.Generator, bins: int, rate: float, temperature: float
-    ) -> None:
+    def __init__(self, space: TaskSpace, rng: np.random.Generator, bins: int, rate: float, temperature: float) -> None:
         super().__init__(space, rng)
         self.bins, self.rate, self.temperature = bins, rate, temperature
         count = int(np.prod(space.cells(bins)))

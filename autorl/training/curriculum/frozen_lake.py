@@ -59,8 +59,9 @@ class FrozenLakeStart(FrozenLakeEnv):
             ValueError: no field has this distance.
         """
         if distance not in self._starts or distance == 0:
-            raise ValueError(f"distance {distance}: this lake has 1 to {max(self._starts)}; its start has "
-                             f"{self._distance_of_start}")
+            raise ValueError(
+                f"distance {distance}: this lake has 1 to {max(self._starts)}; its start has {self._distance_of_start}"
+            )
         self._start = distance
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

@@ -9,11 +9,12 @@ from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportio
 
 
 class LearningProgress(Teacher):
-    """Absolute learning progress over the cells of a grid, as CURIOUS draws modules (Colas et al. 2019, arXiv 1810.06284).
+    """Absolute learning progress over the cells of a grid.
 
-    A cell's progress is how far the mean return of its last `window` episodes is from that of the `window` before:
-    LP_i = |mean(recent) − mean(before)|, and a cell is drawn with p_i = ε / N + (1 − ε) LP_i / Σ LP.
-    A cell of fewer than two episodes counts as the best of all, so that each is tried.
+    Cells are drawn as CURIOUS draws its modules (Colas et al. 2019, arXiv 1810.06284). A cell's progress is how far the
+    mean return of its last `window` episodes is from that of the `window` before, LP_i = |mean(recent) − mean(before)|,
+    and it is drawn with probability p_i = ε / N + (1 − ε) LP_i / Σ LP. A cell of fewer than two episodes counts as much
+    as the best, so that each is tried.
 
     Args:
         space: what to choose from.

@@ -112,7 +112,9 @@ class Lessons:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state` returned of lessons with the same space, teacher and environments."""
         self.steps, self._totals = state["steps"], np.array(state["totals"])
-        self.current = [None if task is None else Task(tuple(task["vector"]), task["mark"]) for task in state["current"]]
+        self.current = [
+            None if task is None else Task(tuple(task["vector"]), task["mark"]) for task in state["current"]
+        ]
         self.teacher.restore(state["teacher"])
 
 
@@ -165,9 +167,7 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
             `attribute`.
     """
 
-    def __init__(
-        self, env_id: str, env_kwargs: Mapping[str, Any], wrappers: Sequence[Any], space: TaskSpace
-    ) -> None:
+    def __init__(self, env_id: str, env_kwargs: Mapping[str, Any], wrappers: Sequence[Any], space: TaskSpace) -> None:
         self._made_of = env_id, env_kwargs, wrappers
         self._space = space
         self._changed: dict[str, Any] = {}

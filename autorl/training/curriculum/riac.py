@@ -9,13 +9,9 @@ import numpy as np
 from autorl.training.curriculum.space import TaskSpace
 from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
 
-# Of episodes that are not drawn uniformly: the share that changes the worst task of a box a little, and how much.
-_MUTATED = 0.125
-_MUTATION = 0.1
-
 
 class Riac(Teacher):
-    """Robust intelligent adaptive curiosity (Baranes & Oudeyer 2009, R-IAC: robust intrinsically motivated exploration).
+    """Robust intelligent adaptive curiosity (Baranes & Oudeyer 2009, IEEE Trans. Autonomous Mental Development 1(3)).
 
     The space is a set of boxes. A box's progress is |Σ older half − Σ recent half| / n over its last n ≤ `window`
     returns. One that has had `region` episodes is cut in two, where of `splits` random cuts
@@ -33,6 +29,8 @@ class Riac(Teacher):
     """
 
     kept = ("boxes",)
+    # Of episodes in a box: the share near its worst task, and the deviation from it, in units of the cube.
+    mutated, mutation = 0.125, 0.1
 
     def __init__(
         self, space: TaskSpace, rng: np.random.Generator, region: int, window: int, splits: int, exploration: float
@@ -40,7 +38,13 @@ class Riac(Teacher):
         super().__init__(space, rng)
         self.region, self.window, self.splits, self.exploration = region, window, splits, exploration
         self.boxes: list[dict[str, Any]] = [
-            {"low": [0.0] * space.dimensions, "high": [1.0] * space.dimensions, "tasks": [], "values": [], "progress": 0.0}
+            {
+                "low": [0.0] * space.dimensions,
+                "high": [1.0] * space.dimensions,
+                "tasks": [],
+                "values": [],
+                "progress": 0.0,
+            }
         ]
 
     def ask(self, progress: float) -> Task:
@@ -50,9 +54,9 @@ class Riac(Teacher):
             return self._uniform()
         weights = proportional(np.array([box["progress"] for box in self.boxes]))
         box = self.boxes[int(self.rng.choice(len(weights), p=weights))]
-        if box["tasks"] and self.rng.random() < _MUTATED:
+        if box["tasks"] and self.rng.random() < self.mutated:
             worst = np.array(box["tasks"][int(np.argmin(box["values"]))])
-            near = worst + self.rng.normal(0.0, _MUTATION, self.space.dimensions)
+            near = worst + self.rng.normal(0.0, self.mutation, self.space.dimensions)
             return Task(tuple(np.clip(near, 0.0, 1.0).tolist()))
         return Task(tuple(self.rng.uniform(box["low"], box["high"]).tolist()))
 

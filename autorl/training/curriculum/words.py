@@ -97,4 +97,7 @@ def _too_fine(asked: Any, searched: Sequence[Parameter], task: Any) -> Iterator[
     for at, bins in given:
         if isinstance(bins, int) and bins ** len(task.parameters) > MAX_CELLS:
             most = int(MAX_CELLS ** (1 / len(task.parameters)))
-            yield at, f"{bins} bins of {len(task.parameters)} parameters are more than {MAX_CELLS:,} cells; at most {most}"
+            yield (
+                at,
+                f"{bins} bins of {len(task.parameters)} parameters are more than {MAX_CELLS:,} cells; at most {most}",
+            )
