@@ -51,7 +51,14 @@ class VaryingSpec(Spec):
             return [("min", f"min {self.min} is not below max {self.max}")]
         if self.easy is not None and (not _number(self.easy) or not self.min <= self.easy <= self.max):
             return [("easy", f"{show(self.easy)} is not in the range from {self.min} to {self.max}")]
+        if self.whole and not isinstance(self.easy, None | int):
+            return [("easy", f"{show(self.easy)}: must be a whole number, as the ends of the range are")]
         return []
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is an integer."""
+        return isinstance(self.min, int) and isinstance(self.max, int)
 
     def wrong_target(self, target: Any) -> str | None:
         """Say why evaluation cannot use a target, or None.
@@ -70,6 +77,8 @@ class VaryingSpec(Spec):
                 return f"{show(end)} is not one of {show(self.values)}"
             if self.values is None and not _number(end):
                 return f"{show(end)}: must be a number, {{min, max}} or {{values}}"
+            if self.whole and not isinstance(end, int):
+                return f"{show(end)}: must be a whole number, as the ends of the range are"
         return None
 
 

@@ -103,15 +103,16 @@ class TaskSpec(Spec):
     def mistakes(self) -> list[tuple[str, str]]:
         """Find parameters without a target, and targets that are none."""
         found = []
-        for name, value in self.target.items():
+        for name in self.target:
             if name not in self.parameters:
                 known = did_you_mean(name, self.parameters) or "; name it in task.parameters first"
                 found.append(("target", f"no parameter '{name}'{known}"))
-            elif wrong := self.parameters[name].wrong_target(value):
-                found.append(("target", f"{name}: {wrong}"))
         for name, parameter in self.parameters.items():
-            if name not in self.target and (parameter.through != "env_kwargs" or name not in self.env_kwargs):
+            given = self.env_kwargs if parameter.through == "env_kwargs" and name not in self.target else self.target
+            if name not in given:
                 found.append(("target", f"{name} is missing: say what evaluation uses, or a range"))
+            elif wrong := parameter.wrong_target(given[name]):
+                found.append(("target", f"{name}: {wrong}"))
         return found
 
     def space(self) -> dict[str, Any] | None:

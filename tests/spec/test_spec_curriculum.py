@@ -71,6 +71,11 @@ SEARCHED = (
             "task.target",
             "gravity: 'low': must be a number, {min, max} or {values}",
         ),
+        (
+            (VARIES, "task.parameters.gravity={min: 5, max: 15, through: attribute}"),
+            "task.target",
+            "gravity: 9.8: must be a whole number, as the ends of the range are",
+        ),
         ((VARIES, "task.target={}"), "task.target", "gravity is missing: say what evaluation uses, or a range"),
         ((VARIES, "task.parameters.gravity.min=20.0"), "task.parameters.gravity.min", "min 20.0 is not below max 15.0"),
         ((VARIES, "task.parameters.gravity.easy=1"), "task.parameters.gravity.easy", "1 is not in the range"),

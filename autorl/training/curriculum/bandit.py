@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
 
 
 class Bandit(Teacher):
@@ -36,8 +36,7 @@ class Bandit(Teacher):
 
     def probabilities(self) -> np.ndarray:
         """Return the probability of each category (shape: categories)."""
-        weights = np.exp((self.q - self.q.max()) / self.temperature)
-        return weights / weights.sum()
+        return proportional(np.exp((self.q - self.q.max()) / self.temperature))
 
     def ask(self, progress: float) -> Task:
         """Draw a category by its value, and a task from it uniformly; see `Teacher.ask`."""

@@ -22,6 +22,9 @@ class FrozenLakeStart(FrozenLakeEnv):
         size: rows, and columns.
         map_seed: seed of the map.
         frozen: probability that a field is frozen.
+
+    Attributes:
+        distance_of_start: moves from the map's own start to the goal.
     """
 
     def __init__(self, size: int = 12, map_seed: int = 3, frozen: float = 0.9) -> None:
@@ -29,7 +32,8 @@ class FrozenLakeStart(FrozenLakeEnv):
         self.observation_space = spaces.Box(0.0, 1.0, (size * size,), np.float32)
         self._eye = np.eye(size * size, dtype=np.float32)
         self._starts = self._by_distance()
-        self._start = self._distance_of_start
+        self.distance_of_start = next(distance for distance, fields in self._starts.items() if 0 in fields)
+        self._start = self.distance_of_start
         self._steps, self._limit = 0, 8 * size
 
     def _by_distance(self) -> dict[int, list[int]]:
@@ -48,10 +52,6 @@ class FrozenLakeStart(FrozenLakeEnv):
                 found[len(found)] = front
         return found
 
-    @property
-    def _distance_of_start(self) -> int:
-        return next(distance for distance, fields in self._starts.items() if 0 in fields)
-
     def set_task(self, distance: int) -> None:
         """Let episodes begin so many moves from the goal: at the map's start if that is its distance, else anywhere.
 
@@ -60,14 +60,14 @@ class FrozenLakeStart(FrozenLakeEnv):
         """
         if distance not in self._starts or distance == 0:
             raise ValueError(
-                f"distance {distance}: this lake has 1 to {max(self._starts)}; its start has {self._distance_of_start}"
+                f"distance {distance}: this lake has 1 to {max(self._starts)}; its start has {self.distance_of_start}"
             )
         self._start = distance
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         super().reset(seed=seed, options=options)
-        if self._start != self._distance_of_start:
+        if self._start != self.distance_of_start:
             fields = self._starts[self._start]
             self.s = fields[int(self.np_random.integers(len(fields)))]
         self._steps = 0

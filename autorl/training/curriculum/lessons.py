@@ -151,7 +151,7 @@ class OnTarget(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode of a task drawn from the target."""
         if seed is not None:
-            self._rng = np.random.default_rng(seed)
+            self._rng = np.random.default_rng([seed, 1])  # the environment itself draws from that of the seed alone
         task = self._space.task(self._space.draw_target(self._rng))
         return self.env.reset(seed=seed, options={**(options or {}), "task": task})
 

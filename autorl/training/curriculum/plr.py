@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
 
 
 class Plr(Teacher):
@@ -51,8 +51,9 @@ class Plr(Teacher):
         ranks[np.argsort(-self.scores, kind="stable")] = np.arange(1, len(self.scores) + 1)
         by_score = (1 / ranks) ** (1 / self.temperature)
         stale = (self.told - self.trained).astype(float)
-        by_age = stale / stale.sum() if stale.sum() > 0 else np.full(len(stale), 1 / len(stale))
-        return (1 - self.staleness) * by_score / by_score.sum() + self.staleness * by_age
+        by_age = proportional(stale)
+        mixed: np.ndarray = (1 - self.staleness) * by_score / by_score.sum() + self.staleness * by_age
+        return mixed
 
     def _nearest(self, vector: list[float]) -> float:
         """Return the return of the remembered level that is nearest to a vector."""

@@ -55,8 +55,8 @@ def mistakes(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     for parameter in searched:
         name = parameter.sets.removeprefix(_PREFIX)
         if name != "kind":
-            at: Key = ("search_space", "parameters", parameter.name)
-            yield from _of_values(at, _active(parameter, space, kinds), name, _values(parameter))
+            where: Key = ("search_space", "parameters", parameter.name)
+            yield from _of_values(where, _active(parameter, space, kinds), name, _values(parameter))
     if task is not None:
         yield from _too_fine(asked, searched, task)
 

@@ -174,7 +174,7 @@ def test_who_needs_successes_says_so() -> None:
             teacher.tell(teacher.ask(0.0), Outcome(1.0, None, 1))
 
 
-@pytest.mark.parametrize("kind", ["learning_progress", "alp_gmm", "riac", "plr", "bandit"])
+@pytest.mark.parametrize("kind", ["learning_progress", "alp_gmm", "riac", "bandit"])
 def test_training_goes_where_something_can_be_learned(kind: str) -> None:
     """Below 0.4 the learner can do everything, above 0.6 nothing; between, 500 episodes teach it."""
     shares = []
