@@ -109,8 +109,8 @@ class LearningProgressOptions(Spec):
 class AlpGmmOptions(Spec):
     """Parameters of `alp_gmm`."""
 
-    fit_every: Whole = Field(default=100, ge=5, le=10_000, description="Episodes between two fits.")
-    window: Whole = Field(default=100, ge=10, le=10_000, description="Last episodes that the mixture is fitted to.")
+    fit_every: Whole = Field(default=250, ge=5, le=10_000, description="Episodes between two fits.")
+    window: Whole = Field(default=250, ge=10, le=10_000, description="Last episodes that the mixture is fitted to.")
     max_components: Whole = Field(default=5, ge=2, le=50, description="Most Gaussians tried.")
     exploration: float = Field(default=0.2, ge=0, le=1, description="Share of episodes drawn uniformly.")
 
@@ -120,7 +120,7 @@ class RiacOptions(Spec):
 
     region: Whole = Field(default=50, ge=4, le=10_000, description="Episodes in a region before it is split.")
     window: Whole = Field(default=40, ge=4, le=10_000, description="Last episodes of a region that progress is over.")
-    splits: Whole = Field(default=50, ge=1, le=1_000, description="Random splits tried.")
+    splits: Whole = Field(default=20, ge=1, le=1_000, description="Random splits tried.")
     exploration: float = Field(default=0.2, ge=0, le=0.9, description="Share of episodes drawn uniformly.")
 
 

@@ -29,6 +29,7 @@ class TaskSpace:
     def __init__(self, parameters: Mapping[str, Mapping[str, Any]], target: Mapping[str, Any]) -> None:
         self.parameters, self.target = parameters, target
         self.dimensions = len(parameters)
+        self._counts = {name: self._count(name) for name in parameters}
         self.goal = np.clip([self._middle(name) for name in parameters], 0.0, 1.0)
         self.easy = np.array([self._easy(name, goal) for name, goal in zip(parameters, self.goal, strict=True)])
 
@@ -56,7 +57,7 @@ class TaskSpace:
 
     def cells(self, bins: int) -> tuple[int, ...]:
         """Return how many cells each axis has in a grid of that many bins; no more than it has values."""
-        return tuple(min(bins, self._count(name) or bins) for name in self.parameters)
+        return tuple(min(bins, self._counts[name] or bins) for name in self.parameters)
 
     def cell(self, vector: np.ndarray, bins: int) -> tuple[int, ...]:
         """Return which cell of each axis a vector lies in, or is nearest to."""
@@ -89,7 +90,7 @@ class TaskSpace:
         return entry["max"] - entry["min"] + 1 if whole else None
 
     def _value(self, name: str, u: float) -> Any:
-        entry, count = self.parameters[name], self._count(name)
+        entry, count = self.parameters[name], self._counts[name]
         if count is None:
             # To as many digits as people write, so that a target of 9.8 is 9.8 again.
             return float(f"{entry['min'] + u * (entry['max'] - entry['min']):.12g}")
@@ -97,7 +98,7 @@ class TaskSpace:
         return entry["values"][step] if "values" in entry else entry["min"] + step
 
     def _coordinate(self, name: str, value: Any) -> float:
-        entry, count = self.parameters[name], self._count(name)
+        entry, count = self.parameters[name], self._counts[name]
         if count is None:
             return float((value - entry["min"]) / (entry["max"] - entry["min"]))
         step = entry["values"].index(value) if "values" in entry else value - entry["min"]
