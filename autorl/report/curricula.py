@@ -35,10 +35,8 @@ def curriculum_sentences(findings: Findings, curves: Callable[..., Sequence[Curv
         if not steps.sum():
             continue
         first, last = half(steps)
-        share, low, high = (
-            steps[first : last + 1].sum() / steps.sum(),
-            *ends(varying["parameters"][name], first, last, len(steps)),
-        )
+        share = steps[first : last + 1].sum() / steps.sum()
+        low, high = ends(varying["parameters"][name], first, last, len(steps))
         where = setting(low) if low == high else f"{setting(low)} to {setting(high)}"
         said.append(
             f"The curriculum of trial {best.number} ({kind}) spent {share:.0%} of its training on {name} {where}; "
@@ -86,10 +84,7 @@ def _by_kind(findings: Findings) -> list[str]:
             found[kind] = f"{kind} {number(trial.worth)} (trial {trial.number})"
     if len(found) < 2:
         return []
-    return [
-        f"The best trial of each kind of curriculum by tuning data, all trained for the same environment steps: "
-        f"{', '.join(found.values())}."
-    ]
+    return [f"The best trial of each kind of curriculum by tuning data: {', '.join(found.values())}."]
 
 
 def _target(target: Any) -> str:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn
 
 
 class AlpGmm(Teacher):
@@ -56,10 +56,10 @@ class AlpGmm(Teacher):
         if not self.means or self.rng.random() < self.exploration:
             return self._uniform()
         means, dimensions = np.array(self.means), self.space.dimensions
-        chosen = int(self.rng.choice(len(means), p=proportional(np.maximum(means[:, -1], 0.0))))
+        chosen = drawn(self.rng, np.maximum(means[:, -1], 0.0))
         covariance = np.array(self.covariances[chosen])[:dimensions, :dimensions]
-        drawn = self.rng.multivariate_normal(means[chosen, :dimensions], covariance)
-        return Task(tuple(np.clip(drawn, 0.0, 1.0).tolist()))
+        vector = self.rng.multivariate_normal(means[chosen, :dimensions], covariance)
+        return Task(tuple(np.clip(vector, 0.0, 1.0).tolist()))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Compare with the nearest earlier task, and fit now and then; see `Teacher.tell`."""

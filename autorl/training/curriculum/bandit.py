@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn, proportional
 
 
 class Bandit(Teacher):
@@ -41,7 +41,7 @@ class Bandit(Teacher):
     def ask(self, progress: float) -> Task:
         """Draw a category by its value, and a task from it uniformly; see `Teacher.ask`."""
         del progress
-        category = int(self.rng.choice(len(self.q), p=self.probabilities()))
+        category = drawn(self.rng, self.probabilities())
         return Task(tuple(self.space.draw_in(category, self.bins, self.rng).tolist()), category)
 
     def tell(self, task: Task, outcome: Outcome) -> None:

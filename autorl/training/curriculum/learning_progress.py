@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn, proportional
 
 
 class LearningProgress(Teacher):
@@ -41,7 +41,7 @@ class LearningProgress(Teacher):
     def ask(self, progress: float) -> Task:
         """Draw a cell by its progress, and a task from it uniformly; see `Teacher.ask`."""
         del progress
-        cell = int(self.rng.choice(len(self.values), p=self.probabilities()))
+        cell = drawn(self.rng, self.probabilities())
         return Task(tuple(self.space.draw_in(cell, self.bins, self.rng).tolist()), cell)
 
     def tell(self, task: Task, outcome: Outcome) -> None:

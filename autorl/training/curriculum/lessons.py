@@ -34,11 +34,12 @@ class Lessons:
         self.space, self.teacher, self.env_steps, self.success_return = space, teacher, env_steps, success_return
         self.steps = 0
         self.current: list[Task | None] = []
+        self._cells = space.cells(self.parts)
         self._totals = self._none()
 
-    def _none(self) -> np.ndarray:
-        """Return totals of nothing: environment steps, episodes, returns, known successes and how many were known."""
-        return np.zeros((self.space.dimensions, self.parts, 5))
+    def _none(self) -> list[list[list[float]]]:
+        """Return axis → part → environment steps, episodes, returns, successes and how many were known: all 0."""
+        return [[[0.0] * 5 for _ in range(count)] for count in self._cells]
 
     def join(self) -> int:
         """Return the number of one more environment."""
@@ -49,7 +50,7 @@ class Lessons:
         """Return the values of the task that an environment begins an episode of."""
         task = self.teacher.ask(min(1.0, self.steps / self.env_steps))
         self.current[number] = task
-        return self.space.task(np.array(task.vector))
+        return self.space.task(task.vector)
 
     def end(self, number: int, info: Mapping[str, Any]) -> None:
         """Tell the teacher what came of an environment's episode.
@@ -67,8 +68,9 @@ class Lessons:
             success = float(value >= self.success_return)
         self.teacher.tell(task, Outcome(value, success, length))
         told = (length, 1, value, success or 0.0, success is not None)
-        for axis, part in enumerate(self.space.cell(np.array(task.vector), self.parts)):
-            self._totals[axis, part] += told
+        for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
+            part = min(max(int(u * count), 0), count - 1)
+            totals[part] = [old + new for old, new in zip(totals[part], told, strict=True)]
 
     def record(self) -> dict[str, Any]:
         """Return what was trained since this was last called, and begin anew.
@@ -79,11 +81,11 @@ class Lessons:
         """
         totals, self._totals = self._totals, self._none()
         found = {}
-        for name, count, parts in zip(self.space.parameters, self.space.cells(self.parts), totals, strict=True):
-            steps, episodes, values, successes, known = parts[:count].T
+        for name, parts in zip(self.space.parameters, totals, strict=True):
+            steps, episodes, values, successes, known = zip(*parts, strict=True)
             found[name] = {
-                "env_steps": steps.astype(int).tolist(),
-                "episodes": episodes.astype(int).tolist(),
+                "env_steps": [int(count) for count in steps],
+                "episodes": [int(count) for count in episodes],
                 "return": _means(values, episodes),
                 "success": _means(successes, known),
             }
@@ -105,13 +107,13 @@ class Lessons:
         return {
             "steps": self.steps,
             "current": [None if task is None else asdict(task) for task in self.current],
-            "totals": self._totals.tolist(),
+            "totals": self._totals,
             "teacher": self.teacher.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state` returned of lessons with the same space, teacher and environments."""
-        self.steps, self._totals = state["steps"], np.array(state["totals"])
+        self.steps, self._totals = state["steps"], state["totals"]
         self.current = [
             None if task is None else Task(tuple(task["vector"]), task["mark"]) for task in state["current"]
         ]
@@ -208,5 +210,5 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         old.close()
 
 
-def _means(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
-    return [round(float(s / n), 6) if n else None for s, n in zip(sums, counts, strict=True)]
+def _means(sums: Sequence[float], counts: Sequence[float]) -> list[float | None]:
+    return [round(s / n, 6) if n else None for s, n in zip(sums, counts, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn, proportional
 
 
 class Plr(Teacher):
@@ -64,7 +64,7 @@ class Plr(Teacher):
         del progress
         if self.rng.random() >= self.replay * len(self.tasks) / self.buffer:
             return self._uniform()
-        level = int(self.rng.choice(len(self.tasks), p=self.probabilities()))
+        level = drawn(self.rng, self.probabilities())
         return Task(tuple(self.tasks[level]))
 
     def tell(self, task: Task, outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn
 
 
 class Riac(Teacher):
@@ -52,8 +52,7 @@ class Riac(Teacher):
         del progress
         if self.rng.random() < self.exploration:
             return self._uniform()
-        weights = proportional(np.array([box["progress"] for box in self.boxes]))
-        box = self.boxes[int(self.rng.choice(len(weights), p=weights))]
+        box = self.boxes[drawn(self.rng, np.array([box["progress"] for box in self.boxes]))]
         if box["tasks"] and self.rng.random() < self.mutated:
             worst = np.array(box["tasks"][int(np.argmin(box["values"]))])
             near = worst + self.rng.normal(0.0, self.mutation, self.space.dimensions)

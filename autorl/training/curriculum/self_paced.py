@@ -47,8 +47,8 @@ class SelfPaced(Teacher):
         del progress
         if np.array_equal(self.mean, self.space.goal):
             return Task(tuple(self.space.draw_target(self.rng).tolist()))
-        drawn = self.rng.normal(self.mean, self.spread)
-        return Task(tuple(np.clip(drawn, 0.0, 1.0).tolist()))
+        vector = self.rng.normal(self.mean, self.spread)
+        return Task(tuple(np.clip(vector, 0.0, 1.0).tolist()))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Move to the goal when that is allowed; see `Teacher.tell`."""

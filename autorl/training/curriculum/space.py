@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class TaskSpace:
         self.goal = np.clip([self._middle(name) for name in parameters], 0.0, 1.0)
         self.easy = np.array([self._easy(name, goal) for name, goal in zip(parameters, self.goal, strict=True)])
 
-    def task(self, vector: np.ndarray) -> dict[str, Any]:
+    def task(self, vector: Sequence[float] | np.ndarray) -> dict[str, Any]:
         """Return the values of a vector (shape: parameters)."""
         return {name: self._value(name, float(u)) for name, u in zip(self.parameters, vector, strict=True)}
 
@@ -58,11 +58,6 @@ class TaskSpace:
     def cells(self, bins: int) -> tuple[int, ...]:
         """Return how many cells each axis has in a grid of that many bins; no more than it has values."""
         return tuple(min(bins, self._counts[name] or bins) for name in self.parameters)
-
-    def cell(self, vector: np.ndarray, bins: int) -> tuple[int, ...]:
-        """Return which cell of each axis a vector lies in, or is nearest to."""
-        cells = self.cells(bins)
-        return tuple(min(max(int(u * n), 0), n - 1) for u, n in zip(vector, cells, strict=True))
 
     def draw_in(self, index: int, bins: int, rng: np.random.Generator) -> np.ndarray:
         """Draw a vector uniformly from a cell of the grid, given by its number in row-major order."""
