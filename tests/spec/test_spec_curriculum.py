@@ -76,6 +76,11 @@ SEARCHED = (
             "task.target",
             "gravity: 9.8: must be a whole number, as the ends of the range are",
         ),
+        (
+            (VARIES, "search_space.parameters={task.env_kwargs.gravity: {min: 5.0, max: 9.0}}"),
+            "search_space.parameters.task.env_kwargs.gravity",
+            "gravity varies in training and has a target (task.parameters); a trial cannot set it as well",
+        ),
         ((VARIES, "task.target={}"), "task.target", "gravity is missing: say what evaluation uses, or a range"),
         ((VARIES, "task.parameters.gravity.min=20.0"), "task.parameters.gravity.min", "min 20.0 is not below max 15.0"),
         ((VARIES, "task.parameters.gravity.easy=1"), "task.parameters.gravity.easy", "1 is not in the range"),

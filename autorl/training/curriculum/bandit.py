@@ -42,7 +42,7 @@ class Bandit(Teacher):
         """Draw a category by its value, and a task from it uniformly; see `Teacher.ask`."""
         del progress
         category = drawn(self.rng, self.probabilities())
-        return Task(tuple(self.space.draw_in(category, self.bins, self.rng).tolist()), category)
+        return Task(self.space.draw_in(category, self.bins, self.rng), category)
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Learn the value of the category; see `Teacher.tell`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn
 
 
 class LearningProgress(Teacher):
@@ -33,16 +33,15 @@ class LearningProgress(Teacher):
         self.values: list[list[float]] = [[] for _ in range(cells)]
         self.known, self.progress = np.zeros(cells, dtype=bool), np.zeros(cells)
 
-    def probabilities(self) -> np.ndarray:
-        """Return the probability of each cell (shape: cells)."""
-        progress = np.where(self.known, self.progress, self.progress.max())
-        return self.exploration / len(self.values) + (1 - self.exploration) * proportional(progress)
-
     def ask(self, progress: float) -> Task:
         """Draw a cell by its progress, and a task from it uniformly; see `Teacher.ask`."""
         del progress
-        cell = drawn(self.rng, self.probabilities())
-        return Task(tuple(self.space.draw_in(cell, self.bins, self.rng).tolist()), cell)
+        if self.rng.random() < self.exploration:
+            return self._in(int(self.rng.integers(len(self.values))))
+        return self._in(drawn(self.rng, np.where(self.known, self.progress, self.progress.max())))
+
+    def _in(self, cell: int) -> Task:
+        return Task(self.space.draw_in(cell, self.bins, self.rng), cell)
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Remember the return in its cell; see `Teacher.tell`."""

@@ -59,10 +59,13 @@ class TaskSpace:
         """Return how many cells each axis has in a grid of that many bins; no more than it has values."""
         return tuple(min(bins, self._counts[name] or bins) for name in self.parameters)
 
-    def draw_in(self, index: int, bins: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw a vector uniformly from a cell of the grid, given by its number in row-major order."""
-        cells = self.cells(bins)
-        return (np.array(np.unravel_index(index, cells)) + rng.random(self.dimensions)) / cells
+    def draw_in(self, index: int, bins: int, rng: np.random.Generator) -> tuple[float, ...]:
+        """Draw a vector uniformly from a cell of the grid; the first axis changes fastest with the cell's number."""
+        vector = []
+        for count, within in zip(self.cells(bins), rng.random(self.dimensions).tolist(), strict=True):
+            index, part = divmod(index, count)
+            vector.append((part + within) / count)
+        return tuple(vector)
 
     def _middle(self, name: str) -> float:
         target = self.target[name]

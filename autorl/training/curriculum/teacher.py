@@ -104,8 +104,11 @@ def success_of(outcome: Outcome) -> float:
 
 def drawn(rng: np.random.Generator, weights: np.ndarray) -> int:
     """Draw a number with a probability proportional to its weight; evenly where all weights are 0."""
-    up_to = np.cumsum(proportional(weights))  # `Generator.choice` draws the same and takes five times as long
-    return min(int(np.searchsorted(up_to, rng.random(), side="right")), len(weights) - 1)
+    up_to = weights.cumsum()  # `Generator.choice` would take several times as long
+    total = float(up_to[-1])
+    if total <= 0:
+        return int(rng.integers(len(weights)))
+    return min(int(up_to.searchsorted(rng.random() * total, side="right")), len(weights) - 1)
 
 
 def proportional(weights: np.ndarray) -> np.ndarray:

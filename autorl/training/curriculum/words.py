@@ -59,6 +59,18 @@ def mistakes(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
             yield from _of_values(where, _active(parameter, space, kinds), name, _values(parameter))
     if task is not None:
         yield from _too_fine(asked, searched, task)
+        yield from _set_twice(space, task)
+
+
+def _set_twice(space: SearchSpace, task: Any) -> Iterator[tuple[Key, str]]:
+    """Find what a trial would set, and each episode anew."""
+    for parameter in space:
+        name = parameter.sets.removeprefix("task.env_kwargs.")
+        if name != parameter.sets and name in task.parameters:
+            yield (
+                ("search_space", "parameters", parameter.name),
+                f"{name} varies in training and has a target (task.parameters); a trial cannot set it as well",
+            )
 
 
 def _active(parameter: Parameter, space: SearchSpace, kinds: Sequence[str]) -> list[str]:
