@@ -38,10 +38,11 @@ class FrozenLakeStart(FrozenLakeEnv):
 
     def _by_distance(self) -> dict[int, list[int]]:
         """Return distance → fields that are so many moves from the goal."""
-        goal = int(np.flatnonzero(self.desc.ravel() == b"G")[0])
+        letters = np.asarray(self.desc).ravel()
+        goal = int(np.flatnonzero(letters == b"G")[0])
         before: dict[int, set[int]] = {}
         for field, moves in self.P.items():
-            if self.desc.ravel()[field] in b"SF":
+            if letters[field] in b"SF":
                 for ((_, after, _, _),) in moves.values():
                     before.setdefault(after, set()).add(field)
         found, known, front = {0: [goal]}, {goal}, [goal]
@@ -75,11 +76,11 @@ class FrozenLakeStart(FrozenLakeEnv):
 
     def step(self, a: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Move."""
-        field, reward, terminated, _, _ = super().step(int(a))
+        field, reward, terminated, _, _ = super().step(int(a))  # type: ignore[no-untyped-call] # Gymnasium's
         self._steps += 1
         truncated = not terminated and self._steps >= self._limit
         info = {"is_success": bool(reward)} if terminated or truncated else {}
         return self._eye[int(field)].copy(), float(reward), terminated, truncated, info
 
 
-gym.register("autorl/FrozenLakeStart-v0", FrozenLakeStart)
+gym.register("autorl/FrozenLakeStart-v0", f"{__name__}:FrozenLakeStart")
