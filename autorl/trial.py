@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from autorl.spec.curriculum import resolved
 from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.study import StudySpec
 
@@ -36,6 +37,8 @@ class Recipe:
         engine: how the backend trains, if the study says so.
         cost: where the cost of a step comes from, as in the study file, if it has one.
         specification: formula of signal temporal logic that episodes are measured by, if there is one.
+        task_space: what of the task varies, as `TaskSpec.space` says, or None if nothing does.
+        curriculum: its `kind` with every parameter of it, or None if nothing varies.
     """
 
     backend: str
@@ -53,6 +56,8 @@ class Recipe:
     engine: str | None = None
     cost: str | Mapping[str, Mapping[str, Any]] | None = None
     specification: str | None = None
+    task_space: Mapping[str, Any] | None = None
+    curriculum: Mapping[str, Any] | None = None
 
     def lineage(self, until: int) -> list[tuple[Recipe, int]]:
         """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""
@@ -62,7 +67,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         # Recipes that were stored before there was a choice have no such keys.
-        unasked = {key for key in ("engine", "cost", "specification") if getattr(self, key) is None}
+        later = ("engine", "cost", "specification", "task_space", "curriculum")
+        unasked = {key for key in later if getattr(self, key) is None}
         data = {key: value for key, value in vars(self).items() if key not in unasked}
         if self.start is not None:
             data["start"] = {"recipe": self.start.recipe.to_dict(), "env_steps": self.start.env_steps}
@@ -111,6 +117,7 @@ def bind(
     hyperparameters = dict(spec.algorithm.fixed)
     policy = spec.policy.model_dump(exclude_none=True)
     env_kwargs = dict(spec.task.env_kwargs)
+    curriculum = {"kind": spec.curriculum.kind, **spec.curriculum.options}
     for name, value in values.items():
         if name in switches:
             continue
@@ -121,6 +128,8 @@ def bind(
             policy[key.removeprefix("policy.")] = value
         elif key.startswith("task.env_kwargs."):
             env_kwargs[key.removeprefix("task.env_kwargs.")] = value
+        elif key.startswith("curriculum."):
+            curriculum[key.removeprefix("curriculum.")] = value
         else:
             hyperparameters[key] = value
     return Recipe(
@@ -139,6 +148,8 @@ def bind(
         engine=spec.algorithm.engine,
         cost=spec.task.cost,
         specification=spec.task.specification,
+        task_space=spec.task.space(),
+        curriculum=resolved(curriculum) if spec.task.parameters else None,
     )
 
 
@@ -258,15 +269,19 @@ class Point:
         env_steps: environment steps trained so far.
         wall_seconds: seconds trained so far, evaluations included, and those of a fork's donor.
         metrics: metric → value; `return` and `length` are means over the episodes, `return_std` their deviation.
+        curriculum: parameter of the task → which values of it were trained since the evaluation before, and how well
+            (`autorl.training.curriculum.lessons.Lessons.record`), or None if nothing varies.
     """
 
     env_steps: int
     wall_seconds: float
     metrics: Mapping[str, float]
+    curriculum: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds, "metrics": dict(self.metrics)}
+        data = {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds, "metrics": dict(self.metrics)}
+        return data if self.curriculum is None else {**data, "curriculum": dict(self.curriculum)}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from autorl.analysis import (
     spread_out,
 )
 from autorl.ledger.records import TrialRecord
-from autorl.spec.study import ObjectiveSpec, StudySpec
+from autorl.spec.objectives import ObjectiveSpec
+from autorl.spec.study import StudySpec
 from autorl.trial import Verdict
 
 Scores = Sequence[tuple[float, ...]]

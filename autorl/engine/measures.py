@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from autorl.analysis import Statistic, aggregate, area_under_curve, steps_to_threshold
-from autorl.spec.study import MeasureSpec, StudySpec
+from autorl.spec.objectives import MeasureSpec
+from autorl.spec.study import StudySpec
 from autorl.trial import Point
 
 Course = Sequence[tuple[int, tuple[float, ...]]]

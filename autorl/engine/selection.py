@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from autorl.analysis import aggregate
 from autorl.ledger.records import TrialRecord
-from autorl.spec.study import ObjectiveSpec
+from autorl.spec.objectives import ObjectiveSpec
 from autorl.trial import Verdict
 
 

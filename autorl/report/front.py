@@ -15,7 +15,7 @@ from autorl.errors import AutorlError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 from autorl.report.words import interval, number, probability
-from autorl.spec.study import ConstraintSpec, ObjectiveSpec
+from autorl.spec.objectives import ConstraintSpec, ObjectiveSpec
 from autorl.trial import Phase
 
 LATER: tuple[Phase, ...] = ("validation", "test")

@@ -17,6 +17,7 @@ from typing import Any
 
 from autorl.ledger.reader import Reader
 from autorl.report.checklist import Item, checklist
+from autorl.report.curricula import curriculum_sentences
 from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
 from autorl.report.front import front
@@ -120,9 +121,10 @@ def _state(found: Findings) -> str:
 
 
 def _findings(found: Findings, reader: Reader) -> str:
-    said = sentences(found)
+    curves = partial(reader.curves, found.study.name)
+    said = [*sentences(found), *curriculum_sentences(found, curves)]
     if len(found.spec.objectives) == 1:
-        said += influences(influence(found, partial(reader.curves, found.study.name)))
+        said += influences(influence(found, curves))
     return f'<ul class="findings">\n{"".join(f"<li>{_text(sentence)}</li>{chr(10)}" for sentence in said)}</ul>'
 
 

@@ -15,6 +15,7 @@ from autorl.analysis import Estimate
 from autorl.ledger.reader import Reader
 from autorl.report.compare import Comparison
 from autorl.report.compare import sentences as compared
+from autorl.report.curricula import curriculum_sentences
 from autorl.report.findings import PHASES, Findings
 from autorl.report.front import Front, front
 from autorl.report.influence import influence
@@ -40,9 +41,12 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
     console.print(_headline(findings))
     for sentence in sentences(findings):
         console.print(f"• {sentence}")
+    curves = partial(reader.curves, findings.study.name)
     if len(findings.spec.objectives) == 1:
-        for sentence in influences(influence(findings, partial(reader.curves, findings.study.name))):
+        for sentence in influences(influence(findings, curves)):
             console.print(f"• {sentence}")
+    for sentence in curriculum_sentences(findings, curves):
+        console.print(f"• {sentence}")
     for caution in findings.cautions:
         console.print(f"[yellow]• Caution: {caution}.[/yellow]")
     if findings.winner is not None or findings.incumbent is not None:

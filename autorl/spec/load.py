@@ -17,7 +17,7 @@ from autorl.spec.understand import understand
 from autorl.spec.yaml12 import MAX_PROBLEMS, Document, Key, dotted, printable, show
 
 # Parts of a study that a dotted parameter may address; a bare name is a hyperparameter of the algorithm.
-ADDRESSES = ("algorithm.name", "policy.", "task.env_kwargs.")
+ADDRESSES = ("algorithm.name", "policy.", "task.env_kwargs.", "curriculum.")
 _SPACE = ("search_space",)
 
 

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from autorl.spec.curriculum import CurriculumSpec
+from autorl.spec.objectives import RUN_METRICS, ConstraintSpec, MeasureSpec, ObjectiveSpec
 from autorl.spec.parameters import SearchSpaceSpec
 from autorl.spec.section import MAX_ENTRIES, Spec, Whole, as_tuple, whole
 from autorl.spec.space import SearchSpace
+from autorl.spec.task import TaskSpec
 from autorl.spec.yaml12 import show
 
 _RANGE = re.compile(r"([0-9]{1,19}):([0-9]{1,19})")
 MAX_SEED = 2**63 - 1
 MAX_SEEDS = MAX_ENTRIES
 MAX_OBJECTIVES = 6
-RUN_METRICS: Mapping[str, str] = {
-    "wall_seconds": "wall time of training so far, evaluations included",
-    "cpu_seconds": "processor time of training so far, evaluations included",
-}
-"""Metrics that every run has, whatever its backend measures at an evaluation."""
 
 
 def _seeds(value: Any) -> Any:
@@ -81,33 +78,6 @@ Seeds = Annotated[
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
-class TaskSpec(Spec):
-    """What is to be learned."""
-
-    env: str = Field(min_length=1, description="Gymnasium environment id; 'module:Env-v0' imports the module first.")
-    env_kwargs: dict[str, Any] = Field(default={}, description="Arguments of gymnasium.make.")
-    wrappers: Annotated[tuple[str | dict[str, dict[str, Any]], ...], BeforeValidator(as_tuple)] = Field(
-        default=(),
-        description="Gymnasium wrappers, inner first: 'module:Class', or {'module:Class': {argument: value}}.",
-    )
-    cost: str | dict[str, dict[str, Any]] | None = Field(
-        default=None,
-        description="Cost of each step, measured as 'cost': info (its key 'cost'), info.KEY, -info.KEY, "
-        "'info.KEY > 2.5' (1 where it holds), 'module:function', or {'module:function': {argument: value}}.",
-    )
-    specification: Annotated[str, Field(min_length=1, max_length=2_000)] | None = Field(
-        default=None,
-        description="Formula of signal temporal logic whose robustness on each episode is measured as 'robustness', "
-        "such as 'always(observation_0 <= 2.4)'; over observation_i, action_i, reward and cost.",
-    )
-
-    def mistakes(self) -> list[tuple[str, str]]:
-        """Find a cost of no function, or of several."""
-        if isinstance(self.cost, dict) and len(self.cost) != 1:
-            return [("cost", f"{len(self.cost)} functions; write one, as {{'module:function': {{argument: value}}}}")]
-        return []
-
-
 class AlgorithmSpec(Spec):
     """What learns."""
 
@@ -134,116 +104,6 @@ class PolicySpec(Spec):
         description="Hidden layers: tiny, small, medium, big, large, verybig, [64, 64], or {pi: [64], vf: [64]}.",
     )
     activation_fn: str | None = Field(default=None, description="tanh, relu, elu, leaky_relu, gelu or silu.")
-
-
-class MeasureSpec(Spec):
-    """What is measured of a run: a metric of its evaluations, as one number."""
-
-    metric: str = Field(default="return", description="What each evaluation measures.")
-    over_run: Literal["last", "area", "steps_to"] = Field(
-        default="last",
-        description="How a run's evaluations become its score. last: the last one; area: their mean; "
-        "steps_to: environment steps until one is at 'threshold' or above.",
-    )
-    threshold: float | None = Field(
-        default=None, description="steps_to: the metric to reach. A run that never does counts twice its full length."
-    )
-
-    def mistakes(self) -> list[tuple[str, str]]:
-        """Find a threshold that is missing, or that nothing uses."""
-        if (self.over_run == "steps_to") == (self.threshold is not None):
-            return []
-        if self.threshold is None:
-            return [("threshold", "give the value that the metric is to reach: 'over_run: steps_to' asks when it does")]
-        return [("threshold", f"only 'over_run: steps_to' uses it, this is '{self.over_run}'")]
-
-    @property
-    def measured(self) -> str:
-        """What a run's score is, in words: `return`, `area under return`, `steps to return 475`."""
-        if self.over_run == "area":
-            return f"area under {self.metric}"
-        return self.metric if self.over_run == "last" else f"steps to {self.metric} {self.threshold:g}"
-
-
-class ObjectiveSpec(MeasureSpec):
-    """What is optimized: what is measured of a run, aggregated over the seeds."""
-
-    over_seeds: Literal["mean", "median", "iqm", "std", "cvar"] = Field(
-        default="mean",
-        description="How the scores of the seeds become one; std: their standard deviation; cvar: the mean of the "
-        "worst quarter of them.",
-    )
-    direction: Literal["maximize", "minimize"] = Field(default="maximize", description="Which way is better.")
-    reference: float | None = Field(
-        default=None,
-        description="With several objectives: the value from which hypervolume is counted, worse than any of interest; "
-        "by default the worst of the study's trials.",
-    )
-
-    def mistakes(self) -> list[tuple[str, str]]:
-        """Find a direction that nobody can mean."""
-        found = super().mistakes()
-        if self.direction == "maximize" and (self.over_run == "steps_to" or self.metric in RUN_METRICS):
-            found.append(("direction", f"fewer {self.measured} are better; write direction: minimize"))
-        return found
-
-    @property
-    def statistic(self) -> Literal["mean", "median", "iqm", "std", "cvar_low", "cvar_high"]:
-        """How the scores of the seeds become one, for `autorl.analysis`."""
-        if self.over_seeds == "cvar":
-            return "cvar_low" if self.direction == "maximize" else "cvar_high"
-        return self.over_seeds
-
-    @property
-    def sign(self) -> float:
-        """What values are multiplied by so that higher is better."""
-        return 1.0 if self.direction == "maximize" else -1.0
-
-    @property
-    def name(self) -> str:
-        """What it is called among several: `return`, `return area`, `return std`."""
-        measure = self.metric if self.over_run == "last" else f"{self.metric} {self.over_run}"
-        return measure if self.over_seeds in ("mean", "median", "iqm") else f"{measure} {self.over_seeds}"
-
-    @property
-    def words(self) -> str:
-        """The objective in words: `mean return`."""
-        return f"{self.over_seeds} {self.measured}"
-
-
-class ConstraintSpec(MeasureSpec):
-    """What a configuration has to keep to, on average over seeds."""
-
-    at_most: float | None = Field(default=None, description="The mean over seeds may not be above it.")
-    at_least: float | None = Field(default=None, description="The mean over seeds may not be below it.")
-    probability: float = Field(
-        default=0.9,
-        gt=0.5,
-        lt=1,
-        description="How likely a configuration has to meet it on as many new seeds as the study tests, to be chosen.",
-    )
-
-    def mistakes(self) -> list[tuple[str, str]]:
-        """Find a constraint without a bound, or with two."""
-        found = super().mistakes()
-        if (self.at_most is None) == (self.at_least is None):
-            found.append(("", "give 'at_most' or 'at_least', one of them"))
-        return found
-
-    @property
-    def bound(self) -> float:
-        """The bound."""
-        return self.at_most if self.at_most is not None else self.at_least or 0.0
-
-    @property
-    def sign(self) -> float:
-        """What values are multiplied by so that lower is safer."""
-        return 1.0 if self.at_most is not None else -1.0
-
-    @property
-    def words(self) -> str:
-        """The constraint in words: `mean cost at most 25`."""
-        return f"mean {self.measured} at {'most' if self.at_most is not None else 'least'} {self.bound:g}"
 
 
 class SeedsSpec(Spec):
@@ -426,6 +286,7 @@ class StudySpec(Spec):
     task: TaskSpec = Field(description="What is to be learned: a Gymnasium environment.")
     algorithm: AlgorithmSpec = Field(description="What learns: its name, and what every trial shares.")
     policy: PolicySpec = Field(default=PolicySpec(), description="The policy's class and its arguments.")
+    curriculum: CurriculumSpec = Field(default=CurriculumSpec(), description="Which tasks are trained when.")
     search_space: SearchSpaceSpec = Field(
         description="Path of a search-space file, relative to this file, or the space itself."
     )

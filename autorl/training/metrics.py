@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from autorl.errors import did_you_mean
-from autorl.spec.study import RUN_METRICS
+from autorl.spec.objectives import RUN_METRICS
 from autorl.spec.yaml12 import Key
 
 

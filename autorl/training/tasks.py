@@ -27,6 +27,11 @@ def random_streams(seed: int, points: int) -> tuple[int, int, list[int]]:
     return training[0], training[1], [2**30 + int(state) % room for state in evaluation.generate_state(points)]
 
 
+def teacher_stream(seed: int) -> np.random.Generator:
+    """Return what a run's teacher draws from: one more stream beside those of `random_streams`."""
+    return np.random.default_rng(np.random.SeedSequence(seed).spawn(4)[3])
+
+
 def make_env(env_id: str, env_kwargs: Mapping[str, Any], wrappers: Sequence[Any]) -> gym.Env:
     """Make an environment and wrap it.
 

@@ -17,8 +17,8 @@ from typing import Any
 import gymnasium as gym
 
 from autorl.errors import did_you_mean
+from autorl.spec.objectives import RUN_METRICS
 from autorl.spec.space import Choice, Parameter, SearchSpace
-from autorl.spec.study import RUN_METRICS
 from autorl.spec.yaml12 import Key
 from autorl.training.metrics import asked_metrics
 from autorl.training.signals import CostSignal, Robustness
@@ -119,6 +119,8 @@ class Vocabulary:
             return recipe.policy.get("net_arch", _OWN_NET_ARCH.get(recipe.algorithm))
         if key.startswith("policy."):
             return recipe.policy.get(key.removeprefix("policy."))
+        if key.startswith("curriculum."):
+            return (recipe.curriculum or {}).get(key.removeprefix("curriculum."))
         if key in recipe.hyperparameters:
             return recipe.hyperparameters[key]
         value = self.defaults(recipe.algorithm).get(key)
@@ -162,7 +164,7 @@ class Vocabulary:
     ) -> Iterator[tuple[Key, str]]:
         at: Key = ("search_space", "parameters", parameter.name)
         key = parameter.sets
-        if key.startswith(("algorithm.", "task.")) or parameter.name in self.switches(space, names):
+        if key.startswith(("algorithm.", "task.", "curriculum.")) or parameter.name in self.switches(space, names):
             return
         chosen = [str(v) for parent, values in parameter.when if space[parent].sets == "algorithm.name" for v in values]
         active = [name for name in names if not chosen or name in chosen]

@@ -16,7 +16,8 @@ import plotly.graph_objects as go
 from autorl.analysis import Estimate, aggregate, estimate
 from autorl.report.findings import Findings
 from autorl.report.words import number
-from autorl.spec.study import ObjectiveSpec, StudySpec
+from autorl.spec.objectives import ObjectiveSpec
+from autorl.spec.study import StudySpec
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 DASHES = ("solid", "dash", "dot", "dashdot")

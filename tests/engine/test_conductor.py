@@ -20,8 +20,9 @@ from autorl.errors import StorageError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings, gather
+from autorl.spec.objectives import ObjectiveSpec
 from autorl.spec.space import Configuration
-from autorl.spec.study import ObjectiveSpec, StudySpec
+from autorl.spec.study import StudySpec
 from autorl.training.sb3 import Sb3Backend
 
 

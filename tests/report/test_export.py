@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from conformance.backends import learned, train
 from small_study import ignore, load
 
 from autorl.engine.conductor import conduct
@@ -19,8 +22,18 @@ from autorl.ledger.reader import Reader
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import render
 from autorl.report.findings import Findings, gather
+from autorl.spec.curriculum import KINDS, resolved
+from autorl.training.sb3 import Sb3Backend
 
 TESTS = str(Path(__file__).parents[1])
+TAUGHT = (
+    "task.env=CartPole-v1",
+    "task.parameters={gravity: {min: 5.0, max: 15.0, through: attribute}, "
+    "length: {values: [0.3, 0.5, 1.0], through: attribute}}",
+    "task.target={gravity: 9.8, length: {values: [0.5, 1.0]}}",
+    "task.success_return=15",
+)
+
 CASES = {
     "ppo": ("algorithm.fixed={n_steps: 32, n_envs: 2, normalize: true, lr_schedule: linear, frame_stack: 2}",),
     "sac": (
@@ -37,6 +50,14 @@ CASES = {
         "budget={trials: 2, steps_per_run: 640}",
     ),
     "wrapped": ('task.wrappers=["probe_envs:Doubled", {"probe_envs:Doubled": {by: 3}}]', "policy.activation_fn=elu"),
+    "taught": (*TAUGHT, "algorithm.fixed={n_steps: 32}", "curriculum={kind: alp_gmm, fit_every: 5, window: 10}"),
+}
+# Small enough that the teachers learn within the run.
+EAGER: dict[str, dict[str, Any]] = {
+    "alp_gmm": {"fit_every": 5, "window": 10},
+    "riac": {"region": 5, "window": 4},
+    "adr": {"buffer": 1},
+    "stages": {"window": 2, "threshold": 0.5},
 }
 
 
@@ -70,6 +91,37 @@ def test_the_script_repeats_a_run_to_the_last_digit_without_autorl(case: str, tm
     with Reader(found.spec.storage) as reader:
         (recorded,) = (c for c in reader.curves("small", [1], "tuning") if c.run.seed == 0)
     assert repeated(script, tmp_path) == [(point.env_steps, dict(point.metrics)) for point in recorded.points]
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    settings = "algorithm.fixed={n_steps: 32, n_envs: 2}"
+    return small(tmp_path_factory.mktemp("taught"), *TAUGHT, settings, "budget={trials: 1, steps_per_run: 256}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_script_trains_with_the_curriculum(kind: str, taught: Findings, tmp_path: Path) -> None:
+    curriculum = resolved({"kind": kind, **EAGER.get(kind, {})})
+    trial = replace(taught.trials[0], recipe=replace(taught.trials[0].recipe, curriculum=curriculum))
+    script = tmp_path / "exported.py"
+    script.write_text(render(taught, trial, "sb3"))
+    assert "autorl" not in script.read_text().split('"""')[2]
+    spec = importlib.util.spec_from_file_location("exported", script)
+    assert spec is not None
+    assert spec.loader is not None
+    exported = importlib.util.module_from_spec(spec)
+    sys.modules["exported"] = exported  # dataclasses look for their module there
+    try:
+        spec.loader.exec_module(exported)
+        _, curve = exported.train(0)
+    finally:
+        del sys.modules["exported"]
+    assert curve == learned(train(Sb3Backend(), trial.recipe, tmp_path / "run", seed=0))
+    with pytest.raises(ExportError, match=f"varies in gravity, length .curriculum {kind}.*use --format sb3"):
+        render(taught, trial, "rl-zoo3")
+    written = yaml.safe_load(render(taught, trial, "schedule"))
+    assert written["curriculum"] == curriculum
+    assert written["task_space"]["target"]["gravity"] == 9.8
 
 
 def test_what_jax_trained_is_exported_as_what_it_is_in_stable_baselines3(tmp_path: Path) -> None:
@@ -121,9 +173,17 @@ def schedule(folder: Path, *overrides: str) -> tuple[Findings, TrialRecord]:
     return found, max(whole, key=lambda trial: len(trial.recipe.lineage(128)))
 
 
-@pytest.mark.parametrize("case", SCHEDULES)
+TAUGHT_SCHEDULE = (
+    *TAUGHT,
+    "curriculum={kind: learning_progress, bins: 3}",
+    "algorithm.fixed={n_envs: 2}",
+    "search_space.parameters={n_steps: {min: 3, max: 5, transform: power_of_two}, gamma: {min: 0.9, max: 0.99}}",
+)
+
+
+@pytest.mark.parametrize("case", [*SCHEDULES, pytest.param("taught", marks=pytest.mark.slow)])
 def test_the_script_of_a_schedule_repeats_a_run_to_the_last_digit(case: str, tmp_path: Path) -> None:
-    found, trial = schedule(tmp_path, *SCHEDULES[case])
+    found, trial = schedule(tmp_path, *{**SCHEDULES, "taught": TAUGHT_SCHEDULE}[case])
     stages = trial.recipe.lineage(128)
     assert len(stages) > 1
     assert len({str(recipe.hyperparameters) for recipe, _ in stages}) > 1

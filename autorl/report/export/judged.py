@@ -30,7 +30,7 @@ class Judged:
         vendors: imports of others.
         copied: classes and functions whose source it contains.
         constants: its constants, as code.
-        learned_from: what is made of each training environment, as a further argument of `make_vec_env`.
+        learned_from: what is made of each training environment `env`, as code.
         measured: what is made of each evaluation environment.
         added_up: what is measured, as a further argument of `Evaluations`.
         needs: modules that it needs, for a sentence.
@@ -52,13 +52,13 @@ def judged(recipe: Recipe) -> Judged:
     standard: set[str] = set()
     vendors: set[str] = {f"from {module} import {name}"}
     copied: list[Any] = []
-    constants, env, learned_from, needs = "", "env", "", ""
+    constants, env, learned_from, needs = "", "env", "env", ""
     if recipe.cost is not None:
         standard |= {"import re", "from functools import partial"}
         copied += [signals.cost_function, signals.CostSignal]
         constants += f"COST = {recipe.cost!r}\n"
         env = f"CostSignal({env}, COST)"
-        learned_from = f", lambda env: {env}" if recipe.algorithm in CONSTRAINED else ""
+        learned_from = env if recipe.algorithm in CONSTRAINED else "env"
         module, _, function = (recipe.cost if isinstance(recipe.cost, str) else next(iter(recipe.cost))).partition(":")
         needs += f", {module}" if function else ""
     if recipe.specification is not None:
@@ -76,7 +76,7 @@ def judged(recipe: Recipe) -> Judged:
         tuple(copied),
         constants,
         learned_from,
-        f", lambda env: {env}" if found else "",
+        env,
         f", {found!r}" if found else "",
         needs,
     )

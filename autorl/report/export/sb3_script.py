@@ -7,6 +7,7 @@ the study's backend was `sb3`.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import textwrap
@@ -21,9 +22,11 @@ from stable_baselines3.common.utils import LinearSchedule
 from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, stages, unable
-from autorl.report.export.judged import judged
+from autorl.report.export.judged import Judged, judged
 from autorl.report.findings import Findings
 from autorl.training import tasks
+from autorl.training.curriculum import lessons, space, teacher
+from autorl.training.curriculum.kinds import TEACHERS
 from autorl.training.sb3 import plain
 from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own_defaults
 from autorl.trial import Recipe
@@ -77,6 +80,14 @@ _VENDORS = (
     "sync_envs_normalization",
 )
 
+_STANDARD_FOR_LESSONS = (
+    "import math",
+    "import warnings",
+    "from abc import ABC, abstractmethod",
+    "from dataclasses import asdict, dataclass",
+    "from typing import ClassVar",
+)
+
 _MAIN = '''\
 ENV = {env!r}
 ENV_KWARGS = {env_kwargs!r}
@@ -87,15 +98,13 @@ STEPS = {steps!r}
 EVALUATIONS = {points!r}
 EPISODES = {episodes!r}
 DETERMINISTIC = {deterministic!r}
-{constants}{stages}
+{constants}{varying}{stages}
 
 def train(seed: int) -> tuple[BaseAlgorithm, list[tuple[int, dict[str, float]]]]:
     """Train one agent; return it and its learning curve."""
     torch.set_num_threads(1)
     network_seed, environment_seed, evaluation_seeds = random_streams(seed, EVALUATIONS)
-    env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK{learned_from})
-    eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK{measured})
-{normalize}    curve: list[tuple[int, dict[str, float]]] = []
+{environments}{normalize}    curve: list[tuple[int, dict[str, float]]] = []
 
     def report(env_steps: int, metrics: dict[str, float]) -> None:
         curve.append((env_steps, metrics))
@@ -125,6 +134,31 @@ if __name__ == "__main__":
                 file.write(",".join(map(repr, [steps, *metrics.values()])) + "\\n")
 '''
 
+
+_ENVIRONMENTS = """\
+    env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, N_ENVS, FRAME_STACK{learned_from})
+    eval_env = make_vec_env(ENV, ENV_KWARGS, WRAPPERS, EPISODES, FRAME_STACK{measured})
+"""
+
+_VARYING = """\
+# What of the task varies in training, what evaluation uses, and from which return an episode is a success.
+PARAMETERS: dict[str, dict[str, Any]] = {parameters!r}
+TARGET: dict[str, Any] = {target!r}
+SUCCESS_RETURN = {success_return!r}
+"""
+
+_TAUGHT_ENVIRONMENTS = """\
+    space = TaskSpace(PARAMETERS, TARGET)
+    teacher = {teacher}(space, teacher_stream(seed){options})
+    lessons = Lessons(space, teacher, STEPS, SUCCESS_RETURN)
+
+    def make(*made_of: Any) -> gym.Env:
+        return TaskEnv(*made_of, space)
+
+    made_of = ENV, ENV_KWARGS, WRAPPERS
+    env = make_vec_env(*made_of, N_ENVS, FRAME_STACK, lambda env: Taught({learned_from}, lessons), make)
+    eval_env = make_vec_env(*made_of, EPISODES, FRAME_STACK, lambda env: OnTarget({measured}, space), make)
+"""
 
 _TRAINING = """\
     model = {algorithm}(
@@ -199,7 +233,11 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         training = _TRAINING_IN_STAGES.format(
             algorithm=algorithm, arguments=_lines(shared, 12), gamma=_GAMMA if len(gammas) > 1 else ""
         )
+    taught = recipe.task_space is not None and recipe.curriculum is not None
+    varying, environments = _lessons(recipe, more) if taught else ("", _environments(more))
     body = _MAIN.format(
+        varying=varying,
+        environments=environments,
         env=recipe.env,
         env_kwargs=dict(recipe.env_kwargs),
         wrappers=list(recipe.wrappers),
@@ -210,24 +248,52 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         episodes=recipe.evaluation_episodes,
         deterministic=recipe.deterministic,
         constants=more.constants,
-        learned_from=more.learned_from,
-        measured=more.measured,
         added_up=more.added_up,
         stages=table,
         normalize=_normalize(args),
         training=training,
         seed=findings.spec.seeds.test[0],
     )
-    about = "\n".join(header(findings, trial)) + _NEEDS.format(more=more.needs) + _PROMISES[recipe.backend]
-    sources = "\n\n".join(
-        re.sub(r"  # (noqa|type: ignore).*", "", inspect.getsource(part)).rstrip() + "\n"
-        for part in (*more.copied, *copied)
-    )
+    sources = [inspect.getsource(part) for part in (*more.copied, *copied)]
+    standard, needs = {*_STANDARD, *more.standard}, more.needs
+    if taught:
+        assert recipe.curriculum is not None
+        chosen = inspect.getmodule(TEACHERS[recipe.curriculum["kind"]])
+        sources += [inspect.getsource(tasks.teacher_stream), *map(_body, (space, teacher, chosen, lessons))]
+        standard |= set(_STANDARD_FOR_LESSONS)
+        needs += ", scikit-learn" if recipe.curriculum["kind"] == "alp_gmm" else ""
+    about = "\n".join(header(findings, trial)) + _NEEDS.format(more=needs) + _PROMISES[recipe.backend]
+    text = "\n\n".join(re.sub(r"  # (noqa|type: ignore).*", "", source).strip() + "\n" for source in sources)
     imports = _IMPORTS.format(
-        standard="\n".join(sorted((*_STANDARD, *more.standard), key=lambda line: (line.startswith("from"), line))),
+        standard="\n".join(sorted(standard, key=lambda line: (line.startswith("from"), line))),
         vendors="\n".join(sorted((*_VENDORS, *more.vendors))),
     )
-    return f'"""{about}\n"""\n\n{imports}\n\n{sources}\n\n{body}'
+    return f'"""{about}\n"""\n\n{imports}\n\n{text}\n\n{body}'
+
+
+def _environments(more: Judged) -> str:
+    """Return the code that makes the environments where the task does not vary."""
+    wrapped = {"learned_from": more.learned_from, "measured": more.measured}
+    return _ENVIRONMENTS.format(**{key: "" if env == "env" else f", lambda env: {env}" for key, env in wrapped.items()})
+
+
+def _lessons(recipe: Recipe, more: Judged) -> tuple[str, str]:
+    """Return the constants of a recipe's task space, and the code that makes its environments with their teacher."""
+    assert recipe.task_space is not None
+    assert recipe.curriculum is not None
+    options = "".join(f", {name}={code(value)}" for name, value in recipe.curriculum.items() if name != "kind")
+    chosen = TEACHERS[recipe.curriculum["kind"]].__name__
+    environments = _TAUGHT_ENVIRONMENTS.format(
+        teacher=chosen, options=options, learned_from=more.learned_from, measured=more.measured
+    )
+    return _VARYING.format(**recipe.task_space), environments
+
+
+def _body(module: Any) -> str:
+    """Return a module's source from below its imports."""
+    source = inspect.getsource(module)
+    end = max(part.end_lineno or 0 for part in ast.parse(source).body if isinstance(part, ast.Import | ast.ImportFrom))
+    return "".join(source.splitlines(keepends=True)[end:])
 
 
 def _obstacle(recipe: Recipe) -> str:
@@ -239,6 +305,8 @@ def _obstacle(recipe: Recipe) -> str:
     for donor in donors:
         if (donor.policy, donor.env_kwargs, donor.wrappers) != (recipe.policy, recipe.env_kwargs, recipe.wrappers):
             return "the policy or the environment changes on the way"
+        if (donor.task_space, donor.curriculum) != (recipe.task_space, recipe.curriculum):
+            return "the curriculum changes on the way"
         for name in ("n_envs", "frame_stack", "normalize", "buffer_size", "use_sde"):
             if {**own, **donor.hyperparameters}.get(name) != {**own, **recipe.hyperparameters}.get(name):
                 return f"'{name}' changes on the way"

@@ -22,8 +22,9 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     described = [recipe.to_dict() for recipe, _ in lineage]
     stages: list[dict[str, Any]] = [{"until": until} for _, until in lineage]
     content: dict[str, Any] = {}
-    for key in ("backend", "algorithm", "env", "env_kwargs", "wrappers", "env_steps", "hyperparameters", "policy"):
-        values = [recipe[key] for recipe in described]
+    keys = ["backend", "algorithm", "env", "env_kwargs", "wrappers", "env_steps", "hyperparameters", "policy"]
+    for key in [*keys, *(key for key in ("task_space", "curriculum") if key in described[-1])]:
+        values = [recipe.get(key) for recipe in described]
         if all(value == values[0] for value in values):
             content[key] = _plain(values[0])
         else:

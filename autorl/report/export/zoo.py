@@ -21,8 +21,8 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     """Return the YAML file.
 
     Raises:
-        ExportError: the trial is a schedule, rl-zoo3 does not have its algorithm, or the environment cannot be made
-            here, so its spaces are unknown.
+        ExportError: the trial is a schedule or has a curriculum, rl-zoo3 does not have its algorithm, or the
+            environment cannot be made here, so its spaces are unknown.
     """
     recipe = trial.recipe
     if recipe.start is not None:
@@ -30,6 +30,12 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     if recipe.algorithm in CONSTRAINED:
         raise ExportError(
             f"trial {trial.number} is of {recipe.algorithm}, which rl-zoo3 does not have; --format sb3 does"
+        )
+    if recipe.curriculum is not None and recipe.task_space is not None:
+        vary = ", ".join(recipe.task_space["parameters"])
+        raise ExportError(
+            f"rl-zoo3 cannot hold trial {trial.number}: its task varies in {vary} (curriculum "
+            f"{recipe.curriculum['kind']}), and rl-zoo3 has no teachers; use --format sb3"
         )
     args = resolve(recipe)
     defaults = {

@@ -12,8 +12,9 @@ from typing import Any
 
 from autorl.errors import AutorlError, CheckpointError
 from autorl.spec.space import Configuration, SearchSpace
-from autorl.spec.study import TaskSpec
+from autorl.spec.task import TaskSpec
 from autorl.spec.yaml12 import Key
+from autorl.training.curriculum.words import without_curricula
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.resumption import Origin
 from autorl.training.tasks import make_env, random_streams
@@ -58,7 +59,7 @@ class JaxBackend:
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
-        mistakes = list(_WORDS.mistakes(sections))
+        mistakes = [*_WORDS.mistakes(sections), *without_curricula("jax", sections)]
         if sections.get("task") is not None:
             usable = not mistakes and not {"algorithm", "policy"} & set(repaired)
             mistakes += self._check_task(sections, repaired, usable)

@@ -12,6 +12,7 @@ from typing import Any
 from autorl.errors import AutorlError, CheckpointError, did_you_mean
 from autorl.spec.space import Configuration, SearchSpace, same
 from autorl.spec.yaml12 import Key, show
+from autorl.training.curriculum.words import without_curricula
 from autorl.training.landscape.table import Rows, Table, load_table
 from autorl.training.metrics import unknown_metrics
 from autorl.training.protocol import Host, Interrupted, Job
@@ -35,6 +36,7 @@ class LandscapeBackend:
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find what the table does not hold: seeds, evaluations, hyperparameters; see `Backend.check`."""
         del repaired
+        yield from without_curricula("landscape", sections)
         yield from unknown_metrics(sections, self.metrics)
         policy = sections.get("policy")
         for key in policy.model_dump(exclude_none=True) if policy is not None else ():

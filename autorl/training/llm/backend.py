@@ -10,6 +10,7 @@ from typing import Any
 from autorl.errors import AutorlError, did_you_mean
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
+from autorl.training.curriculum.words import without_curricula
 from autorl.training.metrics import unknown_metrics
 from autorl.training.protocol import Host, Job
 from autorl.trial import Recipe, RunResult
@@ -46,6 +47,7 @@ class LlmBackend:
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown tasks, keys of the recipe, and values; see `Backend.check`."""
+        yield from without_curricula("llm", sections)
         task = None
         if sections.get("task") is not None and "task" not in repaired:
             task, mistakes = _made(sections["task"])

@@ -11,6 +11,8 @@ import torch
 
 from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
+from autorl.training.curriculum import words
+from autorl.training.curriculum.tryout import wrong_tasks
 from autorl.training.protocol import Host, Job
 from autorl.training.sb3.algorithms import ALGORITHMS, CONSTRAINED, arguments, own_defaults, policy_arguments
 from autorl.training.sb3.model import build
@@ -40,7 +42,7 @@ class Sb3Backend:
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
-        mistakes = list(_WORDS.mistakes(sections))
+        mistakes = [*_WORDS.mistakes(sections), *words.mistakes(sections)]
         if sections.get("task") is not None:
             usable = not mistakes and not {"algorithm", "policy"} & set(repaired)
             mistakes += self._check_task(sections, repaired, usable)
@@ -60,6 +62,8 @@ class Sb3Backend:
             return [(("task", "env"), f"'{task.env}' cannot be made: {type(error).__name__}: {error}")]
         mistakes: list[tuple[Key, str]] = list(unmeasurable(task))
         with closing(env):
+            if wrong := wrong_tasks(task):
+                return [(("task", "parameters"), wrong)]
             if not usable or algorithm is None or policy is None:
                 return mistakes
             try:

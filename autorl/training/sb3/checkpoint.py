@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from autorl.errors import CheckpointError
+from autorl.training.curriculum.lessons import Lessons, Taught
 from autorl.training.replay import FRESH, ReplayableEnv
 
 FORMAT = 1
@@ -99,6 +100,9 @@ def capture(model: BaseAlgorithm) -> dict[str, Any]:
         "environments": [_pack_episode(wrapper.episode()) for wrapper in _replayable(env)],
         "wrappers": [_wrapper_state(wrapper) for wrapper in _wrappers(env)],
     }
+    lessons = lessons_of(model)
+    if lessons is not None:
+        state["lessons"] = json.dumps(lessons.state())
     if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
         state["buffer"] = _buffer_state(model.replay_buffer)
     lstm = getattr(model, "_last_lstm_states", None)
@@ -153,6 +157,9 @@ def restore_episodes(model: BaseAlgorithm, state: Mapping[str, Any]) -> tuple[st
         recurrent._last_lstm_states = type(recurrent._last_lstm_states)(*(tuple(pair) for pair in state["lstm"]))
     for wrapper, saved in zip(_wrappers(env), state["wrappers"], strict=True):
         _restore_wrapper(wrapper, saved)
+    lessons = lessons_of(model)
+    if lessons is not None:
+        lessons.restore(json.loads(state["lessons"]))
     # `replay` has reset the environments already; the seeds waiting for their first reset are spent.
     env.unwrapped._reset_seeds()
     exact = [w.replay(_unpack_episode(e)) for w, e in zip(_replayable(env), state["environments"], strict=True)]
@@ -204,7 +211,16 @@ def _wrappers(env: VecEnv) -> list[VecEnvWrapper]:
 def _replayable(env: VecEnv) -> list[ReplayableEnv]:
     base = env.unwrapped
     assert isinstance(base, DummyVecEnv)
-    return [wrapper for wrapper in base.envs if isinstance(wrapper, ReplayableEnv)]
+    inner = [wrapper.env if isinstance(wrapper, Taught) else wrapper for wrapper in base.envs]
+    return [wrapper for wrapper in inner if isinstance(wrapper, ReplayableEnv)]
+
+
+def lessons_of(model: BaseAlgorithm) -> Lessons | None:
+    """Return the lessons of a model's training environments, or None if their task does not vary."""
+    env = model.get_env()
+    assert env is not None and isinstance(env.unwrapped, DummyVecEnv)
+    first = env.unwrapped.envs[0]
+    return first.lessons if isinstance(first, Taught) else None
 
 
 def _wrapper_state(wrapper: VecEnvWrapper) -> dict[str, Any]:

@@ -8,6 +8,7 @@ section 3.3): the new networks, the student, learn to act and to estimate as the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, Final
@@ -55,10 +56,9 @@ def take_over(
     assert recipe.start is not None
     donor = recipe.start.recipe
     for_student, for_episodes = _seeds(seed, state["counters"]["num_timesteps"])
-    same_envs = _same(donor, recipe, "n_envs", "normalize") and (donor.env_kwargs, donor.wrappers) == (
-        recipe.env_kwargs,
-        recipe.wrappers,
-    )
+    same_lessons = (donor.task_space, donor.curriculum) == (recipe.task_space, recipe.curriculum)
+    same_envs = _same(donor, recipe, "n_envs", "normalize") and same_lessons
+    same_envs = same_envs and (donor.env_kwargs, donor.wrappers) == (recipe.env_kwargs, recipe.wrappers)
     same_policy = _same(donor, recipe, "use_sde") and donor.policy == recipe.policy and _same_inputs(donor, recipe)
     _refuse(donor, recipe, same_policy)
 
@@ -66,7 +66,13 @@ def take_over(
     if isinstance(model, OffPolicyAlgorithm) and model.replay_buffer is not None:
         same_buffer = _same(donor, recipe, "buffer_size", "n_envs")
         (checkpoint.restore_buffer if same_buffer else refill)(model.replay_buffer, state["buffer"])
-    notes = checkpoint.restore_episodes(model, state) if same_envs else _begin_episodes(model, state, for_episodes)
+    if same_envs:
+        notes = checkpoint.restore_episodes(model, state)
+    else:
+        notes = _begin_episodes(model, state, for_episodes)
+        lessons = checkpoint.lessons_of(model)
+        if lessons is not None:
+            lessons.go_on(json.loads(state["lessons"]), same_lessons)
     if not same_policy:
         notes += _distil(model, donor, state, seed, for_student, alive)
     kept = checkpoint.within_rollout(state) if same_envs else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from operator import attrgetter
 
 import gymnasium as gym
@@ -10,11 +11,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from autorl.training.curriculum.kinds import make_teacher
+from autorl.training.curriculum.lessons import Lessons, OnTarget, TaskEnv, Taught
+from autorl.training.curriculum.space import TaskSpace
 from autorl.training.replay import ReplayableEnv
 from autorl.training.sb3.algorithms import CONSTRAINED, Arguments, arguments
 from autorl.training.sb3.plain import make_vec_env
 from autorl.training.signals import CostSignal, measured
-from autorl.training.tasks import random_streams
+from autorl.training.tasks import random_streams, teacher_stream
 from autorl.trial import Recipe
 
 
@@ -27,10 +31,23 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
     n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
     task = recipe.env, recipe.env_kwargs, recipe.wrappers
-    env = make_vec_env(*task, n_envs, stack, lambda each: ReplayableEnv(_learned_from(recipe, each)))
-    eval_env = make_vec_env(
-        *task, recipe.evaluation_episodes, stack, lambda each: measured(each, recipe.cost, recipe.specification)
-    )
+    judge = partial(measured, cost=recipe.cost, specification=recipe.specification)
+    if recipe.task_space is None or recipe.curriculum is None:
+        env = make_vec_env(*task, n_envs, stack, lambda each: ReplayableEnv(_learned_from(recipe, each)))
+        eval_env = make_vec_env(*task, recipe.evaluation_episodes, stack, judge)
+    else:
+        space = TaskSpace(recipe.task_space["parameters"], recipe.task_space["target"])
+        teacher = make_teacher(recipe.curriculum, space, teacher_stream(seed))
+        lessons = Lessons(space, teacher, recipe.env_steps, recipe.task_space["success_return"])
+        make = partial(TaskEnv, space=space)
+
+        def taught(each: gym.Env) -> gym.Env:
+            return Taught(ReplayableEnv(_learned_from(recipe, each)), lessons)
+
+        env = make_vec_env(*task, n_envs, stack, taught, make)
+        eval_env = make_vec_env(
+            *task, recipe.evaluation_episodes, stack, lambda each: OnTarget(judge(each), space), make
+        )
     args = arguments(recipe, env.observation_space, env.action_space)
     if args.normalize is not None:
         env = VecNormalize(env, **args.normalize)

@@ -29,6 +29,7 @@ def make_vec_env(
     n_envs: int,
     frame_stack: int | None,
     outermost: Callable[[gym.Env], gym.Env] = lambda env: env,
+    make: Callable[[str, Mapping[str, Any], Sequence[Any]], gym.Env] = make_env,
 ) -> VecEnv:
     """Make `n_envs` copies of an environment, wrapped, monitored and stacked.
 
@@ -39,8 +40,9 @@ def make_vec_env(
         n_envs: how many.
         frame_stack: observations stacked into one, or None.
         outermost: wraps each environment last.
+        make: makes each, wrapped.
     """
-    env: VecEnv = DummyVecEnv([lambda: outermost(Monitor(make_env(env_id, env_kwargs, wrappers)))] * n_envs)
+    env: VecEnv = DummyVecEnv([lambda: outermost(Monitor(make(env_id, env_kwargs, wrappers)))] * n_envs)
     return VecFrameStack(env, frame_stack) if frame_stack else env
 
 

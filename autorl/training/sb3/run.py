@@ -154,7 +154,10 @@ class Training:
             wrong.append("parameters of the policy are not finite")
         if wrong:
             raise FloatingPointError(f"after {env_steps} steps {' and '.join(wrong)}")
-        point = Point(env_steps, self._inherited + self._meter.spent().wall_seconds, metrics)
+        assert self.model is not None
+        lessons = checkpoint.lessons_of(self.model)
+        taught = None if lessons is None else lessons.record()
+        point = Point(env_steps, self._inherited + self._meter.spent().wall_seconds, metrics, curriculum=taught)
         self.curve.append(point)
         self.host.evaluated(point)
 

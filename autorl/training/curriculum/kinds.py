@@ -1,0 +1,46 @@
+"""The teachers by the names that studies use; their parameters are `autorl.spec.curriculum.KINDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autorl.training.curriculum.adr import Adr
+from autorl.training.curriculum.alp_gmm import AlpGmm
+from autorl.training.curriculum.bandit import Bandit
+from autorl.training.curriculum.fixed import Linear, TargetOnly, Uniform
+from autorl.training.curriculum.learning_progress import LearningProgress
+from autorl.training.curriculum.plr import Plr
+from autorl.training.curriculum.riac import Riac
+from autorl.training.curriculum.self_paced import SelfPaced
+from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.stages import Stages
+from autorl.training.curriculum.teacher import Teacher
+
+TEACHERS: Mapping[str, type[Teacher]] = {
+    "none": TargetOnly,
+    "uniform": Uniform,
+    "linear": Linear,
+    "stages": Stages,
+    "learning_progress": LearningProgress,
+    "alp_gmm": AlpGmm,
+    "riac": Riac,
+    "adr": Adr,
+    "plr": Plr,
+    "self_paced": SelfPaced,
+    "bandit": Bandit,
+}
+
+
+def make_teacher(curriculum: Mapping[str, Any], space: TaskSpace, rng: np.random.Generator) -> Teacher:
+    """Make the teacher of a recipe.
+
+    Args:
+        curriculum: `kind`, and every parameter of it.
+        space: what it chooses from.
+        rng: what it draws from.
+    """
+    options = {name: value for name, value in curriculum.items() if name != "kind"}
+    return TEACHERS[curriculum["kind"]](space, rng, **options)

@@ -1,0 +1,214 @@
+"""How the tasks that a teacher chooses reach the environments, and what came of them the teacher.
+
+Knows nothing of autorl: see `sb3/plain.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher
+from autorl.training.tasks import make_env
+
+
+class Lessons:
+    """The episodes of a run's training environments: their tasks, and the record of what came of them.
+
+    Args:
+        space: what varies.
+        teacher: who chooses.
+        env_steps: environment steps of the run.
+        success_return: return from which an episode is a success, where the environment does not say `is_success`.
+    """
+
+    # Parts of an axis that the record tells apart.
+    parts = 10
+
+    def __init__(self, space: TaskSpace, teacher: Teacher, env_steps: int, success_return: float | None) -> None:
+        self.space, self.teacher, self.env_steps, self.success_return = space, teacher, env_steps, success_return
+        self.steps = 0
+        self.current: list[Task | None] = []
+        self._cells = space.cells(self.parts)
+        self._totals = self._none()
+
+    def _none(self) -> list[list[list[float]]]:
+        """Return axis → part → environment steps, episodes, returns, successes and how many were known: all 0."""
+        return [[[0.0] * 5 for _ in range(count)] for count in self._cells]
+
+    def join(self) -> int:
+        """Return the number of one more environment."""
+        self.current.append(None)
+        return len(self.current) - 1
+
+    def begin(self, number: int) -> dict[str, Any]:
+        """Return the values of the task that an environment begins an episode of."""
+        task = self.teacher.ask(min(1.0, self.steps / self.env_steps))
+        self.current[number] = task
+        return self.space.task(task.vector)
+
+    def end(self, number: int, info: Mapping[str, Any]) -> None:
+        """Tell the teacher what came of an environment's episode.
+
+        Args:
+            number: of the environment.
+            info: of the episode's last step, with what SB3's `Monitor` adds.
+        """
+        task, value, length = self.current[number], float(info["episode"]["r"]), int(info["episode"]["l"])
+        assert task is not None
+        success = None
+        if "is_success" in info:
+            success = float(info["is_success"])
+        elif self.success_return is not None:
+            success = float(value >= self.success_return)
+        self.teacher.tell(task, Outcome(value, success, length))
+        told = (length, 1, value, success or 0.0, success is not None)
+        for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
+            part = min(max(int(u * count), 0), count - 1)
+            totals[part] = [old + new for old, new in zip(totals[part], told, strict=True)]
+
+    def record(self) -> dict[str, Any]:
+        """Return what was trained since this was last called, and begin anew.
+
+        Returns:
+            Parameter → lists over the parts of its axis (`TaskSpace.cells`) of `env_steps` and `episodes` that ended,
+            and their mean `return` and `success`; None where there are none, or nobody says what a success is.
+        """
+        totals, self._totals = self._totals, self._none()
+        found = {}
+        for name, parts in zip(self.space.parameters, totals, strict=True):
+            steps, episodes, values, successes, known = zip(*parts, strict=True)
+            found[name] = {
+                "env_steps": [int(count) for count in steps],
+                "episodes": [int(count) for count in episodes],
+                "return": _means(values, episodes),
+                "success": _means(successes, known),
+            }
+        return found
+
+    def go_on(self, state: Mapping[str, Any], taught: bool) -> None:
+        """Go on from the state of another run's lessons, with fresh episodes.
+
+        Args:
+            state: what `state` returned of them.
+            taught: whether they had the same space and teacher, so that what that one has learned holds here.
+        """
+        self.steps = state["steps"]
+        if taught:
+            self.teacher.restore(state["teacher"])
+
+    def state(self) -> dict[str, Any]:
+        """Return what changes as plain data for JSON."""
+        return {
+            "steps": self.steps,
+            "current": [None if task is None else asdict(task) for task in self.current],
+            "totals": self._totals,
+            "teacher": self.teacher.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that `state` returned of lessons with the same space, teacher and environments."""
+        self.steps, self._totals = state["steps"], state["totals"]
+        self.current = [
+            None if task is None else Task(tuple(task["vector"]), task["mark"]) for task in state["current"]
+        ]
+        self.teacher.restore(state["teacher"])
+
+
+class Taught(gym.Wrapper[Any, Any, Any, Any]):
+    """A training environment, each of whose episodes is of the task that the teacher chooses.
+
+    The task goes through `options`, so whoever repeats a reset repeats the task.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], lessons: Lessons) -> None:
+        super().__init__(env)
+        self.lessons, self._number = lessons, lessons.join()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode of the teacher's next task."""
+        return self.env.reset(seed=seed, options={**(options or {}), "task": self.lessons.begin(self._number)})
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, and tell the teacher when the episode ends."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.lessons.steps += 1
+        if terminated or truncated:
+            self.lessons.end(self._number, info)
+        return observation, reward, terminated, truncated, info
+
+
+class OnTarget(gym.Wrapper[Any, Any, Any, Any]):
+    """An evaluation environment: its episodes are of the target's tasks, which the seed draws."""
+
+    def __init__(self, env: gym.Env[Any, Any], space: TaskSpace) -> None:
+        super().__init__(env)
+        self._space, self._rng = space, np.random.default_rng(0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode of a task drawn from the target."""
+        if seed is not None:
+            self._rng = np.random.default_rng([seed, 1])  # the environment itself draws from that of the seed alone
+        task = self._space.task(self._space.draw_target(self._rng))
+        return self.env.reset(seed=seed, options={**(options or {}), "task": task})
+
+
+class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment that becomes the task that `reset` is given in `options["task"]` (parameter → value).
+
+    Args:
+        env_id: Gymnasium id.
+        env_kwargs: arguments of `gymnasium.make`.
+        wrappers: inner first, as `make_env` takes them.
+        space: what varies; its parameters say `through` what the environment is told: `set_task`, `env_kwargs` or
+            `attribute`.
+    """
+
+    def __init__(self, env_id: str, env_kwargs: Mapping[str, Any], wrappers: Sequence[Any], space: TaskSpace) -> None:
+        self._made_of = env_id, env_kwargs, wrappers
+        self._space = space
+        self._changed: dict[str, Any] = {}
+        super().__init__(make_env(env_id, env_kwargs, wrappers))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Become the task, then reset."""
+        rest = dict(options or {})
+        self._become(rest.pop("task", {}))
+        return self.env.reset(seed=seed, options=rest or None)
+
+    def _become(self, task: Mapping[str, Any]) -> None:
+        parts: dict[str, dict[str, Any]] = {"env_kwargs": {}, "attribute": {}, "set_task": {}}
+        for name, value in task.items():
+            parts[self._space.parameters[name]["through"]][name] = value
+        if parts["env_kwargs"] != self._changed:
+            self._make_again(parts["env_kwargs"])
+        for name, value in parts["attribute"].items():
+            if not hasattr(self.env.unwrapped, name):
+                raise ValueError(f"{type(self.env.unwrapped).__name__} has no attribute '{name}'")
+            setattr(self.env.unwrapped, name, value)
+        if parts["set_task"]:
+            if not self.env.has_wrapper_attr("set_task"):
+                raise ValueError(
+                    f"{type(self.env.unwrapped).__name__} has no method set_task; "
+                    "say 'through: env_kwargs' or 'through: attribute'"
+                )
+            self.env.get_wrapper_attr("set_task")(**parts["set_task"])
+
+    def _make_again(self, changed: dict[str, Any]) -> None:
+        old, (env_id, env_kwargs, wrappers) = self.env, self._made_of
+        self.env = make_env(env_id, {**env_kwargs, **changed}, wrappers)
+        self._changed = changed
+        if (self.env.observation_space, self.env.action_space) != (old.observation_space, old.action_space):
+            raise ValueError(f"{changed} changes the observations or actions, but a policy has one shape of each")
+        # The stream of random numbers goes on, or episodes would not follow from the seed.
+        self.env.unwrapped.np_random = old.unwrapped.np_random
+        old.close()
+
+
+def _means(sums: Sequence[float], counts: Sequence[float]) -> list[float | None]:
+    return [round(s / n, 6) if n else None for s, n in zip(sums, counts, strict=True)]

@@ -1,0 +1,63 @@
+"""Kind `self_paced`. Knows nothing of autorl: see `sb3/plain.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, success_of
+
+
+class SelfPaced(Teacher):
+    """Self-paced reinforcement learning (Klink et al. 2021, arXiv 2102.13176), with Gaussians of one fixed width.
+
+    The paper moves a distribution of tasks p towards the target's μ as far as performance allows: minimise KL(p ‖ μ)
+    under E_p[J] ≥ δ and KL(p ‖ p_old) ≤ ε. Of Gaussians N(m, σ²I) with σ fixed, KL(p ‖ p_old) = |m − m_old|² / 2σ², so
+    the constrained minimum is a step of length σ √(2ε) straight to the goal. The performance constraint is decided by
+    the mean success of the last `window` episodes: at `threshold` or more it moves, below it stays. What has arrived
+    trains on the target distribution itself.
+
+    Args:
+        space: what to choose from.
+        rng: its generator.
+        threshold: δ.
+        window: episodes between two moves.
+        spread: σ, in units of the cube.
+        divergence: ε, in nats.
+    """
+
+    kept = ("mean", "successes")
+
+    def __init__(
+        self,
+        space: TaskSpace,
+        rng: np.random.Generator,
+        threshold: float,
+        window: int,
+        spread: float,
+        divergence: float,
+    ) -> None:
+        super().__init__(space, rng)
+        self.threshold, self.window, self.spread, self.divergence = threshold, window, spread, divergence
+        self.mean = space.easy
+        self.successes: list[float] = []
+
+    def ask(self, progress: float) -> Task:
+        """Draw a task from the Gaussian; see `Teacher.ask`."""
+        del progress
+        if np.array_equal(self.mean, self.space.goal):
+            return Task(tuple(self.space.draw_target(self.rng).tolist()))
+        vector = self.rng.normal(self.mean, self.spread)
+        return Task(tuple(np.clip(vector, 0.0, 1.0).tolist()))
+
+    def tell(self, task: Task, outcome: Outcome) -> None:
+        """Move to the goal when that is allowed; see `Teacher.tell`."""
+        self.successes.append(success_of(outcome))
+        if len(self.successes) < self.window:
+            return
+        mastered = float(np.mean(self.successes)) >= self.threshold
+        self.successes = []
+        if mastered:
+            way = self.space.goal - self.mean
+            far, step = float(np.linalg.norm(way)), self.spread * np.sqrt(2 * self.divergence)
+            self.mean = self.space.goal if far <= step else self.mean + way * (step / far)

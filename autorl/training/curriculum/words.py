@@ -1,0 +1,115 @@
+"""What is wrong with a study's words about its curriculum, as far as that shows without its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from autorl.errors import did_you_mean
+from autorl.spec.curriculum import KINDS
+from autorl.spec.space import Choice, Parameter, SearchSpace
+from autorl.spec.understand import understand
+from autorl.spec.yaml12 import Key
+
+_PREFIX = "curriculum."
+MAX_CELLS = 10_000
+
+
+def without_curricula(backend: str, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Find what of a study asks for a curriculum, for a backend that has none."""
+    why = f"backend '{backend}' has no curricula yet; leave this out, or use backend sb3"
+    task, asked, space_spec = (sections.get(name) for name in ("task", "curriculum", "search_space"))
+    if task is not None and task.parameters:
+        yield ("task", "parameters"), why
+    if asked is not None and (asked.kind != "none" or asked.options):
+        yield ("curriculum",), why
+    for parameter in space_spec.space() if space_spec is not None else ():
+        if parameter.sets.startswith(_PREFIX):
+            yield ("search_space", "parameters", parameter.name), why
+
+
+def mistakes(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Find unknown kinds and parameters, values that they do not allow, and curricula over nothing."""
+    asked, space_spec = sections.get("curriculum"), sections.get("search_space")
+    if asked is None:
+        return
+    space: SearchSpace = space_spec.space() if space_spec is not None else SearchSpace()
+    searched = [parameter for parameter in space if parameter.sets.startswith(_PREFIX)]
+    task = sections.get("task")
+    if task is not None and not task.parameters:
+        why = "nothing varies: name what of the task may vary in task.parameters"
+        if asked.kind != "none" or asked.options:
+            yield ("curriculum",), why
+        yield from ((("search_space", "parameters", parameter.name), why) for parameter in searched)
+        return
+    named: list[tuple[Key, str]] = [(("curriculum", "kind"), asked.kind)]
+    for parameter in searched:
+        if parameter.sets == f"{_PREFIX}kind":
+            named += [(("search_space", "parameters", parameter.name), str(value)) for value in _values(parameter)]
+    for at, kind in named:
+        if kind not in KINDS:
+            yield at, f"unknown curriculum '{kind}'{did_you_mean(kind, KINDS)}"
+    kinds = list(dict.fromkeys(kind for _, kind in named if kind in KINDS))
+    for name, value in asked.options.items():
+        yield from _of_values(("curriculum", name), kinds, name, [value])
+    for parameter in searched:
+        name = parameter.sets.removeprefix(_PREFIX)
+        if name != "kind":
+            where: Key = ("search_space", "parameters", parameter.name)
+            yield from _of_values(where, _active(parameter, space, kinds), name, _values(parameter))
+    if task is not None:
+        yield from _too_fine(asked, searched, task)
+        yield from _set_twice(space, task)
+
+
+def _set_twice(space: SearchSpace, task: Any) -> Iterator[tuple[Key, str]]:
+    """Find what a trial would set, and each episode anew."""
+    for parameter in space:
+        name = parameter.sets.removeprefix("task.env_kwargs.")
+        if name != parameter.sets and name in task.parameters:
+            yield (
+                ("search_space", "parameters", parameter.name),
+                f"{name} varies in training and has a target (task.parameters); a trial cannot set it as well",
+            )
+
+
+def _active(parameter: Parameter, space: SearchSpace, kinds: Sequence[str]) -> list[str]:
+    """Return the kinds with which a parameter is active."""
+    chosen = [set(values) for parent, values in parameter.when if space[parent].sets == f"{_PREFIX}kind"]
+    return [kind for kind in kinds if all(kind in values for values in chosen)]
+
+
+def _values(parameter: Parameter) -> Sequence[Any]:
+    """Return the values of a choice, or those at the ends of a range."""
+    domain = parameter.domain
+    return domain.values if isinstance(domain, Choice) else [parameter.value(domain.low), parameter.value(domain.high)]
+
+
+def _of_values(at: Key, kinds: Sequence[str], name: str, values: Sequence[Any]) -> Iterator[tuple[Key, str]]:
+    having = [kind for kind in kinds if name in KINDS[kind].model_fields]
+    if not having:
+        known = {key for kind in kinds for key in KINDS[kind].model_fields}
+        owners = [kind for kind in KINDS if name in KINDS[kind].model_fields]
+        hint = f"; {' and '.join(owners)} have it" if owners else did_you_mean(name, known)
+        yield at, f"curriculum {' or '.join(kinds) or 'of this study'} has no parameter '{name}'{hint}"
+        return
+    for kind in having:
+        for value in values:
+            for _, message in understand(KINDS[kind], {name: value}, set())[1]:
+                yield at, message
+                return
+
+
+def _too_fine(asked: Any, searched: Sequence[Parameter], task: Any) -> Iterator[tuple[Key, str]]:
+    """Find grids with more cells than episodes could ever tell apart."""
+    given: list[tuple[Key, Any]] = [(("curriculum", "bins"), asked.options.get("bins"))]
+    for parameter in searched:
+        if parameter.sets == f"{_PREFIX}bins":
+            given.append((("search_space", "parameters", parameter.name), max(_values(parameter), default=None)))
+    for at, bins in given:
+        if isinstance(bins, int) and bins ** len(task.parameters) > MAX_CELLS:
+            most = int(MAX_CELLS ** (1 / len(task.parameters)))
+            yield (
+                at,
+                f"{bins} bins of {len(task.parameters)} parameters are more than {MAX_CELLS:,} cells; at most {most}",
+            )

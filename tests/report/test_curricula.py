@@ -1,0 +1,80 @@
+"""Reports say where a curriculum trained, and how the kinds compare."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import ignore, load
+
+from autorl.engine.conductor import conduct
+from autorl.ledger.reader import Reader
+from autorl.report.curricula import curriculum_sentences, ends, half
+from autorl.report.findings import gather
+from autorl.report.html import page
+
+LAKE = (
+    "task={env: 'autorl.training.curriculum.frozen_lake:autorl/FrozenLakeStart-v0', env_kwargs: {size: 5}, "
+    "parameters: {distance: {min: 1, max: 8}}, target: {distance: 8}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [([10, 0, 0, 0], (0, 0)), ([1, 4, 5, 1], (1, 2)), ([2, 2, 2, 2], (0, 1)), ([3, 1, 1, 3, 3], (3, 4))],
+)
+def test_half_of_training_in_as_few_parts_as_hold_it(steps: list[int], expected: tuple[int, int]) -> None:
+    assert half(np.array(steps)) == expected
+
+
+def test_parts_are_named_by_the_values_in_them() -> None:
+    assert ends({"min": 0.0, "max": 5.0}, 2, 3, 10) == (1.0, 2.0)
+    assert ends({"min": 1, "max": 38}, 0, 0, 10) == (1, 4)  # of 38 values the first tenth has 3.8
+    assert ends({"min": 1, "max": 38}, 9, 9, 10) == (35, 38)
+    assert ends({"min": 3, "max": 5}, 1, 2, 3) == (4, 5)
+    assert ends({"values": ["a", "b", "c"]}, 1, 1, 3) == ("b", "b")
+    covered = [
+        value
+        for part in range(10)
+        for value in range(
+            ends({"min": 1, "max": 38}, part, part, 10)[0], ends({"min": 1, "max": 38}, part, part, 10)[1] + 1
+        )
+    ]
+    assert covered == list(range(1, 39))
+
+
+def test_a_study_says_where_its_curriculum_trained(tmp_path: Path) -> None:
+    search = "search_space.parameters={curriculum.kind: {values: [linear, none]}, gamma: {min: 0.9, max: 0.99}}"
+    spec = load(
+        tmp_path,
+        LAKE,
+        "curriculum.kind=linear",
+        search,
+        "optimizer.enqueue=[{curriculum.kind: none}]",
+        "budget.trials=2",
+    )
+    conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        found = gather(reader, "small")
+        said = curriculum_sentences(found, partial(reader.curves, "small"))
+        html = page(found, reader)
+        (curve, *_) = reader.curves("small", [0], "tuning")
+    assert all(point.curriculum is not None for point in curve.points)
+    kinds = said[0]
+    assert re.match(
+        r"The best trial of each kind .*: (linear|none) .*\(trial \d\), (linear|none) .*\(trial \d\)\.$", kinds
+    )
+    if (found.winner or found.incumbent) == found.trials[0]:
+        assert re.match(r"The curriculum of trial 0 \(linear\) spent \d+% of its training on distance", said[1])
+        assert said[1].endswith("the target is 8.")
+    assert kinds[:30] in html
+
+
+def test_a_study_without_one_says_nothing(tmp_path: Path) -> None:
+    spec = load(tmp_path, "budget.trials=1", "seeds={tuning: 0:1, test: 20:21}")
+    conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        assert curriculum_sentences(gather(reader, "small"), partial(reader.curves, "small")) == []

@@ -1,0 +1,183 @@
+"""What is wrong with a study's curriculum is said before anything trains, with its place and what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from small_study import load
+
+from autorl.engine.plan import default_configuration
+from autorl.errors import SpecError
+from autorl.spec.curriculum import KINDS
+from autorl.training.sb3 import Sb3Backend
+from autorl.trial import Point, Recipe, bind
+
+VARIES = (
+    "task={env: CartPole-v1, parameters: {gravity: {min: 5.0, max: 15.0, through: attribute}}, target: {gravity: 9.8}}"
+)
+SEARCHED = (
+    "search_space.parameters={curriculum.kind: {values: [none, adr, plr]}, learning_rate: {min: 1e-4, max: 1e-2}, "
+    "step: {min: 0.02, max: 0.2, sets: curriculum.step, when: {curriculum.kind: adr}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "message"),
+    [
+        (
+            (VARIES, "curriculum.kind=unifrom"),
+            "curriculum.kind",
+            "unknown curriculum 'unifrom'; did you mean 'uniform'?",
+        ),
+        (
+            (VARIES, "curriculum={kind: adr, stepp: 0.1}"),
+            "curriculum.stepp",
+            "no parameter 'stepp'; did you mean 'step'?",
+        ),
+        ((VARIES, "curriculum={kind: adr, bins: 4}"), "curriculum.bins", "learning_progress and bandit have it"),
+        ((VARIES, "curriculum={kind: adr, step: 2}"), "curriculum.step", "2: must be at most 1"),
+        ((VARIES, "curriculum={kind: bandit, bins: x}"), "curriculum.bins", "'x': must be a whole number"),
+        (
+            ("curriculum.kind=uniform",),
+            "curriculum",
+            "nothing varies: name what of the task may vary in task.parameters",
+        ),
+        ((SEARCHED,), "search_space.parameters.step", "nothing varies"),
+        (
+            (VARIES, "search_space.parameters={curriculum.kind: {values: [none, teacher]}}"),
+            "search_space.parameters.curriculum.kind",
+            "unknown curriculum 'teacher'",
+        ),
+        (
+            (VARIES, SEARCHED.replace("max: 0.2", "max: 3.0")),
+            "search_space.parameters.step",
+            "3.0: must be at most 1",
+        ),
+        (
+            (
+                VARIES,
+                SEARCHED.replace("curriculum.step", "curriculum.buffer").replace(
+                    "when: {curriculum.kind: adr}", "when: {curriculum.kind: none}"
+                ),
+            ),
+            "search_space.parameters.step",
+            "curriculum none has no parameter 'buffer'; adr and plr have it",
+        ),
+        ((VARIES, "task.target={gravitee: 9.8}"), "task.target", "no parameter 'gravitee'; did you mean 'gravity'?"),
+        (
+            (VARIES, "task.target={gravity: low}"),
+            "task.target",
+            "gravity: 'low': must be a number, {min, max} or {values}",
+        ),
+        (
+            (VARIES, "task.parameters.gravity={min: 5, max: 15, through: attribute}"),
+            "task.target",
+            "gravity: 9.8: must be a whole number, as the ends of the range are",
+        ),
+        (
+            (VARIES, "search_space.parameters={task.env_kwargs.gravity: {min: 5.0, max: 9.0}}"),
+            "search_space.parameters.task.env_kwargs.gravity",
+            "gravity varies in training and has a target (task.parameters); a trial cannot set it as well",
+        ),
+        ((VARIES, "task.target={}"), "task.target", "gravity is missing: say what evaluation uses, or a range"),
+        ((VARIES, "task.parameters.gravity.min=20.0"), "task.parameters.gravity.min", "min 20.0 is not below max 15.0"),
+        ((VARIES, "task.parameters.gravity.easy=1"), "task.parameters.gravity.easy", "1 is not in the range"),
+        (
+            (VARIES, "task.parameters.gravity.through=wrapper"),
+            "task.parameters.gravity.through",
+            "'wrapper' is not allowed; allowed: attribute, env_kwargs, set_task",
+        ),
+        (
+            (VARIES.replace("gravity", "gravitas"),),
+            "task.parameters",
+            "'CartPole-v1' cannot become {'gravitas': 5.0}: ValueError: CartPoleEnv has no attribute 'gravitas'",
+        ),
+        (
+            (VARIES.replace("attribute", "set_task"),),
+            "task.parameters",
+            "CartPoleEnv has no method set_task; say 'through: env_kwargs' or 'through: attribute'",
+        ),
+        (
+            (
+                "task={env: 'autorl.training.curriculum.frozen_lake:autorl/FrozenLakeStart-v0', env_kwargs: {size: 8}, "
+                "parameters: {size: {min: 4, max: 8, through: env_kwargs}}}",
+            ),
+            "task.parameters",
+            "changes the observations or actions, but a policy has one shape of each",
+        ),
+        (
+            (
+                VARIES,
+                "curriculum={kind: bandit, bins: 1000}",
+                "task.parameters.length={min: 0.3, max: 1.0, through: attribute}",
+                "task.target.length=0.5",
+            ),
+            "curriculum.bins",
+            "at most 100",
+        ),
+        ((VARIES, "algorithm={backend: jax, name: ppo}"), "task.parameters", "backend 'jax' has no curricula yet"),
+        (
+            (SEARCHED, "algorithm={backend: jax, name: ppo}"),
+            "search_space.parameters.step",
+            "backend 'jax' has no curricula",
+        ),
+        (
+            ("algorithm={backend: llm, name: grpo}", "curriculum.kind=bandit"),
+            "curriculum",
+            "backend 'llm' has no curricula",
+        ),
+    ],
+)
+def test_a_mistake_is_named(overrides: tuple[str, ...], key: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path, *overrides)
+    found = [problem for problem in caught.value.problems if problem.key == key]
+    assert any(re.search(re.escape(message), problem.message) for problem in found), caught.value.problems
+
+
+def test_a_kind_is_searched_with_parameters_of_its_own(tmp_path: Path) -> None:
+    spec = load(tmp_path, VARIES, SEARCHED, "curriculum={kind: adr, high: 0.9, temperature: 0.3}")
+    config = default_configuration(spec, Sb3Backend())
+    assert config.values["curriculum.kind"] == "adr"
+    assert config.values["step"] == 0.05  # the kind's own default
+    recipe = bind(spec, spec.space, {"curriculum.kind": "adr", "step": 0.1})
+    assert recipe.curriculum == {"kind": "adr", "boundary": 0.5, "buffer": 10, "low": 0.2, "high": 0.9, "step": 0.1}
+    assert bind(spec, spec.space, {"curriculum.kind": "none"}).curriculum == {"kind": "none"}
+    assert bind(spec, spec.space, {"curriculum.kind": "plr"}).curriculum == {
+        "kind": "plr",
+        "buffer": 100,
+        "replay": 0.5,
+        "temperature": 0.3,
+        "staleness": 0.1,
+    }
+    assert recipe.task_space == {
+        "parameters": {"gravity": {"min": 5.0, "max": 15.0, "through": "attribute"}},
+        "target": {"gravity": 9.8},
+        "success_return": None,
+    }
+
+
+def test_the_target_is_that_of_env_kwargs_unless_it_is_given(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path,
+        "task={env: Pendulum-v1, env_kwargs: {g: 9.0}, parameters: {g: {min: 1.0, max: 8.0, through: env_kwargs}}}",
+        "algorithm={name: sac}",
+        "search_space.parameters={gamma: {min: 0.9, max: 0.99}}",
+    )
+    assert spec.task.space() is not None
+    assert spec.task.space()["target"] == {"g": 9.0}  # type: ignore[index]
+
+
+def test_what_was_stored_before_curricula_stays_as_it_was(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    recipe = bind(spec, spec.space, {})
+    assert not {"task_space", "curriculum"} & recipe.to_dict().keys()
+    assert Recipe.from_dict(recipe.to_dict()).fingerprint(3) == recipe.fingerprint(3)
+    assert Point(1, 2.0, {"return": 3.0}).to_dict() == {"env_steps": 1, "wall_seconds": 2.0, "metrics": {"return": 3.0}}
+
+
+def test_every_kind_has_defaults_that_its_own_rules_allow() -> None:
+    for kind in KINDS.values():
+        kind.model_validate(kind().model_dump())

@@ -1,0 +1,195 @@
+"""Every kind keeps the promises of teachers, does what its paper's equations say, and finds what can be learned."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from conformance.teachers import SPACE, MakeTeacher, TeacherConformance
+
+from autorl.spec.curriculum import KINDS, resolved
+from autorl.training.curriculum.kinds import TEACHERS, make_teacher
+from autorl.training.curriculum.riac import box_progress
+from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher
+
+LINE = TaskSpace({"x": {"min": 0.0, "max": 1.0}}, {"x": 1.0})
+
+
+def make(kind: str, space: TaskSpace = LINE, seed: int = 0, **options: Any) -> Any:
+    return make_teacher(resolved({"kind": kind, **options}), space, np.random.default_rng(seed))
+
+
+def told(teacher: Teacher, task: Task, value: float) -> None:
+    teacher.tell(task, Outcome(value, value, 1))
+
+
+class TestTeachers(TeacherConformance):
+    @pytest.fixture(params=KINDS)
+    def make_teacher(self, request: pytest.FixtureRequest) -> MakeTeacher:
+        return lambda seed: make(request.param, SPACE, seed)
+
+
+def test_every_kind_has_a_teacher() -> None:
+    assert list(TEACHERS) == list(KINDS)
+
+
+def test_none_trains_the_target_even_outside_the_range() -> None:
+    space = TaskSpace({"x": {"min": 0.0, "max": 1.0}, "n": {"min": 1, "max": 4}}, {"x": 3.5, "n": 6})
+    assert space.task(np.array(make("none", space).ask(0.0).vector)) == {"x": 3.5, "n": 6}
+    assert space.easy.tolist() == [0.0, 0.0]
+
+
+def test_linear_is_where_its_share_of_the_run_says() -> None:
+    teacher = make("linear", TaskSpace({"x": {"min": 0.0, "max": 10.0, "easy": 9.0}}, {"x": 1.0}), over=0.5)
+    assert [teacher.space.task(np.array(teacher.ask(t).vector))["x"] for t in (0.0, 0.25, 0.5, 0.9)] == [9, 5, 1, 1]
+
+
+def test_stages_wait_for_success() -> None:
+    teacher = make("stages", stages=3, threshold=0.75, window=4)
+    for success, expected in ((1, 0.0), (0, 0.0), (1, 0.0), (0, 0.0), (1, 0.0), (1, 0.5)):
+        told(teacher, teacher.ask(0.9), success)  # 0, then the last four 0 1 0 1 → 0.5, then 1 0 1 1 → 0.75
+        assert teacher.ask(0.9).vector == (expected,)
+    late = Task((0.0,), 0)
+    for _ in range(4):
+        told(teacher, late, 1)  # of a stage that is over: says nothing of this one
+    assert teacher.ask(0.9).vector == (0.5,)
+
+
+def test_stages_by_steps() -> None:
+    teacher = make("stages", stages=3, advance="steps", over=0.5)
+    assert [teacher.ask(t).vector[0] for t in (0.0, 0.24, 0.25, 0.49, 0.5, 1.0)] == [0, 0, 0.5, 0.5, 1, 1]
+
+
+def test_learning_progress_by_hand() -> None:
+    teacher = make("learning_progress", bins=3, window=2, exploration=0.3)
+    for cell, values in enumerate(([0, 0, 0.5, 0.5], [9, 1, 1, 0, 0], [0.25, 0.25, 0.5, 0.5])):
+        for value in values:
+            told(teacher, Task((0.5,), cell), value)
+    # Recent minus before: 0.5; 0 − 1 (the first return has been forgotten); 0.25.
+    np.testing.assert_allclose(teacher.progress, [0.5, 1.0, 0.25])
+    asked = [teacher.ask(0.0) for _ in range(4000)]
+    assert all(task.mark == int(3 * task.vector[0]) for task in asked)
+    shares = np.bincount([task.mark for task in asked]) / 4000
+    np.testing.assert_allclose(shares, 0.1 + 0.7 * np.array([0.5, 1.0, 0.25]) / 1.75, atol=0.025)  # three deviations
+
+
+def test_alp_is_the_difference_to_the_nearest_task() -> None:
+    teacher = make("alp_gmm")
+    for x, value in ((0.1, 5.0), (0.9, 1.0), (0.2, 3.0), (0.95, 4.0), (0.16, 0.0)):
+        told(teacher, Task((x,)), value)
+    assert teacher.progress.tolist() == [0.0, 4.0, 2.0, 3.0, 3.0]  # the nearest of 0.16 is 0.2
+
+
+def test_alp_gmm_puts_a_gaussian_where_progress_is() -> None:
+    teacher = make("alp_gmm", fit_every=100, window=100, exploration=0.0)
+    rng = np.random.default_rng(0)
+    for number in range(100):
+        x = float(rng.random())
+        told(teacher, Task((x,)), float(number % 2) if 0.4 < x < 0.6 else 0.0)
+    drawn = np.array([teacher.ask(0.5).vector[0] for _ in range(500)])
+    assert np.mean((drawn > 0.3) & (drawn < 0.7)) > 0.8
+
+
+def test_riac_progress_and_split_by_hand() -> None:
+    assert box_progress([1.0, 2.0, 5.0, 6.0]) == 2.0  # |(1 + 2) − (5 + 6)| / 4
+    assert box_progress([9.0, 1.0, 4.0]) == 1.5  # an odd one out, the oldest, is left out: |1 − 4| / 2
+    assert box_progress([1.0]) == 0.0
+    teacher = make("riac", region=40, window=40, splits=200)
+    for number in range(20):
+        told(teacher, Task((0.3 * number / 20,)), 0.0)  # nothing is learned below 0.3,
+        told(teacher, Task((0.3 + 0.7 * (number + 1) / 20,)), number / 20)  # and all the time above
+    (left, right) = teacher.boxes
+    assert 0.25 < left["high"][0] == right["low"][0] < 0.4
+    assert box_progress(right["values"]) > 0.2 > 0.05 > box_progress(left["values"])
+
+
+def test_adr_moves_a_bound_as_success_says() -> None:
+    teacher = make("adr", boundary=1.0, buffer=4, low=0.25, high=0.75, step=0.2)
+    bounds = []
+    for successes in ((1, 1, 1, 0), (1, 1, 1, 1), (1, 1, 0, 0), (0, 1, 0, 0)):
+        for success in successes:
+            task = teacher.ask(0.0)
+            assert task.mark == 1  # the lower bound is at its end, there is nothing to ask of it
+            told(teacher, task, success)
+        bounds.append(round(float(teacher.bounds[1, 0]), 9))
+    assert bounds == [0.2, 0.4, 0.4, 0.2]
+    told_inside = Task((0.1,))
+    before = teacher.state()
+    told(teacher, told_inside, 0)
+    assert teacher.state() == before
+
+
+def test_adr_stays_in_the_cube_and_keeps_the_easy_task() -> None:
+    teacher = make("adr", TaskSpace({"x": {"min": 0.0, "max": 1.0, "easy": 0.5}}, {"x": 1.0}), buffer=1, step=0.4)
+    for success, expected in ((0, (0.5, 0.5)), (1, (0.5, 0.9)), (1, (0.5, 1.0))):
+        told(teacher, Task((0.5,), 1), success)
+        assert tuple(teacher.bounds[:, 0]) == pytest.approx(expected)
+    told(teacher, Task((0.5,), 0), 1)
+    assert tuple(teacher.bounds[:, 0]) == pytest.approx((0.1, 1.0))
+
+
+def test_plr_by_hand() -> None:
+    teacher = make("plr", buffer=3, replay=1.0, temperature=0.5, staleness=0.25)
+    for x, value in ((0.1, 2.0), (0.2, 8.0), (0.3, 4.0), (0.1, 5.0)):
+        told(teacher, Task((x,)), value)
+    # |8 − 2| and |4 − 8|, by the nearest before; |5 − 2|; trained at 4, 2, 3.
+    assert teacher.scores.tolist() == [3.0, 6.0, 4.0]
+    by_score = np.array([1 / 9, 1, 1 / 4])  # (1 / rank)²
+    by_age = np.array([0, 2, 1]) / 3
+    np.testing.assert_allclose(teacher.probabilities(), 0.75 * by_score / by_score.sum() + 0.25 * by_age)
+    told(teacher, Task((0.4,)), 6.5)  # a new one that scores less than the lowest of the memory
+    assert [0.4] not in teacher.tasks
+    told(teacher, Task((0.5,)), 7.5)
+    assert teacher.tasks == [[0.5], [0.2], [0.3]]
+
+
+def test_self_paced_steps_as_far_as_the_divergence_allows() -> None:
+    space = TaskSpace({"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}, {"x": 0.6, "y": 0.8})
+    teacher = make("self_paced", space, threshold=0.5, window=2, spread=0.1, divergence=2.0)
+    reached = []
+    for successes in ((0, 0), (1, 0), (1, 1), (0, 0), (1, 1), (1, 1), (0, 1)):
+        for success in successes:
+            told(teacher, teacher.ask(0.0), success)
+        reached.append(float(np.linalg.norm(teacher.mean)))
+    # A step of 0.2 is as far as KL = |Δm|² / 2σ² = 2 allows; the goal is 1 away.
+    assert reached == pytest.approx([0.0, 0.2, 0.4, 0.4, 0.6, 0.8, 1.0])
+    assert teacher.ask(0.0).vector == pytest.approx((0.6, 0.8))  # no longer around it
+
+
+def test_bandit_by_hand() -> None:
+    teacher = make("bandit", bins=2, rate=0.5, temperature=0.2)
+    for category, value in ((0, 0.0), (1, 10.0), (0, 4.0), (0, 4.0)):
+        told(teacher, Task((0.5,), category), value)
+    # r = |4 − 0| / 10, V = 2; r = |4 − 2| / 10, V = 3.
+    assert teacher.q.tolist() == pytest.approx([0.5 * (0.5 * 0.4) + 0.5 * 0.2, 0.0])
+    assert teacher.values.tolist() == [3.0, 10.0]
+    odds = math.exp(0.2 / 0.2)
+    np.testing.assert_allclose(teacher.probabilities(), [odds / (1 + odds), 1 / (1 + odds)])
+
+
+def test_who_needs_successes_says_so() -> None:
+    for kind in ("stages", "adr", "self_paced"):
+        teacher = make(kind, boundary=1.0)
+        with pytest.raises(ValueError, match=r"no 'is_success'.*; set task\.success_return"):
+            teacher.tell(teacher.ask(0.0), Outcome(1.0, None, 1))
+
+
+@pytest.mark.parametrize("kind", ["learning_progress", "alp_gmm", "riac", "bandit"])
+def test_training_goes_where_something_can_be_learned(kind: str) -> None:
+    """Below 0.4 the learner can do everything, above 0.6 nothing; between, 500 episodes teach it."""
+    shares = []
+    for seed in range(3):
+        # The paper's 250 episodes before the first fit are a quarter of this run.
+        teacher = make(kind, seed=seed, fit_every=50, window=100)
+        rng = np.random.default_rng(100 + seed)
+        practice = 0
+        for _ in range(1000):
+            task = teacher.ask(0.5)
+            learnable = 0.4 <= task.vector[0] < 0.6
+            practice += learnable
+            told(teacher, task, float(rng.random() < practice / 500 if learnable else task.vector[0] < 0.4))
+        shares.append(practice / 1000)
+    assert np.mean(shares) >= 2 * 0.2
