@@ -222,15 +222,23 @@ class Point:
         env_steps: environment steps trained so far.
         wall_seconds: seconds trained so far, evaluations included, and those of a fork's donor.
         metrics: metric → value; `return` and `length` are means over the episodes, `return_std` their deviation.
+        front: vector returns of the policies that no other dominates, of an agent that has several; else empty.
     """
 
     env_steps: int
     wall_seconds: float
     metrics: Mapping[str, float]
+    front: tuple[tuple[float, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds, "metrics": dict(self.metrics)}
+        data = {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds, "metrics": dict(self.metrics)}
+        return {**data, "front": [list(values) for values in self.front]} if self.front else data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Point:
+        """Return the point that `to_dict` wrote."""
+        return cls(**{**data, "front": tuple(tuple(values) for values in data.get("front", ()))})
 
 
 @dataclass(frozen=True)
@@ -279,7 +287,7 @@ class RunResult:
         return cls(
             **{
                 **data,
-                "curve": tuple(Point(**point) for point in data["curve"]),
+                "curve": tuple(Point.from_dict(point) for point in data["curve"]),
                 "notes": tuple(data.get("notes", ())),
                 "checkpoint": None if left is None else Checkpoint(**left),
             }
