@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -19,7 +20,7 @@ from morl_baselines.multi_policy.multi_policy_moqlearning.mp_mo_q_learning impor
 from morl_baselines.multi_policy.pareto_q_learning.pql import PQL
 from morl_baselines.multi_policy.pcn.pcn import PCN
 
-from autorl.training.morl.episodes import Policy, objectives
+from autorl.training.morl.episodes import Clock, Policy, objectives
 from autorl.training.words import NET_ARCHS
 
 # Arguments that the study sets elsewhere, that only matter for logs, or that no file can write down.
@@ -71,7 +72,7 @@ class Agent(Protocol):
         ...
 
 
-class _PCN(PCN):
+class _PCN(PCN):  # type: ignore[misc]  # morl-baselines has no types
     """PCN without the evaluations and files that it makes a thousand times in a run, and uses for nothing."""
 
     def save(self, filename: str = "", save_dir: str = "") -> None:
@@ -84,8 +85,8 @@ class _PCN(PCN):
 def _tracked(agent: PQL, given: Mapping[str, Any]) -> list[Policy]:
     """Return a policy for each vector that PQL believes attainable from the first state."""
     del given
-    state = int(np.ravel_multi_index(agent.env.unwrapped.reset(seed=0)[0], agent.env_shape))
-    return [lambda env, vector=vector: agent.track_policy(vector, env) for vector in agent.get_local_pcs(state)]
+    state = int(np.ravel_multi_index(agent.env.first_observation, agent.env_shape))
+    return [partial(agent.track_policy, vector) for vector in sorted(agent.get_local_pcs(state))]
 
 
 def _commanded(agent: PCN, given: Mapping[str, Any]) -> list[Policy]:
@@ -110,14 +111,14 @@ def _following(agent: PCN, wanted: Any, horizon: float, limit: Any) -> Policy:
 def _weighted(agent: Any, given: Mapping[str, Any]) -> list[Policy]:
     """Return a policy for each of evenly spaced weights, which the agent's networks take as an input."""
     weights = equally_spaced_weights(agent.reward_dim, given["num_eval_weights_for_front"])
-    return [lambda env, w=w: eval_mo(agent, env, w) for w in weights]
+    return [partial(eval_mo, agent, w=w) for w in weights]
 
 
 def _several(agent: MPMOQLearning, given: Mapping[str, Any]) -> list[Policy]:
     """Return the policies learned one after the other, or what generalized policy improvement makes of them."""
     if agent.use_gpi_policy:
         return _weighted(agent, given)
-    return [lambda env, policy=policy: eval_mo(policy, env, policy.weights) for policy in agent.policies]
+    return [partial(eval_mo, policy, w=policy.weights) for policy in agent.policies]
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ _ONLY_LOGGED = frozenset({"num_eval_episodes_for_front"})
 # Without prioritized replay morl-baselines 1.3.0 raises at the first update.
 _GPI = frozenset({"per", "dyna", "gpi_pd"})
 # From dynamics_rollout_starts on there are gradient_updates a step, with a model of the dynamics or without.
-_MODEL = {key for key in inspect.signature(GPIPD.__init__).parameters if key.startswith("dynamics_")}
+_MODEL = {key for key in inspect.signature(GPIPD).parameters if key.startswith("dynamics_")}
 _MODEL = _MODEL - {"dynamics_rollout_starts"} | {"real_ratio"}
 _KINDS: Mapping[str, _Kind] = {
     "pql": _Kind(PQL, _tracked),
@@ -169,14 +170,14 @@ def own_defaults(name: str) -> dict[str, Any]:
 
 def _constructor(made: type[Any]) -> Mapping[str, inspect.Parameter]:
     """Return the arguments of a class, of the first ancestor that names them."""
-    signatures = (inspect.signature(ancestor.__init__).parameters for ancestor in made.__mro__)
+    signatures = (inspect.signature(ancestor).parameters for ancestor in made.__mro__)
     return next(found for found in signatures if "args" not in found)
 
 
 class BaselinesAgent:
     """An agent of morl-baselines."""
 
-    def __init__(self, name: str, given: Mapping[str, Any], env: gym.Env, own_env: gym.Env, seed: int) -> None:
+    def __init__(self, name: str, given: Mapping[str, Any], env: Clock, own_env: gym.Env, seed: int) -> None:
         """Make the agent; the global generators are to be seeded before.
 
         Args:

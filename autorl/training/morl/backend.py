@@ -19,10 +19,11 @@ try:
     import gymnasium as gym
     import mo_gymnasium  # noqa: F401 - registers its environments
     import torch
+    from morl_baselines.common.weights import equally_spaced_weights
 
     from autorl.training.morl import algorithms, scalarized
     from autorl.training.morl.episodes import Clock, generators, known_front, make, objectives
-    from autorl.training.morl.indicators import KNOWN_FRONT_METRICS, METRICS, UTILITY_WEIGHTS, equally_spaced_weights
+    from autorl.training.morl.indicators import KNOWN_FRONT_METRICS, METRICS, UTILITY_WEIGHTS
     from autorl.training.morl.run import Training, make_agent
     from autorl.training.sb3.algorithms import policy_arguments
 except ImportError as _error:

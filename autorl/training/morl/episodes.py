@@ -55,12 +55,24 @@ def generators(seed: int) -> Iterator[None]:
 
 
 class Clock(gym.Wrapper[Any, Any, Any, Any]):
-    """Counts the steps of training, and calls back before each: the algorithms train in one call."""
+    """Counts the steps of training, and calls back before each: the algorithms train in one call.
+
+    Attributes:
+        env_steps: steps taken.
+        first_observation: of the present episode.
+    """
 
     def __init__(self, env: gym.Env, before_step: Callable[[int], None]) -> None:
         super().__init__(env)
         self.env_steps = 0
+        self.first_observation: Any = None
         self._before_step = before_step
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Begin an episode."""
+        begun = super().reset(**kwargs)
+        self.first_observation = begun[0]
+        return begun
 
     def step(self, action: Any) -> Any:
         """Take a step, unless the callback ends training."""

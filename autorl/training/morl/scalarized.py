@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from mo_gymnasium.wrappers import LinearReward
+from mo_gymnasium.wrappers.wrappers import LinearReward
 from morl_baselines.common.weights import equally_spaced_weights
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback

@@ -105,7 +105,7 @@ def test_training_leaves_the_global_generators_as_they_were(backend: MorlBackend
     assert (random.random(), np.random.random(), float(torch.rand(1))) == expected  # noqa: NPY002
 
 
-@pytest.mark.parametrize("name", ["pcn", "gpi_ls", "mpmoqlearning", "scalarized_ppo"])
+@pytest.mark.parametrize("name", ["pql", "pcn", "gpi_ls", "mpmoqlearning", "scalarized_ppo"])
 def test_evaluations_leave_training_as_it_is(backend: MorlBackend, name: str, tmp_path: Path) -> None:
     """Six evaluations or two of three episodes: the last is of the same agent."""
     often = Recipe.from_dict({**RECIPES[name].to_dict(), "evaluation_points": 6})
