@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conformance.backends import BackendConformance, learned, train
+from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
 from probe_envs import Trade
 
 from autorl.training.morl import MorlBackend
 from autorl.training.morl.algorithms import ALGORITHMS as BASELINES
 from autorl.training.morl.episodes import known_front, make
 from autorl.training.morl.scalarized import ALGORITHMS as SCALARIZED
+from autorl.training.protocol import Interrupted
 from autorl.trial import Point, Recipe, RunResult, Start
 
 TREASURE, TRADE = "deep-sea-treasure-v0", "probe_envs:autorl-tests/Trade-v0"
@@ -108,10 +110,23 @@ def test_training_leaves_the_global_generators_as_they_were(backend: MorlBackend
 @pytest.mark.parametrize("name", ["pql", "pcn", "gpi_ls", "mpmoqlearning", "scalarized_ppo"])
 def test_evaluations_leave_training_as_it_is(backend: MorlBackend, name: str, tmp_path: Path) -> None:
     """Six evaluations or two of three episodes: the last is of the same agent."""
-    often = Recipe.from_dict({**RECIPES[name].to_dict(), "evaluation_points": 6})
-    rarely = Recipe.from_dict({**RECIPES[name].to_dict(), "evaluation_points": 2, "evaluation_episodes": 3})
+    often = replace(RECIPES[name], evaluation_points=6)
+    rarely = replace(RECIPES[name], evaluation_points=2, evaluation_episodes=3)
     fronts = [front(train(backend, asked, tmp_path / "a")) for asked in (often, rarely)]
     np.testing.assert_allclose(*fronts)
+
+
+def test_a_run_that_paused_is_trained_anew_to_the_same_curve(backend: MorlBackend, tmp_path: Path) -> None:
+    whole = train(backend, RECIPES["pql"], tmp_path / "whole")
+    part = train(backend, RECIPES["pql"], tmp_path / "part", until=80)
+    assert part.env_steps == 80
+    assert learned(part) == learned(whole)[:1]
+    assert list(tmp_path.iterdir()) == []  # there is nothing to go on from
+
+
+def test_asked_to_stop_it_stops(backend: MorlBackend, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train_for(RecordingHost(tmp_path / "a", 100), backend, RECIPES["pql"])
 
 
 def test_pql_finds_the_front_of_the_deep_sea(backend: MorlBackend, tmp_path: Path) -> None:
@@ -177,8 +192,7 @@ def test_training_that_ends_early_is_a_failure_that_says_so(backend: MorlBackend
 
 
 def test_a_fork_is_refused(backend: MorlBackend, tmp_path: Path) -> None:
-    forked = Recipe.from_dict({**RECIPES["pql"].to_dict(), "start": None})
-    forked = Recipe(**{**vars(forked), "start": Start(RECIPES["pql"], 80)})
+    forked = replace(RECIPES["pql"], start=Start(RECIPES["pql"], 80))
     result = train(backend, forked, tmp_path / "a")
     assert "forks none" in str(result.error)
 
