@@ -63,12 +63,8 @@ def test_indicators_of_a_front_that_fits_on_paper() -> None:
 
 
 def test_of_equal_points_one_is_kept() -> None:
-    assert nondominated(np.array([[1.0, 2.0], [1.0, 2.0], [0.0, 2.0], [2.0, 0.0]])).tolist() == [
-        True,
-        False,
-        False,
-        True,
-    ]
+    returns = np.array([[1.0, 2.0], [1.0, 2.0], [0.0, 2.0], [2.0, 0.0]])
+    assert nondominated(returns).tolist() == [True, False, False, True]
 
 
 def test_fronts_reach_the_ledger(tmp_path: Path) -> None:
