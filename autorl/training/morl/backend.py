@@ -23,7 +23,7 @@ try:
 
     from autorl.training.morl import algorithms, scalarized
     from autorl.training.morl.episodes import Clock, generators, known_front, make, objectives
-    from autorl.training.morl.indicators import KNOWN_FRONT_METRICS, METRICS, UTILITY_WEIGHTS
+    from autorl.training.morl.indicators import KNOWN_FRONT_METRICS, METRICS
     from autorl.training.morl.run import Training, make_agent
     from autorl.training.sb3.algorithms import policy_arguments
 except ImportError as _error:
@@ -31,6 +31,9 @@ except ImportError as _error:
 
 # What is measured; a study cannot choose it by how well it is measured.
 _MEASURE = {"ref_point": None, "eval_gamma": 1.0}
+
+
+_WEIGHTS = 100  # morl-baselines' default for fronts
 
 
 def _defaults(name: str) -> Mapping[str, Any]:
@@ -85,10 +88,10 @@ class MorlBackend:
         return _WORDS.switches(space, names)
 
     def warm(self) -> None:
-        """Spread the weights of two and three objectives, which takes a second each, and is kept."""
+        """Spread the weights that most algorithms ask for, which takes seconds and is kept."""
         torch.set_num_threads(1)
         for count in (2, 3):
-            equally_spaced_weights(count, UTILITY_WEIGHTS)
+            equally_spaced_weights(count, _WEIGHTS)
 
     def group(self, recipe: Recipe) -> Hashable:
         """Return nothing of use: runs are trained one by one; see `Backend.group`."""

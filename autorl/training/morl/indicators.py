@@ -8,7 +8,7 @@ import moocore
 import numpy as np
 import numpy.typing as npt
 from morl_baselines.common.performance_indicators import expected_utility, sparsity
-from morl_baselines.common.weights import equally_spaced_weights
+from morl_baselines.common.weights import random_weights
 
 Array = npt.NDArray[np.float64]
 
@@ -18,12 +18,12 @@ KNOWN_FRONT_METRICS: Mapping[str, str] = {
 }
 METRICS: Mapping[str, str] = {
     "hypervolume": "volume between the front and the reference point (Zitzler and Thiele 1999)",
-    "expected_utility": "best weighted sum on the front, mean over 50 evenly spaced weights (Zintgraf et al. 2015)",
+    "expected_utility": "best weighted sum on the front, mean over 500 weights drawn evenly (Zintgraf et al. 2015)",
     "sparsity": "mean squared distance of neighbours on the front, smaller is denser (Xu et al. 2020); 0 of one point",
     "cardinality": "points of the front",
     **KNOWN_FRONT_METRICS,
 }
-UTILITY_WEIGHTS = 50
+_UTILITY_WEIGHTS = 500
 
 
 def nondominated(returns: Array) -> npt.NDArray[np.bool_]:
@@ -40,7 +40,7 @@ def measure(front: Array, ref_point: Array, known: Array | None) -> dict[str, fl
         ref_point: reference point of the hypervolume, (objectives,); points below it in any objective add nothing.
         known: the front that there is to find, or None if nobody knows it.
     """
-    weights = equally_spaced_weights(front.shape[1], UTILITY_WEIGHTS)
+    weights = random_weights(front.shape[1], _UTILITY_WEIGHTS, seed=0)  # the same for all
     found = {
         "hypervolume": float(moocore.hypervolume(front, ref=ref_point, maximise=True)),
         "expected_utility": float(expected_utility(list(front), weights)),

@@ -130,8 +130,9 @@ def test_asked_to_stop_it_stops(backend: MorlBackend, tmp_path: Path) -> None:
 
 
 def test_pql_finds_the_front_of_the_deep_sea(backend: MorlBackend, tmp_path: Path) -> None:
-    settings = {"gamma": 0.99, "action_eval": "pareto_cardinality", "epsilon_decay_steps": 15_000}
-    result = train(backend, recipe("pql", settings, steps=15_000), tmp_path / "a")
+    settings = {"gamma": 0.99, "action_eval": "pareto_cardinality", "epsilon_decay_steps": 20_000}
+    settings |= {"final_epsilon": 0.5}
+    result = train(backend, recipe("pql", settings, steps=20_000), tmp_path / "a")
     known = known_front(make(TREASURE, {}, ()), 0.99)
     assert known is not None
     assert result.curve[-1].metrics["hypervolume"] == pytest.approx(OPTIMUM, rel=0.01)
