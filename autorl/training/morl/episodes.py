@@ -81,10 +81,6 @@ class Clock(gym.Wrapper[Any, Any, Any, Any]):
         self.env_steps += 1
         return taken
 
-    def __deepcopy__(self, memo: Any) -> Clock:
-        """Return itself: a copy of an agent acts in the same environment."""
-        return self
-
 
 class Tally(gym.Wrapper[Any, Any, Any, Any]):
     """Adds up the discounted vector returns of episodes whose seeds it is given."""

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from autorl.engine.check import check
+from autorl.engine.plan import default_recipe
 from autorl.errors import SpecError
 from autorl.spec.load import draft_study
+from autorl.training.morl import MorlBackend
 from autorl.trial import Recipe
+
+ROOT = Path(__file__).parents[3]
 
 STUDY = """
 study: a
@@ -65,8 +69,6 @@ def test_a_distance_to_a_front_that_nobody_knows_is_refused(tmp_path: Path) -> N
 
 
 def test_the_default_configuration_is_the_librarys() -> None:
-    from autorl.training.morl import MorlBackend
-
     def default(algorithm: str, key: str) -> Any:
         return MorlBackend().default(Recipe("morl", algorithm, {}, {}, "a", {}, (), 1, 1, 1, True), key)
 
@@ -75,3 +77,15 @@ def test_the_default_configuration_is_the_librarys() -> None:
     assert default("gpi_ls", "timesteps_per_iter") == 10_000
     assert default("scalarized_ppo", "n_steps") == 2048
     assert default("envelope", "epsilon_decay_steps") is None
+
+
+@pytest.mark.parametrize("algorithm", ["pql", "pcn", "mpmoqlearning", "envelope", "gpi_ls"])
+def test_shipped_spaces_are_of_hyperparameters_that_there_are(tmp_path: Path, algorithm: str) -> None:
+    space = f"search_space: {ROOT}/search_spaces/morl_{algorithm}.yaml"
+    text = STUDY.replace("search_space: {parameters: {gamma: {min: 0.8, max: 0.99}}}", space)
+    (tmp_path / "a.yaml").write_text(text.replace("name: pql", f"name: {algorithm}"))
+    spec = check(draft_study(tmp_path / "a.yaml"))
+    default = default_recipe(spec, MorlBackend()).hyperparameters
+    # Four layers of 256, the default of networks, have no word here and are left as they are.
+    assert set(default) | {"net_arch"} >= {p.sets for p in spec.space if not p.when}
+    assert None not in default.values()
