@@ -271,17 +271,26 @@ class Point:
         metrics: metric → value; `return` and `length` are means over the episodes, `return_std` their deviation.
         curriculum: parameter of the task → which values of it were trained since the evaluation before, and how well
             (`autorl.training.curriculum.lessons.Lessons.record`), or None if nothing varies.
+        front: vector returns of the policies that no other dominates, of an agent that has several; else empty.
     """
 
     env_steps: int
     wall_seconds: float
     metrics: Mapping[str, float]
     curriculum: Mapping[str, Any] | None = None
+    front: tuple[tuple[float, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         data = {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds, "metrics": dict(self.metrics)}
-        return data if self.curriculum is None else {**data, "curriculum": dict(self.curriculum)}
+        if self.curriculum is not None:
+            data["curriculum"] = dict(self.curriculum)
+        return {**data, "front": [list(values) for values in self.front]} if self.front else data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Point:
+        """Return the point that `to_dict` wrote."""
+        return cls(**{**data, "front": tuple(tuple(values) for values in data.get("front", ()))})
 
 
 @dataclass(frozen=True)
@@ -331,7 +340,7 @@ class RunResult:
         return cls(
             **{
                 **data,
-                "curve": tuple(Point(**point) for point in data["curve"]),
+                "curve": tuple(Point.from_dict(point) for point in data["curve"]),
                 "scores": tuple(data.get("scores", ())),
                 "notes": tuple(data.get("notes", ())),
                 "checkpoint": None if left is None else Checkpoint(**left),

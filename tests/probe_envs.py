@@ -176,6 +176,37 @@ FAILURES: dict[str, Callable[[str | None], float]] = {
 }
 
 
+class Trade(gym.Env[np.ndarray, int]):
+    """One step, two objectives; no policy is best for both, and no weights favour the one in the hollow of the front.
+
+    Args:
+        how: as in `Broken`, at the fortieth step of its life; by default it works.
+        noise: standard deviation of each reward.
+    """
+
+    PAYS = np.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.4], [0.3, 0.3]])
+
+    observation_space = spaces.Box(0, 1, (1,), np.int32)
+    action_space = spaces.Discrete(len(PAYS))
+    reward_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+    def __init__(self, how: str | None = None, noise: float = 0.0) -> None:
+        self._how, self._noise, self._steps = how, noise, 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        return np.zeros(1, np.int32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        reward = self.PAYS[action] + self._noise * self.np_random.standard_normal(2)
+        if self._how is not None and self._steps == 40:
+            reward = reward + FAILURES[self._how](None)
+        return np.ones(1, np.int32), reward, True, False, {}
+
+
 class Doubled(gym.RewardWrapper[np.ndarray, int]):
     """Multiplies rewards."""
 
@@ -205,5 +236,13 @@ class Named(gym.ObservationWrapper[dict[str, np.ndarray], Any, np.ndarray]):
         return {"seen": observation}
 
 
-for kind in (Bandit, Paced, Target, Risky, Walk, Broken):
-    gym.register(f"autorl-tests/{kind.__name__}-v0", kind)
+for name, kind in (
+    ("Bandit", Bandit),
+    ("Paced", Paced),
+    ("Target", Target),
+    ("Risky", Risky),
+    ("Walk", Walk),
+    ("Broken", Broken),
+    ("Trade", Trade),
+):
+    gym.register(f"autorl-tests/{name}-v0", kind)

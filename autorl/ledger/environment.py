@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 
 _PACKAGES = ("autorl", "optuna", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy", "sqlalchemy")
+_PACKAGES += ("mo-gymnasium", "moocore", "morl-baselines")
 
 
 def versions() -> dict[str, str]:

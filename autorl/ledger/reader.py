@@ -134,7 +134,7 @@ class Reader:
         found: dict[Run, list[Point]] = {}
         for row in self._rows(query):
             found.setdefault(Run(row.number, row.phase, row.seed), []).extend(
-                Point(**p) for p in json.loads(row.points)
+                Point.from_dict(p) for p in json.loads(row.points)
             )
         return [CurveRecord(run, tuple(points)) for run, points in found.items()]
 

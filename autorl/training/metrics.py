@@ -25,6 +25,14 @@ def asked_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
                 yield (section, index, "metric"), measure.metric
 
 
+def without_signals(backend: str, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Find a cost and a specification, for a backend that measures neither."""
+    task = sections.get("task")
+    for key in ("cost", "specification"):
+        if task is not None and getattr(task, key) is not None:
+            yield ("task", key), f"backends sb3 and jax measure it, not {backend}; leave this out"
+
+
 def unknown_metrics(sections: Mapping[str, Any], known: Collection[str], hint: str = "") -> Iterator[tuple[Key, str]]:
     """Find the metrics of a study that are not measured.
 

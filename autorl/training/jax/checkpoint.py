@@ -69,7 +69,7 @@ def read(path: Path) -> tuple[str, str, Saved]:
     try:
         content = serialization.msgpack_restore(path.read_bytes())
         about = json.loads(content["about"])
-        curve = tuple(Point(**point) for point in about["curve"])
+        curve = tuple(Point.from_dict(point) for point in about["curve"])
         inherited = about["inherited_seconds"]
         saved = Saved(content["state"], curve, Spent(**about["spent"]), inherited, about["env_steps"])
         written_for = about["recipe"], about["run"]

@@ -14,7 +14,7 @@ from autorl.spec.space import Configuration, SearchSpace, same
 from autorl.spec.yaml12 import Key, show
 from autorl.training.curriculum.words import without_curricula
 from autorl.training.landscape.table import Rows, Table, load_table
-from autorl.training.metrics import unknown_metrics
+from autorl.training.metrics import unknown_metrics, without_signals
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.trial import Point, Recipe, RunResult
 
@@ -37,6 +37,7 @@ class LandscapeBackend:
         """Find what the table does not hold: seeds, evaluations, hyperparameters; see `Backend.check`."""
         del repaired
         yield from without_curricula("landscape", sections)
+        yield from without_signals("landscape", sections)
         yield from unknown_metrics(sections, self.metrics)
         policy = sections.get("policy")
         for key in policy.model_dump(exclude_none=True) if policy is not None else ():
@@ -47,9 +48,6 @@ class LandscapeBackend:
         for key in ("env_kwargs", "wrappers"):
             if getattr(task, key):
                 yield ("task", key), "a table has no environment to change; leave this out"
-        for key in ("cost", "specification"):
-            if getattr(task, key) is not None:
-                yield ("task", key), "a table has no episodes to measure; leave this out"
         try:
             table = load_table(Path(task.env))
         except AutorlError as error:

@@ -11,7 +11,7 @@ from autorl.errors import AutorlError, did_you_mean
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum.words import without_curricula
-from autorl.training.metrics import unknown_metrics
+from autorl.training.metrics import unknown_metrics, without_signals
 from autorl.training.protocol import Host, Job
 from autorl.trial import Recipe, RunResult
 
@@ -48,6 +48,7 @@ class LlmBackend:
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown tasks, keys of the recipe, and values; see `Backend.check`."""
         yield from without_curricula("llm", sections)
+        yield from without_signals("llm", sections)
         task = None
         if sections.get("task") is not None and "task" not in repaired:
             task, mistakes = _made(sections["task"])
@@ -111,9 +112,6 @@ class LlmBackend:
 def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:
     if spec.wrappers:
         return None, [(("task", "wrappers"), "a language-model task has no environment to wrap; leave this out")]
-    for key in ("cost", "specification"):
-        if getattr(spec, key) is not None:
-            return None, [(("task", key), "backends sb3 and jax measure it, not llm; leave this out")]
     try:
         return make_task(spec.env, spec.env_kwargs), []
     except AutorlError as error:

@@ -72,7 +72,7 @@ class Training:
             self._notes.append(f"started anew: {error}")
             return 0
         self._meter.go_on(before)
-        self._curve = [Point(**point) for point in state["curve"]]
+        self._curve = [Point.from_dict(point) for point in state["curve"]]
         self._state = state["learner"]
         return segment
 

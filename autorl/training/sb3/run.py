@@ -113,7 +113,7 @@ class Training:
             self.notes.append(f"started anew: {error}")
             return 0
         self._state = state
-        self.curve = [Point(**point) for point in state["curve"]]
+        self.curve = [Point.from_dict(point) for point in state["curve"]]
         self._meter.go_on(before)
         return segment
 

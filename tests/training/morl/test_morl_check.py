@@ -1,0 +1,92 @@
+"""Mistakes in a study of multi-objective agents are told before anything trains, where they are and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autorl.engine.check import check
+from autorl.engine.plan import default_recipe
+from autorl.errors import SpecError
+from autorl.spec.load import draft_study
+from autorl.training.morl import MorlBackend
+from autorl.trial import Recipe
+
+ROOT = Path(__file__).parents[3]
+
+STUDY = """
+study: a
+task: {env: deep-sea-treasure-v0}
+algorithm: {backend: morl, name: pql, fixed: {ref_point: [0, -25], eval_gamma: 0.99}}
+search_space: {parameters: {gamma: {min: 0.8, max: 0.99}}}
+objectives: [{metric: hypervolume}]
+seeds: {tuning: 0:2, test: 10:12}
+budget: {trials: 2, steps_per_run: 100}
+"""
+
+
+def mistakes(tmp_path: Path, old: str, new: str) -> list[str]:
+    assert old in STUDY
+    (tmp_path / "a.yaml").write_text(STUDY.replace(old, new))
+    with pytest.raises(SpecError) as caught:
+        check(draft_study(tmp_path / "a.yaml"))
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "said"),
+    [
+        ("name: pql", "name: pqk", "algorithm.name", "did you mean 'pql'?"),
+        ("{gamma: {min", "{gama: {min", "search_space.parameters.gama", "did you mean 'gamma'?"),
+        ("ref_point: [0, -25], ", "", "algorithm.fixed", "the hypervolume needs 'ref_point'"),
+        ("[0, -25]", "[0, -25, 1]", "algorithm.fixed.ref_point", "must have 2 numbers"),
+        ("[0, -25]", "far", "algorithm.fixed.ref_point", "'far' must be a list of numbers"),
+        ("eval_gamma: 0.99", "eval_gamma: 1.5", "algorithm.fixed.eval_gamma", "1.5 must be a number above 0"),
+        ("{gamma: {min", "{eval_gamma: {min", "search_space.parameters.eval_gamma", "set it in algorithm.fixed"),
+        ("metric: hypervolume", "metric: hypervolum", "objectives.0.metric", "did you mean 'hypervolume'?"),
+        ("deep-sea-treasure-v0", "deep-sea-treasur-v0", "task.env", "did you mean 'deep-sea-treasure-v"),
+        ("deep-sea-treasure-v0", "CartPole-v1", "task.env", "has no vector of rewards"),
+        ("name: pql", "name: capql", "algorithm.name", "capql cannot train on deep-sea-treasure-v0"),
+        ("gamma: {min: 0.8, max: 0.99}", "per: {values: [true, false]}", "search_space.parameters.per", "pql has no"),
+        ("v0}", "v0, cost: info}", "task.cost", "backends sb3 and jax measure it, not morl"),
+        ("seeds:", "evaluation: {deterministic: false}\nseeds:", "evaluation.deterministic", "leave this out"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, where: str, said: str) -> None:
+    (found,) = mistakes(tmp_path, old, new)
+    assert where in found
+    assert said in found
+
+
+def test_a_distance_to_a_front_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    mountain = "metric: igd}]\ntask: {env: mo-mountaincar-v0}"
+    text = STUDY.replace("task: {env: deep-sea-treasure-v0}\n", "").replace("metric: hypervolume}]", mountain)
+    (tmp_path / "a.yaml").write_text(text.replace("name: pql", "name: envelope").replace("[0, -25]", "[-201, -1, -1]"))
+    with pytest.raises(SpecError) as caught:
+        check(draft_study(tmp_path / "a.yaml"))
+    assert "nobody knows the front of 'mo-mountaincar-v0'" in str(caught.value)
+
+
+def test_the_default_configuration_is_the_librarys() -> None:
+    def default(algorithm: str, key: str) -> Any:
+        return MorlBackend().default(Recipe("morl", algorithm, {}, {}, "a", {}, (), 1, 1, 1, True), key)
+
+    assert default("pql", "gamma") == 0.8
+    assert default("pql", "action_eval") == "hypervolume"  # an argument of training rather than of making
+    assert default("gpi_ls", "timesteps_per_iter") == 10_000
+    assert default("scalarized_ppo", "n_steps") == 2048
+    assert default("envelope", "epsilon_decay_steps") is None
+
+
+@pytest.mark.parametrize("algorithm", ["pql", "pcn", "mpmoqlearning", "envelope", "gpi_ls"])
+def test_shipped_spaces_are_of_hyperparameters_that_there_are(tmp_path: Path, algorithm: str) -> None:
+    space = f"search_space: {ROOT}/search_spaces/morl_{algorithm}.yaml"
+    text = STUDY.replace("search_space: {parameters: {gamma: {min: 0.8, max: 0.99}}}", space)
+    (tmp_path / "a.yaml").write_text(text.replace("name: pql", f"name: {algorithm}"))
+    spec = check(draft_study(tmp_path / "a.yaml"))
+    default = default_recipe(spec, MorlBackend()).hyperparameters
+    # Four layers of 256, the default of networks, have no word here and are left as they are.
+    assert set(default) | {"net_arch"} >= {p.sets for p in spec.space if not p.when}
+    assert None not in default.values()
