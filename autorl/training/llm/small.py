@@ -221,6 +221,28 @@ class SmallLearner:
         metrics = measured(self.task, problems, rewards, greedy, self.counted, self.model)
         return metrics | described(log_p, log_q, written.own, written.ended)
 
+    @torch.no_grad()
+    def entropies(self, problems: Sequence[Problem]) -> list[tuple[list[float], list[float]]]:
+        """Return the entropies (nats) along two answers to each problem, for `autorl.analysis.contamination`.
+
+        Both are the most probable ones: to the problem, and to the problem once more after the first answer. A model
+        that follows instructions would be asked for another way there.
+        """
+        prompts = [self._characters.encode(problem.prompt) for problem in problems]
+        first = self._greedy(prompts)
+        answers = [tokens[own].tolist() for tokens, own in zip(first.tokens, first.own, strict=True)]
+        asked = [[*prompt, *answer, *prompt] for prompt, answer in zip(prompts, answers, strict=True)]
+        return list(zip(self._along(first), self._along(self._greedy(asked)), strict=True))
+
+    def _greedy(self, prompts: Sequence[Sequence[int]]) -> Completions:
+        return complete(self.model, prompts, 1, self.own.max_tokens, None, self._generator)
+
+    def _along(self, written: Completions) -> list[list[float]]:
+        ids, real = torch.cat([written.prompts, written.tokens], 1), torch.cat([written.prompt_real, written.real], 1)
+        log_p = self.model(ids, real, written.tokens.shape[1]).log_softmax(-1)
+        entropies = -(log_p.exp() * log_p).sum(-1)
+        return [row[own].tolist() for row, own in zip(entropies, written.own, strict=True)]
+
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""
         return not finite(self.model)
