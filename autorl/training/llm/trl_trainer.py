@@ -27,7 +27,7 @@ except ImportError as _error:
     raise AutorlError("engine trl needs TRL; run: pip install 'autorl[trl]'") from _error
 
 
-class Falling(LogitsProcessor):  # type: ignore[misc]
+class Falling(LogitsProcessor):
     """Divides logits by a temperature that depends on the position in a completion.
 
     Args:
@@ -125,11 +125,11 @@ class RecipeTrainer(GRPOTrainer):
     def _generate_single_turn(self, prompt_ids: Any, *rest: Any, **images: Any) -> Any:
         own = self.own
         if own.temperature_end is None:
-            return super()._generate_single_turn(prompt_ids, *rest, **images)
+            return super()._generate_single_turn(prompt_ids, *rest, **images)  # type: ignore[no-untyped-call]
         given = self._tokenizer.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
         falling = Falling(objective.temperature(own), given["input_ids"].shape[1])
         draws = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "logits_processor": [falling]}
-        found = written(self.model, self._tokenizer, given.to(self.model.device), own.max_tokens, **draws)
+        found = written(self.model, self._tokenizer, given.to(self.accelerator.device), own.max_tokens, **draws)
         return [row[real].tolist() for row, real in zip(found.tokens, found.real, strict=True)], None
 
     def _get_per_token_logps_and_entropies(
@@ -140,7 +140,8 @@ class RecipeTrainer(GRPOTrainer):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *rest, **more
             )
-        parts = zip(input_ids.split(more["batch_size"]), attention_mask.bool().split(more["batch_size"]), strict=True)
+        size = more["batch_size"]
+        parts = zip(torch.split(input_ids, size), torch.split(attention_mask.bool(), size), strict=True)
         return torch.cat([self._drawn(_completions(ids, real, logits_to_keep)) for ids, real in parts]), None, None
 
     @torch.no_grad()
@@ -153,7 +154,7 @@ class RecipeTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         if self.update is None:
-            loss: Tensor = super()._compute_loss(model, inputs)
+            loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
             return loss
         ids, real = (torch.cat([inputs[f"prompt_{part}"], inputs[f"completion_{part}"]], 1) for part in ("ids", "mask"))
         found = _completions(ids, real.bool(), inputs["completion_ids"].shape[1])
