@@ -39,3 +39,21 @@ class Echo:
 
     def flaw(self, problem: Problem, completion: str) -> float:
         return float(len(completion) > len(problem.answer))
+
+
+class Repeat:
+    """Repeat a number, asked as a model that follows instructions expects it; there are no demonstrations."""
+
+    characters = ""
+    categories = ("repeat/5",)
+
+    def draw(self, category: str, rng: random.Random) -> Problem:
+        answer = str(rng.randrange(10_000, 100_000))
+        asked = f"Reply with the number {answer} and nothing else."
+        return Problem(category, f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n", (), answer)
+
+    def demonstration(self, problem: Problem, rng: random.Random, noise: float) -> str:
+        raise NotImplementedError
+
+    def reward(self, problem: Problem, completion: str) -> float:
+        return float(problem.answer in completion)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def save(folder: Path, characters: str) -> None:
+def save(folder: Path, characters: str, seed: int = 0) -> None:
     """Write a Llama and a tokenizer of single characters."""
     import torch
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
@@ -16,7 +16,7 @@ def save(folder: Path, characters: str) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")  # type: ignore[no-untyped-call]
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>")
     fast.save_pretrained(folder)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     shape = LlamaConfig(
         vocab_size=len(vocabulary),
         hidden_size=16,

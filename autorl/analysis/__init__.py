@@ -8,6 +8,7 @@ give the same answer.
 """
 
 from autorl.analysis.checks import Direction
+from autorl.analysis.contamination import contamination, entropy_similarity
 from autorl.analysis.cost import Cost, cost_by_phase, speed_up
 from autorl.analysis.difference import difference
 from autorl.analysis.estimate import Estimate, Statistic, aggregate, estimate
@@ -70,9 +71,11 @@ __all__ = [
     "aggregate_tasks",
     "area_under_curve",
     "attainment",
+    "contamination",
     "cost_by_phase",
     "cvar",
     "difference",
+    "entropy_similarity",
     "estimate",
     "estimate_tasks",
     "expected_best",

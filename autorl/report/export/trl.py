@@ -24,7 +24,7 @@ def arguments(findings: Findings, trial: TrialRecord, format_name: str) -> dict[
     if recipe.start is not None:
         raise unable(findings, trial, format_name, "an option of TRL has one value")
     own = settings(recipe.algorithm, recipe.hyperparameters)
-    if lacking := [*missing(own, ()), *missing_in_plain_trl(own)]:
+    if lacking := [*missing(own, recipe.policy), *missing_in_plain_trl(own)]:
         raise ExportError(f"trial {trial.number} cannot be written for TRL: {'; '.join(lacking)}")
     return options(own, recipe.env_steps)
 

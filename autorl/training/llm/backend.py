@@ -24,12 +24,11 @@ try:
     from autorl.training.llm.recipe import PRESETS, contradictions, defaults, settings, wrong
     from autorl.training.llm.run import Training
     from autorl.training.llm.suites import make_task
-    from autorl.training.llm.trl_options import missing
+    from autorl.training.llm.trl_options import POLICY, missing, of_small, wrong_policy
 except ImportError as _error:
     raise AutorlError("backend 'llm' needs torch; run: pip install 'autorl[llm]'") from _error
 
 _SHAPE = asdict(Architecture())
-_PRETRAINED = {"model", "lora_rank"}
 _ENGINES = ("small", "trl")
 
 
@@ -66,7 +65,10 @@ class LlmBackend:
             yield ("task", "env"), "engine trl has no turns; use engine small"
         if algorithm is not None:
             space = space_spec.space() if space_spec is not None else SearchSpace()
-            yield from _wrong_recipe(algorithm, space)
+            policy = sections.get("policy")
+            yield from _wrong_recipe(
+                algorithm, space, policy.model_dump(exclude_none=True) if policy is not None else {}
+            )
 
     def default(self, recipe: Recipe, key: str) -> Any:
         """Return the default of a key of the recipe or the policy; see `Backend.default`."""
@@ -74,7 +76,8 @@ class LlmBackend:
             return recipe.algorithm
         if key.startswith("policy."):
             name = key.removeprefix("policy.")
-            return recipe.policy.get(name, _SHAPE.get(name))
+            defaults_ = POLICY if recipe.engine == "trl" else _SHAPE
+            return recipe.policy.get(name, defaults_.get(name))
         if key.startswith("task.env_kwargs."):
             return recipe.env_kwargs.get(key.removeprefix("task.env_kwargs."))
         return recipe.hyperparameters.get(key, defaults(recipe.algorithm).get(key))
@@ -121,13 +124,8 @@ def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:
 def _wrong_policy(policy: Any, engine: str | None) -> Iterator[tuple[Key, str]]:
     given = policy.model_dump(exclude_none=True) if policy is not None else {}
     if engine == "trl":
-        for key in given.keys() - _PRETRAINED:
-            yield ("policy", key), f"engine trl has no '{key}'{did_you_mean(key, _PRETRAINED)}"
-        if not isinstance(given.get("model"), str):
-            yield ("policy",), "engine trl needs a model: its folder, or its name on the Hugging Face hub"
-        rank = given.get("lora_rank", 0)
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 0:
-            yield ("policy", "lora_rank"), f"{rank!r} must be a whole number; 0 trains the whole model"
+        for name, mistake in wrong_policy(given):
+            yield ("policy",) if name is None else ("policy", name), mistake
         return
     for key, value in given.items():
         if key not in _SHAPE:
@@ -139,7 +137,7 @@ def _wrong_policy(policy: Any, engine: str | None) -> Iterator[tuple[Key, str]]:
         yield ("policy", "heads"), f"width {shape['width']} is no multiple of {shape['heads']} heads"
 
 
-def _wrong_recipe(algorithm: Any, space: SearchSpace) -> Iterator[tuple[Key, str]]:
+def _wrong_recipe(algorithm: Any, space: SearchSpace, policy: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     if algorithm.engine not in (None, *_ENGINES):
         yield ("algorithm", "engine"), f"unknown engine '{algorithm.engine}'; allowed: {', '.join(_ENGINES)}"
     if algorithm.engine == "trl" and find_spec("trl") is None:
@@ -152,13 +150,15 @@ def _wrong_recipe(algorithm: Any, space: SearchSpace) -> Iterator[tuple[Key, str
     for where, key, each in values:
         mistakes = [f"the recipe has no '{key}'{did_you_mean(key, known)}"] if key not in known else []
         mistakes += [mistake for value in each if key in known and (mistake := wrong(key, value))]
+        if algorithm.engine == "trl" and not mistakes:
+            mistakes = sorted({mistake for value in each if (mistake := of_small(key, value))})
         sound = sound and not mistakes
         yield from ((where, mistake) for mistake in mistakes)
     if sound:
         own = settings(algorithm.name, algorithm.fixed)
         found = list(contradictions(own))
         if algorithm.engine == "trl":
-            found += missing(own, [key for _, key, _ in values])
+            found += missing(own, policy)
         yield from ((("algorithm", "fixed"), mistake) for mistake in found)
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from autorl.training.llm import objective
-from autorl.training.llm.problems import Problem, Task
+from autorl.training.llm.problems import Inspected, Problem, Task
+from autorl.training.llm.recipe import Settings
 
 METRICS: Mapping[str, str] = {
     "pass_at_1": "share of completions, drawn at temperature 1, that are right: held-out problems, mean reward",
@@ -103,6 +104,29 @@ def reward(task: Task, problem: Problem, completion: str, *, ended: bool) -> flo
     if not math.isfinite(found):
         raise ValueError(f"the task's reward is {found}")
     return found
+
+
+def flaw(task: Task, problem: Problem, completion: str) -> float:
+    """Return how much of what leads to a completion's answer is wrong; see `Inspected.flaw`.
+
+    Raises:
+        ValueError: the task cannot say.
+    """
+    if not isinstance(task, Inspected):
+        raise ValueError("flaw_penalty and the filter on_correct need a task with a method 'flaw(problem, completion)'")
+    return float(task.flaw(problem, completion))
+
+
+def learning_rate(own: Settings, counted: Counted, total: int) -> float:
+    """Return the learning rate of a step.
+
+    Args:
+        own: the recipe.
+        counted: what training has counted, this step's completions included.
+        total: completions of a full run, over which it falls if it does.
+    """
+    remaining = max(0.0, 1.0 - counted.completions / total) if own.lr_schedule == "linear" else 1.0
+    return own.learning_rate * remaining * min(1.0, (counted.steps + 1) / (own.warmup_steps + 1))
 
 
 def measured(

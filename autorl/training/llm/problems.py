@@ -103,6 +103,11 @@ def draw_to_train(task: Task, category: str, rng: random.Random) -> Problem:
     return _drawn(task, category, rng, lambda place: place % _HELD_OUT != 0)
 
 
+def draw_many_to_train(task: Task, count: int, rng: random.Random) -> list[Problem]:
+    """Draw problems of categories drawn at random; see `draw_to_train`."""
+    return [draw_to_train(task, rng.choice(task.categories), rng) for _ in range(count)]
+
+
 def draw_to_evaluate(task: Task, count: int, seed: int, rng: random.Random) -> list[Problem]:
     """Draw different problems that are held out for a seed, the same number of each category.
 

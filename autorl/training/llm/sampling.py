@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,6 +63,27 @@ class Replies:
             if found[index] == self._turn and not replied[index]:
                 self._waiting[row] = list(self._reply(row, so_far))
         return torch.tensor(found), torch.tensor(replied)
+
+
+def joined(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the rows of both, padded with zeros to one width: prompts on the left, completions on the right.
+
+    Args:
+        first: what is known of some rows; names of what belongs to their prompts begin with `prompt`.
+        second: the same of others.
+    """
+    found = {}
+    for name, part in first.items():
+        other = second[name]
+        if part.dim() == 2:
+            width = max(part.shape[1], other.shape[1])
+            left = name.startswith("prompt")
+            part, other = (
+                torch.nn.functional.pad(x, (width - x.shape[1], 0) if left else (0, width - x.shape[1]))
+                for x in (part, other)
+            )
+        found[name] = torch.cat([part, other])
+    return found
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from autorl.training.llm import objective
 from autorl.training.llm.recipe import Settings
 
 _LEAST = 1e-3
@@ -34,6 +35,36 @@ def flaw_penalty(right: Tensor, flaws: Tensor, own: Settings) -> Tensor:
         own: the recipe.
     """
     return -own.flaw_penalty * flaws * right
+
+
+def penalized(rewards: Tensor, flaws: Tensor, lengths: Tensor, own: Settings) -> Tensor:
+    """Return the rewards that are learned from: those of the task, less what flaws and length cost.
+
+    Args:
+        rewards: of the task.
+        flaws: see `flaw_penalty`.
+        lengths: tokens of the completions.
+        own: the recipe.
+    """
+    found = rewards
+    if own.flaw_penalty:
+        found = found + flaw_penalty(rewards >= 1.0, flaws, own)
+    if own.overlong == "penalty":
+        found = found + overlong_penalty(lengths, own)
+    return found
+
+
+def credited(
+    rewards: Tensor, right: Tensor, flaws: Tensor, own: Settings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return which completions are learned from, and the advantages that they have among themselves, 0 of the others.
+
+    The arguments are those of `chosen`.
+    """
+    kept = chosen(rewards, right, flaws, own, generator)
+    gains = torch.zeros_like(rewards)
+    gains[kept] = objective.advantages(rewards[kept].view(len(kept), -1), own).reshape(-1)
+    return kept, gains
 
 
 def chosen(rewards: Tensor, right: Tensor, flaws: Tensor, own: Settings, generator: torch.Generator) -> Tensor:

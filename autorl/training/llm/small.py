@@ -11,11 +11,20 @@ import torch
 from torch import Tensor
 
 from autorl.training.llm import objective, selection
-from autorl.training.llm.learner import SAMPLES, Counted, described, finite, measured, reward
+from autorl.training.llm.learner import (
+    SAMPLES,
+    Counted,
+    described,
+    finite,
+    flaw,
+    learning_rate,
+    measured,
+    reward,
+)
 from autorl.training.llm.model import Characters, Model
-from autorl.training.llm.problems import Inspected, Interactive, Problem, Task, draw_to_train, generator
+from autorl.training.llm.problems import Interactive, Problem, Task, draw_many_to_train, generator
 from autorl.training.llm.recipe import Settings
-from autorl.training.llm.sampling import Completions, Replies, complete
+from autorl.training.llm.sampling import Completions, Replies, complete, joined
 from autorl.training.llm.update import Critic, Lesson, Update
 
 
@@ -33,7 +42,7 @@ class _Experience:
         rows = kept.repeat_interleave(self.rewards.shape[1])
         written = Completions(*(part[rows] for part in vars(self.written).values()))
         return _Experience(
-            _joined(written, others.written),
+            Completions(**joined(vars(written), vars(others.written))),
             torch.cat([self.rewards[kept], others.rewards]),
             torch.cat([self.right[kept], others.right]),
             torch.cat([self.flaws[kept], others.flaws]),
@@ -50,18 +59,11 @@ class SmallLearner:
         own: the recipe.
         total: completions of a full run, over which the schedules go.
         seeds: of what is drawn in training, and of the training problems.
-
-    Raises:
-        ValueError: the recipe looks at what leads to answers, and the task cannot.
     """
 
     def __init__(
         self, task: Task, start: Model, teacher: Model | None, own: Settings, total: int, seeds: tuple[int, int]
     ) -> None:
-        if own.inspects and not isinstance(task, Inspected):
-            raise ValueError(
-                "flaw_penalty and the filter on_correct need a task with a method 'flaw(problem, completion)'"
-            )
         self.task, self.own, self._total = task, own, total
         self._characters, self.start = Characters(task.characters), start.eval().requires_grad_(False)
         self.model = Model(start.shape, self._characters.size)
@@ -87,9 +89,7 @@ class SmallLearner:
             FloatingPointError: the loss is not finite.
         """
         own, found = self.own, self._experience()
-        kept = selection.chosen(found.rewards, found.right, found.flaws, own, self._generator)
-        gains = torch.zeros_like(found.rewards)
-        gains[kept] = objective.advantages(found.rewards[kept].view(len(kept), -1), own).reshape(-1)
+        kept, gains = selection.credited(found.rewards, found.right, found.flaws, own, self._generator)
         if own.overlong == "mask":
             kept &= found.written.ended.view_as(kept)
         self._learn(self._lesson(found, gains.reshape(-1, 1)), kept.reshape(-1))
@@ -108,7 +108,7 @@ class SmallLearner:
 
     def _rollouts(self, count: int) -> _Experience:
         own = self.own
-        problems = [draw_to_train(self.task, self._rng.choice(self.task.categories), self._rng) for _ in range(count)]
+        problems = draw_many_to_train(self.task, count, self._rng)
         prompts = [self._characters.encode(problem.prompt) for problem in problems]
         replies = self._replies(problems, own.rollouts)
         written = complete(
@@ -119,9 +119,7 @@ class SmallLearner:
         right, flaws = rewards >= 1.0, torch.zeros_like(rewards)
         if own.inspects:
             flaws = self._flaws(problems, written).view_as(rewards)
-            rewards = rewards + selection.flaw_penalty(right, flaws, own)
-        if own.overlong == "penalty":
-            rewards = rewards + selection.overlong_penalty(written.real.sum(1), own).view_as(rewards)
+        rewards = selection.penalized(rewards, flaws, written.real.sum(1).view_as(rewards), own)
         return _Experience(written, rewards, right, flaws)
 
     def _replies(self, problems: Sequence[Problem], copies: int) -> Replies | None:
@@ -143,10 +141,9 @@ class SmallLearner:
         return torch.tensor(found)
 
     def _flaws(self, problems: Sequence[Problem], written: Completions) -> Tensor:
-        assert isinstance(self.task, Inspected)
         copies, found = len(written.tokens) // len(problems), []
         for row, tokens in enumerate(written.tokens.tolist()):
-            found.append(float(self.task.flaw(problems[row // copies], self._characters.decode(tokens))))
+            found.append(flaw(self.task, problems[row // copies], self._characters.decode(tokens)))
         return torch.tensor(found)
 
     @torch.no_grad()
@@ -169,7 +166,7 @@ class SmallLearner:
         tokens = max(1.0, float(lengths[kept].sum()) / own.minibatches)
         progress = self.counted.completions / self._total
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = learning_rate(own, self.counted, self._total)
         indices = learns.nonzero()[:, 0]
         for _ in range(own.epochs):
             for part in self._parts(indices):
@@ -199,12 +196,6 @@ class SmallLearner:
         torch.nn.utils.clip_grad_norm_(model.parameters(), self.own.max_grad_norm)
         optimizer.step()
 
-    def _rate(self) -> float:
-        own, remaining = self.own, 1.0
-        if own.lr_schedule == "linear":
-            remaining = max(0.0, 1.0 - self.counted.completions / self._total)
-        return own.learning_rate * remaining * min(1.0, (self.counted.steps + 1) / (own.warmup_steps + 1))
-
     @torch.no_grad()
     def evaluate(self, problems: Sequence[Problem], seed: int) -> dict[str, float]:
         """Return the metrics, and `pass_at_1/CATEGORY`, of held-out problems; counts of groups begin anew."""
@@ -229,6 +220,28 @@ class SmallLearner:
         greedy = self._scores(problems, best).tolist()
         metrics = measured(self.task, problems, rewards, greedy, self.counted, self.model)
         return metrics | described(log_p, log_q, written.own, written.ended)
+
+    @torch.no_grad()
+    def entropies(self, problems: Sequence[Problem]) -> list[tuple[list[float], list[float]]]:
+        """Return the entropies (nats) along two answers to each problem, for `autorl.analysis.contamination`.
+
+        Both are the most probable ones: to the problem, and to the problem once more after the first answer. A model
+        that follows instructions would be asked for another way there.
+        """
+        prompts = [self._characters.encode(problem.prompt) for problem in problems]
+        first = self._greedy(prompts)
+        answers = [tokens[own].tolist() for tokens, own in zip(first.tokens, first.own, strict=True)]
+        asked = [[*prompt, *answer, *prompt] for prompt, answer in zip(prompts, answers, strict=True)]
+        return list(zip(self._along(first), self._along(self._greedy(asked)), strict=True))
+
+    def _greedy(self, prompts: Sequence[Sequence[int]]) -> Completions:
+        return complete(self.model, prompts, 1, self.own.max_tokens, None, self._generator)
+
+    def _along(self, written: Completions) -> list[list[float]]:
+        ids, real = torch.cat([written.prompts, written.tokens], 1), torch.cat([written.prompt_real, written.real], 1)
+        log_p = self.model(ids, real, written.tokens.shape[1]).log_softmax(-1)
+        entropies = -(log_p.exp() * log_p).sum(-1)
+        return [row[own].tolist() for row, own in zip(entropies, written.own, strict=True)]
 
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""
@@ -261,19 +274,3 @@ class SmallLearner:
         version, internal, gauss = json.loads(state["rng"])
         self._rng.setstate((version, tuple(internal), gauss))
         self.counted = Counted(**state["counted"])
-
-
-def _joined(first: Completions, second: Completions) -> Completions:
-    """Return the completions of both, padded to one width: prompts on the left, completions on the right."""
-    joined = {}
-    for name, part in vars(first).items():
-        other = getattr(second, name)
-        if part.dim() == 2:
-            width = max(part.shape[1], other.shape[1])
-            left = name.startswith("prompt")
-            part, other = (
-                torch.nn.functional.pad(x, (width - x.shape[1], 0) if left else (0, width - x.shape[1]))
-                for x in (part, other)
-            )
-        joined[name] = torch.cat([part, other])
-    return Completions(**joined)

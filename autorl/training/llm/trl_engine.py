@@ -1,32 +1,39 @@
 """The engine `trl`: TRL's GRPOTrainer on a Hugging Face model, from a folder or by name.
 
-The trainer writes completions, scores them and has the loss; steps are taken here one by one, so that a run is
-measured, saved and resumed like those of engine `small`. The recipe's advantages take the place of the trainer's own.
+The trainer writes completions, has them scored, and has the loss; steps are taken here one by one, so that a run is
+measured, saved and resumed like those of engine `small`, and learning rates follow the completions written.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from autorl.errors import AutorlError
-from autorl.training.llm import objective, selection
-from autorl.training.llm.learner import SAMPLES, Counted, described, finite, measured, reward
-from autorl.training.llm.problems import Problem, Task, draw_to_train, generator
+from autorl.training.llm.learner import (
+    SAMPLES,
+    Counted,
+    described,
+    finite,
+    flaw,
+    learning_rate,
+    measured,
+    reward,
+)
+from autorl.training.llm.problems import Problem, Task, draw_many_to_train, generator
 from autorl.training.llm.recipe import Settings
-from autorl.training.llm.trl_options import options
+from autorl.training.llm.trl_options import POLICY, missing, options, within_trls_loss
+from autorl.training.llm.trl_trainer import RecipeTrainer, predictor, written
+from autorl.training.llm.update import Predictor, Update
 
-os.environ.setdefault("WANDB_DISABLED", "true")
 try:
     from datasets import Dataset  # type: ignore[import-untyped]
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import GRPOConfig, GRPOTrainer  # type: ignore[attr-defined]
+    from trl import GRPOConfig  # type: ignore[attr-defined]
 except ImportError as _error:
     raise AutorlError("engine trl needs TRL; run: pip install 'autorl[trl]'") from _error
 
@@ -35,84 +42,95 @@ _ROWS = 64
 _TARGETS = "all-linear"
 
 
-class _Trainer(GRPOTrainer):
-    """TRL's trainer with the recipe's advantages."""
-
-    def __init__(self, own: Settings, **rest: Any) -> None:
-        self.own = own
-        self.rewards = torch.zeros(0)
-        super().__init__(**rest)
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        rewards = self.rewards.view(-1, self.own.rollouts)
-        if self.own.overlong == "penalty":
-            lengths = found["completion_mask"].sum(1).cpu()
-            rewards = rewards + selection.overlong_penalty(lengths, self.own).view_as(rewards)
-        gains = objective.advantages(rewards, self.own).reshape(-1)
-        found["advantages"] = gains.to(found["advantages"])
-        return found
-
-
 class TrlLearner:
     """A Hugging Face model in training; see `Learner`.
 
     Args:
         task: what is to be learned; a prompt ends where the completion begins.
-        policy: `model`, its folder or name, and `lora_rank`, 0 to train all of it.
-        own: the recipe, of which TRL lacks nothing.
+        policy: `model`, its folder or name; `lora_rank`, 0 to train all of it; `teacher`, another model; `device` and
+            `dtype`, of weights and of what is computed with them; and `vllm`, whether it writes.
+        own: the recipe.
         total: completions of a full run.
         seeds: of what is drawn in training, and of the training problems.
+
+    Raises:
+        ValueError: the recipe has parts that cannot be trained here, or the policy asks for what is not there.
     """
 
     def __init__(
         self, task: Task, policy: Mapping[str, Any], own: Settings, total: int, seeds: tuple[int, int]
     ) -> None:
+        policy = {**POLICY, **policy}
+        for mistake in missing(own, policy):
+            raise ValueError(mistake)
+        if policy["device"] == "cuda" and not torch.cuda.is_available():
+            raise ValueError("policy.device is cuda, and there is no GPU here; leave it out, or set it to cpu")
         self._task, self._own, self._rng, self.counted = task, own, generator(seeds[1]), Counted()
+        self._total = total
         torch.manual_seed(seeds[0])
         self._tokenizer = AutoTokenizer.from_pretrained(policy["model"], padding_side="left")
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         # The trainer wants a folder, in which it will have nothing to write.
         with tempfile.TemporaryDirectory() as folder:
-            self._trainer: Any = self._made(policy, folder, total, seeds[0])
-        self._trainer.create_optimizer_and_scheduler(num_training_steps=self._trainer.args.max_steps)
+            self._trainer: Any = self._made(policy, folder, seeds[0])
+        self._trainer.create_optimizer()
         self._trainer.current_gradient_accumulation_steps = 1  # what its own loop would set
         self._model: Any = self._trainer.model
         # Not a copy of the trainer's, whose `forward` would still be that of the model in training.
-        start: Any = AutoModelForCausalLM
-        self._start = start.from_pretrained(policy["model"], dtype=self._model.dtype).to(self._model.device).eval()
+        self._start = self._beside(policy["model"])
+        if not within_trls_loss(own):
+            teacher = self._taught_by(policy["teacher"]) if own.taught else None
+            self._trainer.update = Update(predictor(self._model), predictor(self._start), teacher, own)
 
-    def _made(self, policy: Mapping[str, Any], folder: str, total: int, seed: int) -> Any:
-        there, own = torch.cuda.is_available(), self._own
+    def _made(self, policy: Mapping[str, Any], folder: str, seed: int) -> Any:
+        on_gpu, dtype = torch.cuda.is_available() and policy["device"] != "cpu", policy["dtype"]
         arguments = GRPOConfig(
             output_dir=folder,
             seed=seed,
-            use_cpu=not there,
-            bf16=there,
+            use_cpu=not on_gpu,
+            bf16=dtype == "bfloat16" or (dtype == "auto" and on_gpu),
+            model_init_kwargs={"dtype": "float32" if dtype == "auto" else dtype},
+            use_vllm=policy["vllm"],
+            vllm_mode="colocate",
             activation_checkpointing=False,
             report_to=[],
             save_strategy="no",
             disable_tqdm=True,
-            **options(own, total),
+            **options(self._own, self._total),
         )
-        return _Trainer(
-            own,
+        return RecipeTrainer(
+            self._own,
+            self._rows,
             model=policy["model"],
             reward_funcs=self._verified,
             args=arguments,
             train_dataset=Dataset.from_list([{"prompt": ""}]),  # rows are given with each step
             processing_class=self._tokenizer,
-            peft_config=_lora(int(policy.get("lora_rank", 0))),
+            peft_config=_lora(int(policy["lora_rank"])),
         )
+
+    def _beside(self, name: str) -> Any:
+        """Return a model that is not trained, where the one in training is."""
+        models: Any = AutoModelForCausalLM
+        found = models.from_pretrained(name, dtype=self._model.dtype).to(self._model.device)
+        return found.eval().requires_grad_(False)
+
+    def _taught_by(self, name: str) -> Predictor:
+        if AutoTokenizer.from_pretrained(name).get_vocab() != self._tokenizer.get_vocab():
+            raise ValueError(f"policy.teacher: {name} has other tokens than the model; take one of the same family")
+        teacher = self._beside(name)
+        if teacher.config.vocab_size != self._model.config.vocab_size:
+            raise ValueError(
+                f"policy.teacher: {name} has logits of {teacher.config.vocab_size} tokens, and the model of "
+                f"{self._model.config.vocab_size}; take one of the same vocabulary"
+            )
+        return predictor(teacher)
 
     def step(self) -> None:
         """Write completions, score them, and learn from them; see `Learner.step`."""
         own, trainer = self._own, self._trainer
-        problems = [
-            draw_to_train(self._task, self._rng.choice(self._task.categories), self._rng) for _ in range(own.prompts)
-        ]
-        rows = [{"prompt": each.prompt, "problem": each} for each in problems for _ in range(own.rollouts)]
+        rows = self._rows(own.prompts)
         trainer._buffered_inputs = None
         self._model.train()
         for _ in range(own.epochs * own.minibatches):
@@ -120,23 +138,32 @@ class TrlLearner:
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss.item()}")
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), own.max_grad_norm)
+            for group in trainer.optimizer.param_groups:
+                group["lr"] = learning_rate(own, self.counted, self._total)
             trainer.optimizer.step()
-            trainer.lr_scheduler.step()
             trainer.optimizer.zero_grad()
             trainer.state.global_step += 1
-        written = sum(int(batch["completion_mask"].sum()) for batch in trainer._buffered_inputs or ())
-        self.counted.written(trainer.rewards.view(own.prompts, own.rollouts), written)
         self.counted.steps += 1
+
+    def _rows(self, count: int) -> list[dict[str, Any]]:
+        """Draw problems, and return a row for each completion that is to be written."""
+        problems = draw_many_to_train(self._task, count, self._rng)
+        return [{"prompt": each.prompt, "problem": each} for each in problems for _ in range(self._own.rollouts)]
 
     def _verified(
         self, completions: Sequence[str], completion_ids: Sequence[Sequence[int]], problem: Sequence[Problem], **_: Any
     ) -> list[float]:
-        end = self._tokenizer.eos_token_id
+        """Score and count what was written."""
+        own, end = self._own, self._tokenizer.eos_token_id
         found = [
             reward(self._task, each, text, ended=end in tokens)
             for each, text, tokens in zip(problem, completions, completion_ids, strict=True)
         ]
-        self._trainer.rewards = torch.tensor(found)
+        pairs = zip(problem, completions, strict=True)
+        flaws = [flaw(self._task, *pair) if own.inspects else 0.0 for pair in pairs]
+        self._trainer.scores, self._trainer.flaws = torch.tensor(found), torch.tensor(flaws)
+        self.counted.written(self._trainer.scores.view(-1, own.rollouts), sum(map(len, completion_ids)))
+        self._trainer.progress = self.counted.completions / self._total
         return found
 
     @torch.no_grad()
@@ -164,32 +191,20 @@ class TrlLearner:
         draws: dict[str, Any] = {"do_sample": False}
         if copies > 1:
             draws = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_return_sequences": copies}
-        end, pad = self._tokenizer.eos_token_id, self._tokenizer.pad_token_id
-        out = self._model.generate(
-            **given, **draws, max_new_tokens=self._own.max_tokens, pad_token_id=pad, eos_token_id=end
-        )
-        tokens = out[:, given["input_ids"].shape[1] :]
-        finished = (tokens == end).int().cumsum(1)
-        real = (finished == 0) | ((finished == 1) & (tokens == end))
-        ended = finished[:, -1] > 0
+        out = written(self._model, self._tokenizer, given, self._own.max_tokens, **draws)
         texts = self._tokenizer.batch_decode(
-            [row[keep] for row, keep in zip(tokens, real, strict=True)], skip_special_tokens=True
+            [row[keep] for row, keep in zip(out.tokens, out.real, strict=True)], skip_special_tokens=True
         )
         scores = [
             reward(self._task, problems[row // copies], text, ended=bool(over))
-            for row, (text, over) in enumerate(zip(texts, ended, strict=True))
+            for row, (text, over) in enumerate(zip(texts, out.ended, strict=True))
         ]
         if copies == 1:
             return scores, {}
-        mask = torch.cat([given["attention_mask"].repeat_interleave(copies, 0), real.long()], 1)
-        log_p, log_q = (self._log_probs(model, out, mask, tokens.shape[1]) for model in (self._model, self._start))
-        return scores, described(log_p, log_q, real, ended)
-
-    @staticmethod
-    def _log_probs(model: Any, ids: Tensor, mask: Tensor, length: int) -> Tensor:
-        logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=length + 1).logits[:, :-1]
-        found: Tensor = logits.float().log_softmax(-1)
-        return found
+        ids, real = torch.cat([out.prompts, out.tokens], 1), torch.cat([out.prompt_real, out.real], 1)
+        length, models = out.tokens.shape[1], (self._model, self._start)
+        log_p, log_q = (predictor(model)(ids, real, length).log_softmax(-1) for model in models)
+        return scores, described(log_p, log_q, out.real, out.ended)
 
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""
@@ -213,10 +228,6 @@ class TrlLearner:
         own = trainer.optimizer.state_dict()["param_groups"]
         trainer.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": own})
         trainer.state.global_step, trainer._step = schedule["steps"], schedule["of_trainer"]
-        rates = trainer.lr_scheduler
-        rates.last_epoch, rates._step_count = schedule["steps"], schedule["steps"] + 1
-        for group, base, share in zip(trainer.optimizer.param_groups, rates.base_lrs, rates.lr_lambdas, strict=True):
-            group["lr"] = base * share(schedule["steps"])
         torch.set_rng_state(state["generator"])
         version, internal, gauss = json.loads(state["rng"])
         self._rng.setstate((version, tuple(internal), gauss))

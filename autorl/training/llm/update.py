@@ -1,7 +1,8 @@
-"""A gradient step of engine `small`: from completions and advantages to a loss."""
+"""A gradient step: from completions and advantages to a loss, for models of either engine."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,9 @@ from autorl.training.llm import objective
 from autorl.training.llm.model import Model
 from autorl.training.llm.recipe import Settings
 from autorl.training.llm.sampling import Completions
+
+Predictor = Callable[[Tensor, Tensor, int], Tensor]
+"""Tokens, which of them are real, how many of the last are asked about → their logits; see `Model.forward`."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Update:
         own: the recipe.
     """
 
-    def __init__(self, model: Model, start: Model, teacher: Model | None, own: Settings) -> None:
+    def __init__(self, model: Predictor, start: Predictor, teacher: Predictor | None, own: Settings) -> None:
         self.model, self._start, self._teacher, self.own = model, start, teacher, own
         self._temperature = objective.temperature(own)
 
@@ -82,12 +86,11 @@ class Update:
         plain = own.loss in ("clip", "cispo", "reinforce", "imitation") and own.advantage_baseline != "critic"
         return plain and own.divergence == "none" and not own.entropy_coef and self._teacher is None
 
-    def log_probs(self, model: Model, written: Completions) -> Tensor:
+    def log_probs(self, model: Predictor, written: Completions) -> Tensor:
         """Return logarithms of probabilities at the temperatures of sampling, shape ``(rows, length, vocabulary)``."""
-        length = written.tokens.shape[1]
-        temperatures = torch.tensor([self._temperature(t) for t in range(length)])[None, :, None]
-        found: Tensor = (model(*_whole(written)) / temperatures).log_softmax(-1)
-        return found
+        logits = model(*_whole(written))
+        temperatures = [self._temperature(t) for t in range(written.tokens.shape[1])]
+        return (logits / torch.tensor(temperatures, device=logits.device)[None, :, None]).log_softmax(-1)
 
     def loss(self, lesson: Lesson, *, rows: float, tokens: float, progress: float) -> Tensor:
         """Return the loss of some completions.
@@ -121,7 +124,7 @@ class Update:
             losses = losses + own.lp_coef * objective.rare_tokens(log_p, written.tokens, lesson.gains, mask, own)
         return objective.aggregate(losses, mask, own, rows=rows, tokens=tokens) + of_rows
 
-    def _from(self, other: Model, log_p: Tensor, written: Completions, kind: str) -> Tensor:
+    def _from(self, other: Predictor, log_p: Tensor, written: Completions, kind: str) -> Tensor:
         with torch.no_grad():
             log_q = self.log_probs(other, written)
         return objective.divergences(log_p, log_q, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conformance.backends import BackendConformance, learned, train
@@ -19,7 +20,7 @@ from autorl.report.findings import gather
 from autorl.spec.load import draft_study
 from autorl.training.llm import LlmBackend
 from autorl.training.llm.recipe import Settings, settings
-from autorl.training.llm.trl_options import missing, options
+from autorl.training.llm.trl_options import missing, missing_in_plain_trl, options
 from autorl.trial import Recipe
 
 pytest.importorskip("trl")
@@ -73,6 +74,29 @@ VARIANTS = {
     },
     "advantages that TRL has not": {"advantage_baseline": "leave_one_out", "overlong": "penalty", "divergence": "none"},
     "cispo": {"loss": "cispo", "aggregation": "token", "divergence": "none"},
+    "a loss that TRL has not, in one gradient step": {
+        "loss": "oreal",
+        "divergence": "jensen_shannon",
+        "lp_coef": 1.0,
+        "minibatches": 1,
+        "entropy_coef": 1e-3,
+    },
+    "groups drawn again, and a falling temperature": {
+        "dynamic_sampling": True,
+        "temperature_end": 0.5,
+        "temperature_decay": 2.0,
+        "ratio": "sequence",
+        "epochs": 2,
+    },
+    "a filter and penalties": {
+        "group_filter": "on_correct",
+        "flaw_penalty": 0.5,
+        "overlong": "penalty",
+        "overlong_buffer": 2,
+        "loss": "reinforce",
+        "lr_schedule": "linear",
+    },
+    "nothing comes to its end, and is left out": {"overlong": "mask", "lp_coef": 1.0, "max_tokens": 1},
 }
 
 
@@ -122,21 +146,43 @@ def test_options_are_the_recipes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "policy"),
+    [
+        ({"loss": "pacs"}, {}),
+        ({"loss": "rover"}, {}),
+        ({"advantage_baseline": "critic", "advantage_scale": "none"}, {}),
+        ({"teacher_coef": 0.1}, {}),
+        ({"rollouts": 1, "advantage_baseline": "none", "advantage_scale": "none"}, {}),
+        ({"minibatches": 5}, {}),
+        ({"minibatches": 64, "group_filter": "best_worst", "filter_keep": 0.375}, {}),
+        ({"temperature_end": 0.5}, {"vllm": True}),
+    ],
+)
+def test_what_the_engine_cannot_do_is_said(asked: dict[str, Any], policy: dict[str, Any]) -> None:
+    assert not list(missing(settings("grpo", {}), policy))
+    assert list(missing(settings("grpo", asked), policy))
+
+
+@pytest.mark.parametrize(
     "asked",
     [
         {"loss": "reinforce"},
         {"loss": "cispo"},
         {"divergence": "forward_kl"},
         {"temperature_end": 0.5},
+        {"lp_coef": 1.0},
+        {"teacher_coef": 0.1},
         {"dynamic_sampling": True},
         {"group_filter": "best_worst"},
-        {"minibatches": 5},
-        {"sft_noise": 0.3},
+        {"flaw_penalty": 0.5},
+        {"advantage_baseline": "leave_one_out"},
+        {"overlong": "penalty"},
     ],
 )
-def test_what_trl_cannot_do_is_said(asked: dict[str, object]) -> None:
-    assert not list(missing(settings("grpo", {}), []))
-    assert list(missing(settings("grpo", asked), [*asked]))
+def test_what_the_engine_adds_to_trl_is_not_exported(asked: dict[str, object]) -> None:
+    assert not list(missing_in_plain_trl(settings("grpo", {})))
+    assert list(missing_in_plain_trl(settings("grpo", asked)))
+    assert not list(missing(settings("grpo", asked), {"teacher": "folder"}))
 
 
 STUDY = """\
@@ -172,7 +218,15 @@ def test_a_study_runs_from_end_to_end(folder: Path, tmp_path: Path) -> None:
         ("policy.width=64", "engine trl has no 'width'"),
         ("policy.lora_rank=-1", "must be a whole number"),
         ("task.env=steps-tools", "engine trl has no turns"),
-        ("algorithm.fixed={dynamic_sampling: true}", "TRL has no dynamic_sampling"),
+        ("policy.dtype=int8", "unknown dtype 'int8'; allowed: auto, float32, bfloat16"),
+        ("policy.device=tpu", "unknown device 'tpu'; allowed: auto, cpu, cuda"),
+        ("policy.vllm=true", "vLLM is not installed"),
+        ("policy={model: x, vllm: true, device: cpu}", "vLLM on a GPU only"),
+        ("policy.teacher=3", "must be a model's folder"),
+        ("algorithm.fixed={loss: pacs}", "pacs keeps the completions of a prompt together"),
+        ("algorithm.name=kdrl", "set policy.teacher"),
+        ("algorithm.fixed={teacher_noise: 0.1}", "is the model policy.teacher"),
+        ("search_space={parameters: {loss: {values: [clip, rover]}}}", "needs the whole vocabulary"),
         ("search_space={parameters: {sft_noise: {min: 0.0, max: 0.5}}}", "begins with the model as it is"),
     ],
 )
