@@ -38,7 +38,7 @@ def difference(a: npt.ArrayLike, b: npt.ArrayLike, *, statistic: Statistic = "me
     check_level(level)
     left, right = finite_vector("a", a), finite_vector("b", b)
     value = aggregate(left, statistic) - aggregate(right, statistic)
-    if statistic in ("std", "cvar_low", "cvar_high"):
+    if statistic == "std" or statistic == "cvar_low" or statistic == "cvar_high":
         return Estimate(value, float("nan"), float("nan"), level)
     if statistic == "median":
         half = special.ndtri((1 + level) / 2) * np.hypot(_median_error(left), _median_error(right))

@@ -121,7 +121,7 @@ def estimate(scores: npt.ArrayLike, statistic: Statistic = "mean", level: float 
         low, high = _order_statistic_interval(ordered, level)
     elif statistic == "std":
         low, high = _deviation_interval(ordered, level)
-    elif statistic in ("cvar_low", "cvar_high"):
+    elif statistic == "cvar_low" or statistic == "cvar_high":
         low = high = float("nan")
     else:
         error, kept = standard_error(ordered, statistic)

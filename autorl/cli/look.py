@@ -22,6 +22,7 @@ from autorl.cli.output import (
 from autorl.errors import AutorlError
 
 if TYPE_CHECKING:
+    from autorl.ledger.records import TrialRecord
     from autorl.report.findings import Findings
     from autorl.report.front import Front
 
@@ -102,9 +103,10 @@ def best(
         if front:
             _show_front(found, chosen, format)
             return
-        trial = chosen.prefer(_weights(prefer or ""))
+        preferred: TrialRecord | None = chosen.prefer(_weights(prefer or ""))
     else:
-        trial = found.winner or found.incumbent
+        preferred = None
+    trial = preferred or found.winner or found.incumbent
     if trial is None:
         raise AutorlError(f"no trial of '{name}' has finished yet; see: autorl status {name}")
     if format is not Format.table:
@@ -119,7 +121,7 @@ def best(
         return
     out = console()
     kind = "winner" if found.winner else "incumbent (the study is not finished)"
-    if trial not in (found.winner, found.incumbent) or prefer is not None:
+    if preferred is not None:
         kind = "one of the front that these weights prefer"
     values = zip(found.spec.objectives, trial.values or (trial.value,), strict=False)
     tuned = ", ".join(f"{objective.words} {number(value)}" for objective, value in values)
@@ -285,9 +287,11 @@ def report(
             sensitivity = {"unknown": seen} if isinstance(seen, str) else seen.to_dict()
             tried = [one.to_dict() for one in switches(found)]
             grown = [one.to_dict() for one in scalings(found, lambda trials: reader.curves(name, trials, "tuning"))]
-            more = {"sensitivity": sensitivity, "switches": tried, "scaling": grown}
             traded = front(found)
-            more |= {
+            more = {
+                "sensitivity": sensitivity,
+                "switches": tried,
+                "scaling": grown,
                 "front": None if traded is None else traded.to_dict(),
                 "constraints": [one.to_dict() for one in kept(found)],
             }

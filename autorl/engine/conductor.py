@@ -236,7 +236,8 @@ class Conductor:
         trained = {t.number: self._trials.in_full(t.number, "tuning", "validation") for t in candidates}
         if several:
             if any(trained.values()):
-                self._front, self._winner = surviving(self.spec, trained)
+                stay, self._winner = surviving(self.spec, trained)
+                self._front = tuple(stay)
             return
         scores = {t.number: [own[0] for own in self._trials.in_full(t.number, "validation")] for t in candidates}
         judged = verdicts(self.spec, self._all_in_full("tuning", "validation"))

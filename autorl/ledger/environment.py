@@ -9,8 +9,19 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = ("autorl", "optuna", "torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy", "sqlalchemy")
-_PACKAGES += ("mo-gymnasium", "moocore", "morl-baselines")
+_PACKAGES = (
+    "autorl",
+    "optuna",
+    "torch",
+    "stable-baselines3",
+    "sb3-contrib",
+    "gymnasium",
+    "mo-gymnasium",
+    "morl-baselines",
+    "moocore",
+    "numpy",
+    "sqlalchemy",
+)
 
 
 def versions() -> dict[str, str]:

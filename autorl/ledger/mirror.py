@@ -88,7 +88,7 @@ class Mirror:
         """
         worth, spec = trial.worth, self._book.spec
         objectives = len(spec.objectives)
-        values = [worth] if objectives == 1 else list(trial.values[:objectives])
+        values: list[float] = list(trial.values[:objectives]) if objectives > 1 else [] if worth is None else [worth]
         violations = {
             f"constraints:{constraint.words}": constraint.sign * (mean - constraint.bound)
             for constraint, mean in zip(spec.constraints, trial.values[objectives:], strict=False)
@@ -131,11 +131,10 @@ class Mirror:
             here = {"trial_id": key[0]}
             if worth is not None:
                 for objective, (value, kind) in enumerate(map(TrialValueModel.value_to_stored_repr, values)):
-                    row = {"objective": objective, "value": value, "value_type": kind}
-                    connection.execute(insert(_VALUE).values(**here, **row))
+                    stored = insert(_VALUE).values(**here, objective=objective, value=value, value_type=kind)
+                    connection.execute(stored)
             for name, violation in violations.items():
-                row = {"key": name, "value_json": json.dumps(violation)}
-                connection.execute(insert(_SYSTEM).values(**here, **row))
+                connection.execute(insert(_SYSTEM).values(**here, key=name, value_json=json.dumps(violation)))
             if params_rows:
                 connection.execute(insert(_PARAM), [row | here for row in params_rows])
             kept = [{"key": name, "value_json": json.dumps(value)} | here for name, value in attributes.items()]

@@ -12,6 +12,7 @@ from autorl.engine.selection import better
 from autorl.errors import AutorlError
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
+from autorl.report.front import beside
 from autorl.report.words import interval, number, probability
 
 
@@ -37,12 +38,15 @@ class Side:
         lead: how the lead changed during tuning.
         at_equal_budget: who led when as much had been spent as the study that spent least did.
         test: the winner's score on the test seeds, once all of them are trained.
+        hypervolume: with several objectives, that of the tuning values at equal budget and that of the front on the
+            test seeds, both from the worst point of all studies; None where there is none.
     """
 
     found: Findings
     lead: tuple[Milestone, ...]
     at_equal_budget: Milestone | None
     test: Estimate | None
+    hypervolume: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Comparison:
                     "value_at_equal_budget": side.at_equal_budget.trial.value if side.at_equal_budget else None,
                     "winner": side.found.winner.number if side.found.winner else None,
                     "test": side.test.to_dict() if side.test else None,
+                    "hypervolume_at_equal_budget": side.hypervolume[0],
+                    "hypervolume_on_test_seeds": side.hypervolume[1],
                 }
                 for side in self.sides
             ],
@@ -115,23 +121,25 @@ def compare(studies: Sequence[Findings]) -> Comparison:
     """
     if len(studies) < 2:
         raise AutorlError("a comparison needs at least two studies")
-    objectives = [f"{found.spec.objective.direction} {found.objective}" for found in studies]
+    objectives = [", ".join(f"{o.direction} {o.words}" for o in found.spec.objectives) for found in studies]
     if len(set(objectives)) > 1:
         said = "; ".join(f"{f.study.name}: {objective}" for f, objective in zip(studies, objectives, strict=True))
         raise AutorlError(f"studies of different objectives cannot be compared: {said}")
     budget = min(int(found.spent["tuning"]["env_steps"]) for found in studies)
-    sides = tuple(_side(found, budget) for found in studies)
+    several = len(studies[0].spec.objectives) > 1
+    hypervolumes = beside(studies, budget) if several else [(None, None)] * len(studies)
+    sides = tuple(_side(found, budget, own) for found, own in zip(studies, hypervolumes, strict=True))
     pairs = tuple(pair for side in sides[1:] if (pair := _pair(side, sides[0])) is not None)
     return Comparison(sides, budget, pairs, tuple(_cautions(sides, budget)))
 
 
-def _side(found: Findings, budget: int) -> Side:
+def _side(found: Findings, budget: int, hypervolume: tuple[float | None, float | None]) -> Side:
     lead = tuple(leaders(found))
     reached = [milestone for milestone in lead if milestone.env_steps <= budget]
     test = None
     if found.winner is not None and found.value(found.winner.number, "test") is not None:
         test = estimate(found.scores(found.winner.number, "test"), found.spec.objective.statistic)
-    return Side(found, lead, reached[-1] if reached else None, test)
+    return Side(found, lead, reached[-1] if reached else None, test, hypervolume)
 
 
 def leaders(found: Findings) -> list[Milestone]:
@@ -202,6 +210,13 @@ def _cautions(sides: Sequence[Side], budget: int) -> list[str]:
 def sentences(comparison: Comparison) -> list[str]:
     """Say what a comparison found."""
     said = []
+    if len(comparison.sides[0].found.spec.objectives) > 1:
+        named = [(side.found.study.name, *side.hypervolume) for side in comparison.sides]
+        said.append(
+            "Hypervolume by tuning at equal budget and of the front on the test seeds: "
+            + "; ".join(f"{name} {number(tuned)}, {number(tested)}" for name, tuned, tested in named)
+            + f". What follows is {comparison.sides[0].found.objective} alone."
+        )
     for pair in comparison.pairs:
         amount = pair.difference.value
         told = pair.difference.low > 0 or pair.difference.high < 0

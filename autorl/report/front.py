@@ -216,8 +216,13 @@ MOST_VOLUMES = 100
 """Moments for which the hypervolume is counted at most."""
 
 
-def volumes(found: Findings) -> list[Volume]:
-    """Follow the hypervolume of the trials that were trained in full on all tuning seeds, as they finished."""
+def volumes(found: Findings, reference: Sequence[float] | None = None) -> list[Volume]:
+    """Follow the hypervolume of the trials that were trained in full on all tuning seeds, as they finished.
+
+    Args:
+        found: the study.
+        reference: the point from which it is counted; by default the study's own.
+    """
     spec = found.spec
     objectives = len(spec.objectives)
     whole = [(trial, own) for trial in found.trials if (own := _whole(found, trial.number, "tuning"))]
@@ -225,7 +230,7 @@ def volumes(found: Findings) -> list[Volume]:
     if objectives == 1 or not whole:
         return []
     directions = [objective.direction for objective in spec.objectives]
-    reference = judged.reference_point(spec, found.trials)
+    reference = judged.reference_point(spec, found.trials) if reference is None else reference
     runs = sorted(
         (run.finished_at or 0.0, found.trained(run))
         for own in found.runs.values()
@@ -246,6 +251,36 @@ def volumes(found: Findings) -> list[Volume]:
                 tuple(hypervolume(by_seed[:count, s], reference, directions) for s in range(by_seed.shape[1])),
             )
         )
+    return result
+
+
+def beside(studies: Sequence[Findings], budget: int) -> list[tuple[float | None, float | None]]:
+    """Return the hypervolumes of studies of the same objectives, from one reference point: the worst of all of theirs.
+
+    Args:
+        studies: the studies.
+        budget: environment steps of tuning.
+
+    Returns:
+        Of each, that of its tuning values when it had spent the budget, and that of its front on its test seeds; None
+        where there is none.
+    """
+    objectives = studies[0].spec.objectives
+    points = [judged.reference_point(found.spec, found.trials) for found in studies if front(found) is not None]
+    if not points:
+        return [(None, None)] * len(studies)
+    reference = [
+        min((point[i] for point in points), key=lambda value: o.sign * value) for i, o in enumerate(objectives)
+    ]
+    result: list[tuple[float | None, float | None]] = []
+    for found in studies:
+        reached = [volume.value for volume in volumes(found, reference) if volume.env_steps <= budget]
+        traded = front(found)
+        tested = None
+        if traded is not None and traded.test is not None:
+            values = [[one.value for one in member.test] for member in traded.members[: traded.on]]
+            tested = hypervolume(values, reference, [objective.direction for objective in objectives])
+        result.append((reached[-1] if reached else None, tested))
     return result
 
 

@@ -31,16 +31,18 @@ def front_figure(findings: Findings) -> Drawing | None:
                 dots(axes, [t[0] for t in tuned], [t[1] for t in tuned], "o", colour, 7, name)
             tested = [member for member in group if member.test]
             for member in tested:
-                x, y = member.test[:2]
-                axes.plot([member.tuning[0], x.value], [member.tuning[1], y.value], ":", color=colour, linewidth=1)
-                axes.plot([x.low, x.high], [y.value] * 2, color=colour, linewidth=1)
-                axes.plot([x.value] * 2, [y.low, y.high], color=colour, linewidth=1)
+                right, top = member.test[:2]
+                axes.plot(
+                    [member.tuning[0], right.value], [member.tuning[1], top.value], ":", color=colour, linewidth=1
+                )
+                axes.plot([right.low, right.high], [top.value] * 2, color=colour, linewidth=1)
+                axes.plot([right.value] * 2, [top.low, top.high], color=colour, linewidth=1)
             if tested:
                 xs, ys = ([member.test[axis].value for member in tested] for axis in (0, 1))
                 dots(axes, xs, ys, "s", colour, 7, "_")
                 for member, x, y in zip(tested, xs, ys, strict=True):
-                    place = {"textcoords": "offset points", "fontsize": 9, "color": INK}
-                    axes.annotate(str(member.trial.number), (x, y), (6, 6), **place)
+                    number_ = str(member.trial.number)
+                    axes.annotate(number_, (x, y), (6, 6), textcoords="offset points", fontsize=9, color=INK)
         axes.set_xlabel(f"{across.words} ({_better(across.direction)})")
         axes.set_ylabel(f"{up.words} ({_better(up.direction)})")
 

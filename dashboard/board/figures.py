@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -103,7 +104,7 @@ def over_seeds(spec: StudySpec, scores: Sequence[float]) -> Estimate:
     return estimate(scores, spec.objective.statistic)
 
 
-def objective_of(objective: ObjectiveSpec, scores: Sequence[float]) -> float:
+def objective_of(objective: ObjectiveSpec, scores: npt.ArrayLike) -> float:
     """Return an objective over the scores of seeds."""
     return aggregate(scores, objective.statistic)
 

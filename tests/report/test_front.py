@@ -15,6 +15,8 @@ from autorl.cli.app import app
 from autorl.errors import AutorlError
 from autorl.ledger.reader import Reader
 from autorl.report import text
+from autorl.report.compare import compare
+from autorl.report.compare import sentences as compared
 from autorl.report.findings import Findings, gather
 from autorl.report.front import front, kept, volumes
 from autorl.report.html import page
@@ -107,3 +109,18 @@ def test_the_hypervolume_grows_with_the_budget(url: str) -> None:
     assert [volume.value for volume in course] == sorted(volume.value for volume in course)
     assert all(len(volume.by_seed) == 2 for volume in course)
     assert course[-1].env_steps == 5 * 2 * 128
+
+
+def test_studies_of_several_objectives_are_compared_by_their_hypervolume(url: str, tmp_path: Path) -> None:
+    found = findings(url)
+    side_by_side = compare([found, found])
+    tuned, tested = side_by_side.sides[0].hypervolume
+    assert tuned == pytest.approx(1.7, abs=0.1)
+    assert tested == pytest.approx(1.7, abs=0.1)
+    assert (
+        "Hypervolume by tuning at equal budget and of the front on the test seeds: small 1."
+        in compared(side_by_side)[0]
+    )
+    one = findings(make("finished", tmp_path).storage)
+    with pytest.raises(AutorlError, match="maximize mean return, minimize mean length; small: maximize mean return"):
+        compare([found, one])

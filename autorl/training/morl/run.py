@@ -128,7 +128,7 @@ class Training:
             raise FloatingPointError(f"after {env_steps} steps parameters of the agent are not finite")
         metrics = measure(front, self._ref_point, self._known)
         members = tuple(tuple(map(float, point)) for point in front)
-        point = Point(env_steps, self._meter.spent().wall_seconds, metrics, members)
+        point = Point(env_steps, self._meter.spent().wall_seconds, metrics, front=members)
         self._curve.append(point)
         self._host.evaluated(point)
 
