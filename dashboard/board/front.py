@@ -182,11 +182,17 @@ def _surfaces(figure: go.Figure, sets: Sequence[np.ndarray], directions: Sequenc
     if seeds < 2:
         return
     runs = [np.stack([scores[seed] for scores in sets]) for seed in range(seeds)]
+    every = np.concatenate(runs)
+    worst = [every[:, axis].min() if d == "maximize" else every[:, axis].max() for axis, d in enumerate(directions)]
     for share, dash in zip(SURFACES, figures.DASHES, strict=False):
         corners = attainment(runs, directions, [share])[share]  # type: ignore[arg-type]
         if len(corners):
-            # A corner is attained, and all that is worse than it in both.
-            shape = "hv" if directions[0] == "minimize" else "vh"
+            # A corner is attained, and all that is worse than it in both: the surface ends at the worst of each.
+            (left, first), (right, last) = corners[0], corners[-1]
+            rising = directions[0] == "maximize"
+            ends = ((worst[0], first), (right, worst[1])) if rising else ((left, worst[1]), (worst[0], last))
+            corners = np.array([ends[0], *corners, ends[1]])
+            shape = "vh" if rising else "hv"
             figure.add_scatter(
                 x=corners[:, 0],
                 y=corners[:, 1],
