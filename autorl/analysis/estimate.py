@@ -135,7 +135,7 @@ def aggregate_rows(table: npt.NDArray[np.float64], statistic: Statistic) -> npt.
     seeds = table.shape[-1]
     found: npt.NDArray[np.float64]
     if statistic == "std":
-        found = table.std(axis=-1, ddof=1) if seeds > 1 else np.zeros(table.shape[:-1])
+        found = np.sort(table, axis=-1).std(axis=-1, ddof=1) if seeds > 1 else np.zeros(table.shape[:-1])
         return found
     if statistic in ("cvar_low", "cvar_high"):
         share = WORST_SHARE * seeds

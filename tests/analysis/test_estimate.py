@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from autorl.analysis import Estimate, Statistic, aggregate, estimate
+from autorl.analysis import Estimate, Statistic, aggregate, cvar, estimate
 
+LOCATIONS: tuple[Statistic, ...] = ("mean", "median", "iqm")
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
 # Hours of sleep gained with one drug over the other: Student (1908), R's data set `sleep`.
@@ -155,15 +156,47 @@ class TestIqm:
         assert 0.92 <= rate <= 0.965
 
 
+class TestSpreadAndTail:
+    def test_the_deviation_of_a_worked_example(self) -> None:
+        """Bonett (2006, equation 6) by hand: kurtosis around the mean of the middle six, as 10 / (2 sqrt 6) is 2."""
+        found = estimate(SLEEP, "std")
+        scores = np.sort(SLEEP)
+        deviation = scores.std(ddof=1)
+        kurtosis = 10 * np.sum((scores - scores[2:8].mean()) ** 4) / np.sum((scores - scores.mean()) ** 2) ** 2
+        z = stats.norm.ppf(0.975)
+        c = 10 / (10 - z)
+        error = c * np.sqrt((kurtosis - 7 / 10) / 9)
+        assert found.value == pytest.approx(deviation)
+        assert found.low == pytest.approx(np.sqrt(c * deviation**2 * np.exp(-z * error)))
+        assert found.high == pytest.approx(np.sqrt(c * deviation**2 * np.exp(z * error)))
+
+    def test_it_covers_what_it_says(self) -> None:
+        rng = np.random.default_rng(0)
+        found = [estimate(rng.normal(0.0, 2.0, 10), "std") for _ in range(2_000)]
+        assert np.mean([one.low <= 2.0 <= one.high for one in found]) == pytest.approx(0.95, abs=0.02)
+
+    def test_few_seeds_or_none_that_differ(self) -> None:
+        assert math.isnan(estimate([1.0, 2.0, 3.0, 4.0], "std").low)
+        assert estimate([5.0] * 8, "std") == Estimate(0.0, 0.0, 0.0)
+        assert aggregate([3.0], "std") == 0.0
+
+    @pytest.mark.parametrize("n", [1, 3, 4, 10, 11])
+    def test_the_tails_are_the_conditional_value_at_risk(self, n: int) -> None:
+        scores = np.random.default_rng(n).normal(size=n)
+        assert aggregate(scores, "cvar_low") == pytest.approx(cvar(scores, 0.25))
+        assert aggregate(scores, "cvar_high") == pytest.approx(cvar(scores, 0.25, higher_is_better=False))
+        assert math.isnan(estimate(scores, "cvar_low").low)
+
+
 class TestEveryStatistic:
-    @pytest.mark.parametrize("statistic", STATISTICS)
+    @pytest.mark.parametrize("statistic", LOCATIONS)
     def test_one_seed_has_no_interval(self, statistic: Statistic) -> None:
         found = estimate([3.0], statistic)
         assert found.value == 3.0
         assert math.isnan(found.low)
         assert math.isnan(found.high)
 
-    @pytest.mark.parametrize("statistic", STATISTICS)
+    @pytest.mark.parametrize("statistic", LOCATIONS)
     def test_a_ceiling_gives_no_width(self, statistic: Statistic) -> None:
         assert estimate([500.0] * 10, statistic) == Estimate(500.0, 500.0, 500.0)
 
@@ -182,7 +215,7 @@ class TestEveryStatistic:
     )
     def test_follows_a_change_of_unit(self, scores: list[float], level: float, scale: float, shift: float) -> None:
         size = scale * max(map(abs, scores)) + abs(shift) + 1.0
-        for statistic in STATISTICS:
+        for statistic in LOCATIONS:
             plain = estimate(scores, statistic, level)
             moved = estimate(scale * np.array(scores) + shift, statistic, level)
             expected = Estimate(scale * plain.value + shift, scale * plain.low + shift, scale * plain.high + shift)
@@ -190,7 +223,7 @@ class TestEveryStatistic:
 
     @given(scores=scores_lists, level=levels)
     def test_negated_scores_mirror_the_interval(self, scores: list[float], level: float) -> None:
-        for statistic in STATISTICS:
+        for statistic in LOCATIONS:
             plain = estimate(scores, statistic, level)
             negated = estimate([-score for score in scores], statistic, level)
             mirrored = Estimate(-plain.value, -plain.high, -plain.low)
@@ -199,7 +232,7 @@ class TestEveryStatistic:
     @given(scores=st.lists(st.floats(-1e6, 1e6, width=32), min_size=8, max_size=25))
     def test_more_confidence_is_wider_and_holds_the_value(self, scores: list[float]) -> None:
         slack = 1e-9 * (1.0 + max(map(abs, scores)))
-        for statistic in STATISTICS:
+        for statistic in LOCATIONS:
             narrow, wide = estimate(scores, statistic, 0.8), estimate(scores, statistic, 0.95)
             assert wide.low - slack <= narrow.low <= narrow.value + slack
             assert narrow.value - slack <= narrow.high <= wide.high + slack
