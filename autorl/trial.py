@@ -271,6 +271,8 @@ class Point:
         metrics: metric → value; `return` and `length` are means over the episodes, `return_std` their deviation.
         curriculum: parameter of the task → which values of it were trained since the evaluation before, and how well
             (`autorl.training.curriculum.lessons.Lessons.record`), or None if nothing varies.
+        inference_ms: milliseconds that the policy takes for one action, if the backend measures it. Times are no
+            metrics: the same run has others each time.
         front: vector returns of the policies that no other dominates, of an agent that has several; else empty.
     """
 
@@ -279,12 +281,16 @@ class Point:
     metrics: Mapping[str, float]
     curriculum: Mapping[str, Any] | None = None
     front: tuple[tuple[float, ...], ...] = ()
+    inference_ms: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        data = {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds, "metrics": dict(self.metrics)}
+        data: dict[str, Any] = {"env_steps": self.env_steps, "wall_seconds": self.wall_seconds}
+        data["metrics"] = dict(self.metrics)
         if self.curriculum is not None:
             data["curriculum"] = dict(self.curriculum)
+        if self.inference_ms is not None:
+            data["inference_ms"] = self.inference_ms
         return {**data, "front": [list(values) for values in self.front]} if self.front else data
 
     @classmethod

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from autorl.analysis import Statistic, aggregate, area_under_curve, steps_to_threshold
-from autorl.spec.objectives import MeasureSpec
+from autorl.spec.objectives import LATENCY, MeasureSpec
 from autorl.spec.study import StudySpec
 from autorl.trial import Point
 
@@ -49,6 +49,8 @@ def _values(metric: str, curve: Sequence[Point], cpu_seconds: float) -> list[flo
         # Evaluations know their wall time only; a run keeps its processor as busy from first to last.
         share = cpu_seconds / max(curve[-1].wall_seconds, 1e-9) if curve else 0.0
         return [point.wall_seconds * share for point in curve]
+    if metric == LATENCY:
+        return [point.inference_ms or 0.0 for point in curve]
     return [point.metrics[metric] for point in curve]
 
 

@@ -14,6 +14,10 @@ RUN_METRICS: Mapping[str, str] = {
     "cpu_seconds": "processor time of training so far, evaluations included",
 }
 """Metrics that every run has, whatever its backend measures at an evaluation."""
+LATENCY = "inference_ms"
+"""How long a policy takes for one action, in milliseconds, where the backend measures it."""
+TIMES = frozenset((*RUN_METRICS, LATENCY))
+"""Metrics that no evaluation repeats to the digit, and that have no learning curve."""
 
 
 class MeasureSpec(Spec):
@@ -63,7 +67,7 @@ class ObjectiveSpec(MeasureSpec):
     def mistakes(self) -> list[tuple[str, str]]:
         """Find a direction that nobody can mean."""
         found = super().mistakes()
-        if self.direction == "maximize" and (self.over_run == "steps_to" or self.metric in RUN_METRICS):
+        if self.direction == "maximize" and (self.over_run == "steps_to" or self.metric in TIMES):
             found.append(("direction", f"fewer {self.measured} are better; write direction: minimize"))
         return found
 

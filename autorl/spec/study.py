@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from autorl.spec.curriculum import CurriculumSpec
-from autorl.spec.objectives import RUN_METRICS, ConstraintSpec, MeasureSpec, ObjectiveSpec
+from autorl.spec.objectives import TIMES, ConstraintSpec, MeasureSpec, ObjectiveSpec
 from autorl.spec.parameters import SearchSpaceSpec
 from autorl.spec.section import MAX_ENTRIES, Spec, Whole, as_tuple, whole
 from autorl.spec.space import SearchSpace
@@ -322,7 +322,7 @@ class StudySpec(Spec):
     @property
     def curve_metric(self) -> str:
         """The metric of learning curves: the first objective's that evaluations measure."""
-        return next((o.metric for o in self.objectives if o.metric not in RUN_METRICS), "return")
+        return next((o.metric for o in self.objectives if o.metric not in TIMES), "return")
 
     @property
     def measures(self) -> tuple[MeasureSpec, ...]:

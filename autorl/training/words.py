@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium as gym
 
 from autorl.errors import did_you_mean
-from autorl.spec.objectives import RUN_METRICS
+from autorl.spec.objectives import LATENCY, RUN_METRICS
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.metrics import asked_metrics
@@ -70,6 +70,7 @@ class Vocabulary:
         metrics: metric → what it is, of those that it measures of any task.
         engines: its engines.
         constrained: those of the algorithms that learn from costs.
+        timed: whether evaluations measure how long the policy takes for an action.
     """
 
     algorithms: Collection[str]
@@ -78,6 +79,7 @@ class Vocabulary:
     metrics: Mapping[str, str]
     engines: Sequence[str] = ()
     constrained: Collection[str] = ()
+    timed: bool = False
 
     def unmeasured(self, metric: str, task: Any) -> str | None:
         """Say why a metric is not measured, or None if it is.
@@ -90,8 +92,9 @@ class Vocabulary:
             if metric in of_key:
                 missing = task is not None and getattr(task, key) is None
                 return f"'{metric}' is measured only of a task with 'task.{key}'" if missing else None
-        known = [*self.metrics, *COST_METRICS, *SPECIFICATION_METRICS, *RUN_METRICS]
-        return None if metric in self.metrics else f"unknown metric '{metric}'{did_you_mean(metric, known)}"
+        own = [*self.metrics, *([LATENCY] if self.timed else [])]
+        known = [*own, *COST_METRICS, *SPECIFICATION_METRICS, *RUN_METRICS]
+        return None if metric in own else f"unknown metric '{metric}'{did_you_mean(metric, known)}"
 
     def mistakes(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, arguments of policies and metrics, and values that are no words."""

@@ -19,6 +19,7 @@ from autorl.errors import SpecError
 from autorl.ledger.digest import digest
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import TrialRecord
+from autorl.report.export import render
 from autorl.report.findings import Findings, gather
 from autorl.report.front import front, kept
 from autorl.report.sentences import sentences
@@ -62,6 +63,9 @@ def test_a_study_of_two_objectives_finds_a_front_and_tests_it(tmp_path: Path) ->
     assert all(len(member.test) == 2 for member in traded.members)
     (bound,) = kept(found)
     assert bound.holds
+    script = render(found, found.winner, "sb3")
+    assert f"trial {found.winner.number}" in script
+    compile(script, "exported", "exec")
     said = " ".join(sentences(found))
     assert "trade off mean return and mean return_std" in said or "trades off mean return and mean return_std" in said
     assert "Constraint mean length at most 1" in said
@@ -139,6 +143,20 @@ def test_what_a_run_is_worth_is_its_end_its_area_or_when_it_got_there(tmp_path: 
         (200, (1.0, 0.5, never, 1.0, 2.0)),
         (300, (3.0, 1.25, 250.0, 1.5, 3.0)),
     ]
+
+
+def test_the_time_of_an_action_is_an_objective_that_changes_no_curve(tmp_path: Path) -> None:
+    spec = load(
+        tmp_path, "objectives=[{metric: return}, {metric: inference_ms, direction: minimize}]", "budget.trials=2"
+    )
+    conduct(spec, ignore)
+    found = findings(spec.storage)
+    assert all(0.0 < trial.values[1] < 100.0 for trial in found.trials)
+    with Reader(spec.storage) as reader:
+        (curve, *_) = reader.curves("small", [0])
+    assert "inference_ms" not in curve.points[-1].metrics
+    with pytest.raises(SpecError, match="unknown metric 'inference_ms'"):
+        load(tmp_path, "objectives=[{metric: inference_ms, direction: minimize}]", "algorithm.backend=jax")
 
 
 def judged(number: int, value: float, verdict: Verdict | None) -> TrialRecord:

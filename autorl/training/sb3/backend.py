@@ -23,7 +23,7 @@ from autorl.trial import Recipe, RunResult
 
 _METRICS = {**METRICS, "parameters": "parameters of the networks that choose an action"}
 _WORDS = Vocabulary(
-    ALGORITHMS, own_defaults, lambda name: policy_arguments(name, None), _METRICS, constrained=CONSTRAINED
+    ALGORITHMS, own_defaults, lambda name: policy_arguments(name, None), _METRICS, constrained=CONSTRAINED, timed=True
 )
 
 

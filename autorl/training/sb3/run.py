@@ -19,6 +19,7 @@ from autorl.training.meter import Meter, Spent
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.resumption import Origin
 from autorl.training.sb3 import checkpoint, fork
+from autorl.training.sb3.latency import latency
 from autorl.training.sb3.model import build
 from autorl.training.sb3.plain import Evaluations
 from autorl.training.signals import measured_keys
@@ -157,7 +158,8 @@ class Training:
         assert self.model is not None
         lessons = checkpoint.lessons_of(self.model)
         taught = None if lessons is None else lessons.record()
-        point = Point(env_steps, self._inherited + self._meter.spent().wall_seconds, metrics, curriculum=taught)
+        spent = self._inherited + self._meter.spent().wall_seconds
+        point = Point(env_steps, spent, metrics, curriculum=taught, inference_ms=latency(self.model))
         self.curve.append(point)
         self.host.evaluated(point)
 
