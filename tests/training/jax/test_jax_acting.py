@@ -1,4 +1,4 @@
-"""Policies that NumPy evaluates act as those that JAX compiles, and environments without wrappers as those with them."""
+"""Policies act in NumPy as they do in JAX, and environments without Gymnasium's wrappers go on as they do with them."""
 
 from functools import partial
 
@@ -65,8 +65,7 @@ def test_training_goes_through_the_episodes_of_the_wrapped_environment(kwargs: d
 
 
 def test_the_users_wrappers_stay_around_an_environment_and_its_time_limit() -> None:
-    env = trained_in(
-        make_env("CartPole-v1", {}, [{"gymnasium.wrappers:RescaleObservation": {"min_obs": -1, "max_obs": 1}}])
-    )
-    assert isinstance(env.env, gym.wrappers.RescaleObservation)
+    rescale = {"gymnasium.wrappers:RescaleAction": {"min_action": -1.0, "max_action": 1.0}}
+    env = trained_in(make_env("Pendulum-v1", {}, [rescale]))
+    assert isinstance(env.env, gym.wrappers.RescaleAction)
     assert isinstance(env.env.env, gym.wrappers.TimeLimit)
