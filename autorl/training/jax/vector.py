@@ -115,7 +115,8 @@ class Environments:
         """Return an observation as a vector."""
         if self._one_hot:
             return np.eye(self.observations.shape[-1], dtype=np.float32)[int(observation)]
-        return np.ravel(observation)
+        vector: Numpy = np.ravel(observation)
+        return vector
 
     def episodes(self, run: int) -> dict[str, Any]:
         """Return the episodes that a run is in the middle of; its environments are `ReplayableEnv`."""
