@@ -1,4 +1,4 @@
-"""How many environment steps a second one core trains: Stable-Baselines3, SBX, rejax, and autorl's backends.
+"""How many environment steps a processor second trains: Stable-Baselines3, SBX, rejax, and autorl's backends.
 
     python benchmarks/engines.py [--only CartPole-v1/ppo ...] [--tools sb3 ours jax ...] [--scale 1.0]
 
@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -70,8 +72,8 @@ class Measured:
     """What a process measured.
 
     Attributes:
-        first: seconds of training in a fresh process, compilation included; imports are not.
-        second: seconds of the same work again in the same process: what was compiled is used again.
+        first: processor seconds of training in a fresh process, compilation included; imports are not.
+        second: processor seconds of the same work again in the same process: what was compiled is used again.
         env_steps: environment steps of all runs together.
         returns: of each run's policy, mean over `EPISODES` episodes.
     """
@@ -190,6 +192,48 @@ def jax_envpool(case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:
     return _with("jax", "envpool", case, seeds)
 
 
+def limit(case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:
+    """Multiply the matrices that SAC's or TD3's gradient steps need, by JAX, and nothing else."""
+    import gymnasium as gym
+    import jax
+    import jax.numpy as jnp
+
+    with gym.make(case.env) as env:
+        features, actions = env.observation_space.shape[0], env.action_space.shape[0]
+    rows, hidden = 256, (256, 256) if case.algorithm == "sac" else (400, 300)  # SB3's defaults
+    actor = (features, *hidden, actions * (2 if case.algorithm == "sac" else 1))
+    critic = (features + actions, *hidden, 1)
+
+    def forward(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+        return [(rows, before, after) for before, after in pairwise(sizes)]
+
+    def weights(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+        return [(before, rows, after) for before, after in pairwise(sizes)]
+
+    def inputs(sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+        return [(rows, after, before) for before, after in pairwise(sizes)]
+
+    # Targets; both critics' gradients; the actor's gradients, through both critics in SAC and one in TD3, whose actor
+    # learns at every second step.
+    critics = forward(actor) + 2 * (2 * forward(critic) + weights(critic) + inputs(critic)[1:])
+    through = 2 if case.algorithm == "sac" else 1
+    policy = forward(actor) + weights(actor) + inputs(actor)[1:] + through * (forward(critic) + inputs(critic))
+    steps = case.steps - int(case.settings["learning_starts"])
+    counts: Counter[tuple[int, int, int]] = Counter()
+    for products, times in ((critics, steps), (policy, steps // (1 if case.algorithm == "sac" else 2))):
+        for product in products:
+            counts[product] += times
+    for (n, k, m), times in counts.items():
+        a, b = jnp.ones((n, k)), jnp.ones((k, m))
+
+        def body(_: Any, carry: Any, b: Any = b) -> Any:
+            a, _ = carry
+            return jax.lax.optimization_barrier((a, a @ b))  # without it XLA would multiply once
+
+        jax.jit(jax.lax.fori_loop, static_argnums=2)(0, times, body, (a, jnp.zeros((n, m))))[1].block_until_ready()
+    return case.steps * len(seeds), [float("nan")]
+
+
 COMPILED = ("CartPole-v1", "Acrobot-v1", "Pendulum-v1")
 POOLED = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3", "HalfCheetah-v5")
 
@@ -225,6 +269,7 @@ TOOLS = {
     "ours": Tool("autorl sb3", ours, "stable_baselines3"),
     "jax-host": Tool("autorl jax, host", jax_host, "jax", together=True),
     "jax-envpool": Tool("autorl jax, envpool", jax_envpool, "envpool", together=True, envs=POOLED),
+    "limit": Tool("matrix products alone", limit, "jax", algorithms=("sac", "td3")),
     "jax": Tool("autorl jax, compiled", jax_compiled, "jax", together=True, envs=COMPILED),
 }
 
@@ -257,17 +302,17 @@ def measure(tool: str, case: Case, seeds: int) -> Measured | None:
 def _worker(tool: str, case: Case, seeds: int) -> None:
     train, runs = TOOLS[tool].train, range(seeds)
     importlib.import_module(TOOLS[tool].needs)
-    began = time.monotonic()
+    began = time.process_time()
     env_steps, returns = train(case, runs)
-    middle = time.monotonic()
+    middle = time.process_time()
     train(case, runs)
-    print(json.dumps(vars(Measured(middle - began, time.monotonic() - middle, env_steps, returns))))
+    print(json.dumps(vars(Measured(middle - began, time.process_time() - middle, env_steps, returns))))
 
 
 def show(case: Case, tools: Sequence[str]) -> None:
     """Measure a case with every tool, and print its table."""
     print(f"\n{case.name}, {case.steps:,} environment steps a run\n")
-    print("| tool | runs in a call | env steps/s | with compilation | as often as autorl sb3 | mean return |")
+    print("| tool | runs in a call | steps/processor second | with compilation | of autorl sb3 | mean return |")
     print("|---|---|---|---|---|---|", flush=True)
     base = None
     for name in sorted(tools, key=lambda name: name != "ours"):

@@ -13,7 +13,7 @@ study: {name}
 task:
   env: {env}                  # any Gymnasium id; module:Env-v0 imports the module first
   # env_kwargs: {{}}           # arguments of gymnasium.make
-  # wrappers: [module:Class]  # inner first; arguments: {{"module:Class": {{key: value}}}}
+  # wrappers: [module:Class]  # inner first; arguments: {{"module:Class": {{key: value}}}}{cost}
 
 algorithm:
   name: {algorithm}
@@ -40,6 +40,11 @@ search_space:
 {space}"""
 
 
+_COST = """
+  cost: info                  # what a step costs: the info's 'cost', info.KEY > 1.5, module:function"""
+_LEARN_FROM_COSTS = ("ppo_lagrangian",)
+
+
 def study_file(algorithm: str, env: str, space: str) -> tuple[str, str]:
     """Return the name and the text of a new study.
 
@@ -49,4 +54,6 @@ def study_file(algorithm: str, env: str, space: str) -> tuple[str, str]:
         space: text of the search-space file for the algorithm; it becomes part of the study, for the user to edit.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{algorithm}-{env.rpartition(':')[2]}").strip("-").lower()
-    return name, _TEMPLATE.format(algorithm=algorithm, env=env, name=name, space=textwrap.indent(space, "  "))
+    cost = _COST if algorithm in _LEARN_FROM_COSTS else ""
+    indented = textwrap.indent(space, "  ")
+    return name, _TEMPLATE.format(algorithm=algorithm, env=env, name=name, space=indented, cost=cost)

@@ -8,6 +8,7 @@ where an environment draws from elsewhere than its `np_random`, or a wrapper rem
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,10 +20,16 @@ FRESH = "resumed from a fresh episode: the environment's state does not follow f
 
 
 class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """Remembers how the current episode came about: the generator before its reset, and the actions since."""
+    """Remembers how the current episode came about: the generator before its reset, and the actions since.
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
+    Args:
+        env: the environment.
+        limit: steps after which an episode is truncated, besides what the environment says.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], limit: float = math.inf) -> None:
         super().__init__(env)
+        self._limit = limit
         self._seed: int | None = None
         self._options: dict[str, Any] | None = None
         self._generator: dict[str, Any] = {}
@@ -40,7 +47,7 @@ class ReplayableEnv(gym.Wrapper[Any, Any, Any, Any]):
         """Step, remembering the action."""
         self._actions.append(action if isinstance(action, np.generic) else np.array(action))
         self._observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._observation, reward, terminated, truncated, info
+        return self._observation, reward, terminated, truncated or len(self._actions) >= self._limit, info
 
     def episode(self) -> dict[str, Any]:
         """Return the current episode: how it was reset (JSON), its actions and its last observation (arrays)."""

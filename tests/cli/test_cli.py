@@ -190,9 +190,13 @@ def test_validate_shows_the_study_its_space_and_its_cost(autorl: Any, tmp_path: 
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_init_writes_a_study_that_validates(autorl: Any, tmp_path: Path, algorithm: str) -> None:
-    env = "Pendulum-v1" if algorithm in ("sac", "td3", "ddpg", "tqc", "crossq") else "CartPole-v1"
+    continuous = ("sac", "td3", "ddpg", "tqc", "crossq", "ppo_lagrangian")
+    env = "Pendulum-v1" if algorithm in continuous else "CartPole-v1"
     file = tmp_path / "new.yaml"
     assert autorl("init", algorithm, env, "--out", str(file)).code == 0
+    text = file.read_text()
+    assert ("cost: info" in text) == (algorithm == "ppo_lagrangian")
+    file.write_text(text.replace("cost: info ", "cost: probe_envs:swing "))  # a pendulum's info has no cost
     from autorl.engine.check import check
     from autorl.spec.load import draft_study
 

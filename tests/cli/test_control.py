@@ -172,7 +172,7 @@ def test_a_database_is_checked_copied_and_upgraded(autorl: Any, finished: Path, 
         if "digest" in line
     ]
     assert digests[0] == digests[1]
-    assert autorl("storage", "upgrade", *here).out == "The tables are up to date (0004).\n"
+    assert autorl("storage", "upgrade", *here).out == "The tables are up to date (0005).\n"
     assert autorl("storage", "upgrade", "--storage", f"sqlite:///{tmp_path}/none.db").code == 2
 
 

@@ -24,7 +24,7 @@ PAGES = {
     "sensitivity": "Sensitivity",
     "curves": "Learning curves",
     "trials": "Trials",
-    "pareto": "Score against cost",
+    "pareto": "Trade-offs",
     "compare": "Compare studies",
     "reproduce": "Reproduce",
 }

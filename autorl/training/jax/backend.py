@@ -193,6 +193,7 @@ def _configure() -> None:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     options = {
         "jax_compilation_cache_dir": kept,
+        "jax_cpu_enable_async_dispatch": False,  # to hand a call to another thread costs more than most calls take
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }

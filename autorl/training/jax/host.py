@@ -1,4 +1,4 @@
-"""The engines `host` and `envpool`: environments stepped outside of the program that acts and learns, all lanes a call.
+"""The engines `host` and `envpool`: environments stepped outside of the program that learns, all lanes a call.
 
 Python steps Gymnasium's, or envpool its own.
 """
@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autorl.training.jax import distributions, lanes, normalize, on_policy, rollouts, transitions
+from autorl.training.jax import distributions, lanes, normalize, rollouts, transitions
+from autorl.training.jax.acting import HostPolicy
 from autorl.training.jax.compiled import Lane, loop_of
 from autorl.training.jax.lanes import Lanes, Shape
 from autorl.training.jax.normalize import Normalization, Scaling
@@ -21,8 +22,8 @@ from autorl.training.jax.off_policy import Batch
 from autorl.training.jax.on_policy import Numbers, OnPolicy
 from autorl.training.jax.pools import Pools
 from autorl.training.jax.transitions import Replay
-from autorl.training.jax.vector import Environments
-from autorl.training.replay import FRESH, ReplayableEnv
+from autorl.training.jax.vector import Environments, trained_in
+from autorl.training.replay import FRESH
 from autorl.training.signals import measured, measured_keys
 from autorl.training.tasks import make_env
 from autorl.trial import Recipe
@@ -52,7 +53,7 @@ class Hosted:
         if pooled:
             self._envs = Pools(recipe.env, batch.lanes, shape.n_envs, shape.features)
         else:
-            self._envs = Environments(lambda: ReplayableEnv(make()), *sizes, shape.n_envs, shape.features)
+            self._envs = Environments(lambda: trained_in(make()), *sizes, shape.n_envs, shape.features)
         asked = recipe.cost, recipe.specification
         self._judge = Environments(
             lambda: measured(make(), *asked), *sizes, recipe.evaluation_episodes, shape.features, measured_keys(*asked)
@@ -149,11 +150,11 @@ class HostedRollouts(Hosted):
         shape, envs, scaling = self._batch.shape, self._envs, self._batch.scaling
         assert isinstance(self._lanes, rollouts.Lane) and isinstance(shape, OnPolicy)
         keys, drawn = _draw(self._lanes.key, shape=shape)
-        noise, policy = np.asarray(drawn), self._lanes.learner.policy
+        noise, policy = np.asarray(drawn), HostPolicy(self._lanes.learner.policy, shape)
         normalization, seen = self._lanes.normalization, np.asarray(self._lanes.rollout.last)
         rollout = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._lanes.rollout)
         for t in range(shape.n_steps):
-            actions = np.asarray(_act(policy, seen, noise[:, t], shape=shape))
+            actions = policy.act(seen, noise[:, t])
             rollout.observations[:, t], rollout.actions[:, t] = seen, actions
             envs.step(distributions.playable_numpy(actions, shape.space))
             seen, rewards, finals = envs.observations, envs.rewards, envs.finals
@@ -228,11 +229,6 @@ def _draw(keys: Array, *, shape: OnPolicy) -> tuple[Array, Array]:
         return key, distributions.noise(of_noise, shape.space, (shape.n_steps, shape.n_envs))
 
     return jax.vmap(one)(keys)
-
-
-@partial(jax.jit, static_argnames="shape")
-def _act(policy: on_policy.Policy, seen: Array, noise: Array, *, shape: OnPolicy) -> Array:
-    return jax.vmap(lambda own, x, drawn: on_policy.act(own, x, shape, drawn))(policy, seen, noise)
 
 
 @partial(jax.jit, static_argnames="scaling")

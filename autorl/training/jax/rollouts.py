@@ -129,7 +129,10 @@ def collect(lane: Lane, env: CompiledEnv, shape: OnPolicy, scaling: Scaling | No
 def learn(lane: Lane, shape: OnPolicy, numbers: Numbers, progress: Array) -> Lane:
     """Learn from the last rollout."""
     key, of_orders = jax.random.split(lane.key)
-    orders = jax.vmap(lambda k: jax.random.permutation(k, shape.steps))(jax.random.split(of_orders, shape.n_epochs))
+    # `jax.random.permutation` sorts two times or more, lest numbers that are drawn twice keep their order: of 16,384
+    # steps that is a pair in every thirtieth order. Sorting takes a fifth of all learning there.
+    drawn = jax.random.bits(of_orders, (shape.n_epochs, shape.steps))
+    orders = jnp.argsort(drawn, axis=-1)
     learner = on_policy.update(lane.learner, lane.rollout, shape, numbers, progress, orders)
     return lane._replace(learner=learner, key=key)
 

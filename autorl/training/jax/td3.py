@@ -90,21 +90,17 @@ def update(
     # Fujimoto et al. (2018, arXiv 1802.09477), algorithm 1.
     gradients = jax.grad(off_policy.squared_errors)(learner.critics, batch, targets, shape)
     critics, critics_optimizer = off_policy.step(learner.critics, gradients, learner.critics_optimizer, rate)
-    learner = learner._replace(critics=critics, critics_optimizer=critics_optimizer, n_updates=n_updates)
+    moved = learner.actor, learner.actor_target, learner.critics_target, learner.actor_optimizer
 
-    def learn_policy(learner: Learner) -> Learner:
+    def learn_policy() -> Any:
         gradients = jax.grad(_actor_loss)(learner.actor, critics, batch.observations, shape)
         actor, actor_optimizer = off_policy.step(learner.actor, gradients, learner.actor_optimizer, rate)
-        return learner._replace(
-            actor=actor,
-            actor_target=networks.polyak(learner.actor_target, actor, numbers["tau"]),
-            critics_target=networks.polyak(learner.critics_target, critics, numbers["tau"]),
-            actor_optimizer=actor_optimizer,
-        )
+        targets = networks.polyak((learner.actor_target, learner.critics_target), (actor, critics), numbers["tau"])
+        return actor, *targets, actor_optimizer
 
     due = n_updates % numbers["policy_delay"] == 0
-    learned: Learner = jax.lax.cond(due, learn_policy, lambda same: same, learner)
-    return learned
+    actor, actor_target, critics_target, actor_optimizer = jax.lax.cond(due, learn_policy, lambda: moved)
+    return Learner(actor, critics, actor_target, critics_target, actor_optimizer, critics_optimizer, n_updates)
 
 
 def _actions(actor: networks.Network, observations: Array, shape: Td3) -> Array:

@@ -5,7 +5,7 @@ As in `rollouts`, learning from the last steps waits until the next are asked fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -286,10 +286,20 @@ def learned(
     # What is remembered stays outside of the condition: XLA would copy it.
     learner, key = jax.lax.cond(
         count * shape.n_envs > shape.learning_starts,
-        lambda: jax.vmap(lambda lane, own: learn(lane, shape, scaling, own, count, progress))(lanes, numbers),
+        lambda: _each(lambda lane, own: learn(lane, shape, scaling, own, count, progress), lanes, numbers),
         lambda: (lanes.learner, lanes.key),
     )
     return lanes._replace(learner=learner, key=key)
+
+
+def _each(function: Callable[[Lane, Numbers], Any], lanes: Lane, numbers: Numbers) -> Any:
+    """Map over the lanes; a single one by itself, since what is mapped computes both sides of every condition.
+
+    TD3's delayed learning of the policy is one.
+    """
+    if len(lanes.key) > 1:
+        return jax.vmap(function)(lanes, numbers)
+    return jax.tree.map(lambda leaf: leaf[None], function(*jax.tree.map(lambda leaf: leaf[0], (lanes, numbers))))
 
 
 def played(actions: Array, space: ActionSpace) -> Array:

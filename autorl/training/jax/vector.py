@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
 from autorl.training.replay import ReplayableEnv
 
 Numpy = NDArray[Any]
+
+
+def trained_in(env: gym.Env[Any, Any]) -> ReplayableEnv:
+    """Return an environment as it is trained in: its episodes can be replayed, and little is around it.
+
+    Of the wrappers that `gymnasium.make` puts around all, the time limit is what counts here; evaluations keep them, so
+    that an environment is checked. They take a tenth of the time of a simple one.
+    """
+    limit = math.inf
+    while isinstance(env, TimeLimit | OrderEnforcing | PassiveEnvChecker):
+        if isinstance(env, TimeLimit):
+            assert env.spec is not None and env.spec.max_episode_steps is not None
+            limit = min(limit, env.spec.max_episode_steps)
+        env = env.env
+    return ReplayableEnv(env, limit)
 
 
 class Environments:
@@ -35,6 +52,7 @@ class Environments:
         features: int,
         signals: Sequence[str] = (),
     ) -> None:
+        self._copies = list(range(copies))
         self.all = [[make() for _ in range(copies)] for _ in range(runs)]
         observations, actions = self.all[0][0].observation_space, self.all[0][0].action_space
         self._one_hot = isinstance(observations, gym.spaces.Discrete)
@@ -52,56 +70,58 @@ class Environments:
         for run, (envs, seed) in enumerate(zip(self.all, seeds, strict=True)):
             try:
                 for copy, env in enumerate(envs):
-                    self.see(self.observations, run, copy, env.reset(seed=seed + copy)[0])
+                    self.observations[run, copy] = self._vector(env.reset(seed=seed + copy)[0])
             except Exception as error:  # noqa: BLE001 - environments and wrappers are the user's code
                 self.errors[run] = error
 
     def step(self, actions: Numpy, playing: Numpy | None = None) -> None:
-        """Take a step in each environment, or in those that are playing; episodes that end begin anew.
+        """Take a step in each environment, after which episodes that have ended begin anew; or play episodes once.
 
         Args:
             actions: Shape ``(lanes, copies, actions)``, within their bounds.
-            playing: Shape ``(lanes, copies)``, or None for all.
+            playing: Shape ``(lanes, copies)``, those that take a step and do not begin anew; None for all, which do.
         """
         self.dones[:] = self.truncated[:] = False
-        for run, envs in enumerate(self.all):
+        for run in range(len(self.all)):
             if run in self.errors:
                 continue
+            copies = self._copies if playing is None else np.flatnonzero(playing[run]).tolist()
             try:
-                for copy, (env, action) in enumerate(zip(envs, self._played(actions[run]), strict=True)):
-                    if playing is None or playing[run, copy]:
-                        self._step(run, copy, env, action)
+                self._step(run, copies, self._played(actions[run]), again=playing is None)
             except Exception as error:  # noqa: BLE001 - environments and wrappers are the user's code
                 self.errors[run] = error
 
-    def _played(self, actions: Numpy) -> Numpy:
-        """Return a run's actions as its environments take them, one after the other."""
+    def _played(self, actions: Numpy) -> list[Any]:
+        """Return a run's actions as its environments take them."""
         if self._start is not None:
-            return np.asarray(actions[:, 0] + self._start)
+            return list(actions[:, 0] + self._start)
         if not np.isfinite(actions).all():
             raise FloatingPointError("the policy's actions are not finite")
-        return actions
+        return list(actions)
 
-    def _step(self, run: int, copy: int, env: gym.Env[Any, Any], action: Any) -> None:
-        observation, reward, over, truncated, info = env.step(action)
-        self.rewards[run, copy] = reward
-        for key, values in self.signals.items():
-            values[run, copy] = info.get(key, 0.0)
-        if over or truncated:
-            self.dones[run, copy], self.truncated[run, copy] = True, truncated and not over
-            self.see(self.finals, run, copy, observation)
-            observation = env.reset()[0]
-        self.see(self.observations, run, copy, observation)
+    def _step(self, run: int, copies: Sequence[int], actions: Sequence[Any], *, again: bool) -> None:
+        # Single numbers are slow to write into arrays, so they are gathered first.
+        envs, seen, rewards = self.all[run], [], []
+        for copy in copies:
+            observation, reward, over, truncated, info = envs[copy].step(actions[copy])
+            for key, values in self.signals.items():
+                values[run, copy] = info.get(key, 0.0)
+            if over or truncated:
+                self.dones[run, copy], self.truncated[run, copy] = True, truncated and not over
+                if again:
+                    self.finals[run, copy] = self._vector(observation)
+                    observation = envs[copy].reset()[0]
+            seen.append(observation if self._flat else self._vector(observation))
+            rewards.append(reward)
+        if copies:
+            self.observations[run, copies], self.rewards[run, copies] = seen, rewards
 
-    def see(self, into: Numpy, run: int, copy: int, observation: Any) -> None:
-        """Write an observation into its place."""
-        if self._flat:
-            into[run, copy] = observation
-        elif self._one_hot:
-            into[run, copy] = 0.0
-            into[run, copy, int(observation)] = 1.0
-        else:
-            into[run, copy] = np.ravel(observation)
+    def _vector(self, observation: Any) -> Numpy:
+        """Return an observation as a vector."""
+        if self._one_hot:
+            return np.eye(self.observations.shape[-1], dtype=np.float32)[int(observation)]
+        vector: Numpy = np.ravel(observation)
+        return vector
 
     def episodes(self, run: int) -> dict[str, Any]:
         """Return the episodes that a run is in the middle of; its environments are `ReplayableEnv`."""
@@ -112,7 +132,7 @@ class Environments:
         exact = [env.replay(stored[str(copy)]) for copy, env in enumerate(self._replayable(run))]
         for copy, env in enumerate(self._replayable(run)):
             observation = stored[str(copy)]["observation"] if exact[copy] else env.reset()[0]
-            self.see(self.observations, run, copy, observation)
+            self.observations[run, copy] = self._vector(observation)
         return all(exact)
 
     def _replayable(self, run: int) -> Iterator[ReplayableEnv]:

@@ -143,7 +143,7 @@ def test_a_curriculum_learns_what_cannot_be_explored(tmp_path: Path) -> None:
     for kind in ("none", "learning_progress"):
         whole = recipe("ppo", LAKE, asked, space, steps=8192, kind=kind)
         data = {**whole.to_dict(), "env_kwargs": {"size": 12}, "deterministic": False, "evaluation_episodes": 10}
-        scores[kind] = train(Sb3Backend(), Recipe.from_dict(data), tmp_path / kind).score
+        scores[kind] = train(Sb3Backend(), Recipe.from_dict(data), tmp_path / kind).curve[-1].metrics["return"]
     assert scores["none"] == 0.0
     assert scores["learning_progress"] is not None
     assert scores["learning_progress"] >= 0.8
