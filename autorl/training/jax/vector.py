@@ -119,9 +119,9 @@ class Environments:
     def _vector(self, observation: Any) -> Numpy:
         """Return an observation as a vector."""
         if self._one_hot:
-            return np.eye(self.observations.shape[-1], dtype=np.float32)[int(observation)]
-        vector: Numpy = np.ravel(observation)
-        return vector
+            vector: Numpy = np.eye(self.observations.shape[-1], dtype=np.float32)[int(observation)]
+            return vector
+        return np.ravel(observation)
 
     def episodes(self, run: int) -> dict[str, Any]:
         """Return the episodes that a run is in the middle of; its environments are `ReplayableEnv`."""

@@ -172,9 +172,8 @@ def test_noise_does_not_widen_the_front(backend: MorlBackend, tmp_path: Path) ->
     asked = recipe(
         "mpmoqlearning", settings, TRADE, 400, env_kwargs={"noise": 0.5}, evaluation_points=1, evaluation_episodes=25
     )
-    found = [
-        train(backend, asked, tmp_path / str(seed), seed=seed).curve[-1].metrics["hypervolume"] for seed in range(20)
-    ]
+    results = [train(backend, asked, tmp_path / str(seed), seed=seed) for seed in range(20)]
+    found = [result.curve[-1].metrics["hypervolume"] for result in results]
     values = np.array([value for value in found if value is not None])
     assert len(values) == 20
     assert values.mean() < 3.16 + 3 * values.std(ddof=1) / np.sqrt(20)
@@ -204,5 +203,5 @@ def test_points_without_a_front_are_stored_as_before() -> None:
     plain = Point(10, 1.5, {"return": 2.0})
     assert plain.to_dict() == {"env_steps": 10, "wall_seconds": 1.5, "metrics": {"return": 2.0}}
     assert Point.from_dict(plain.to_dict()) == plain
-    several = Point(10, 1.5, {}, ((1.0, 2.0), (2.0, 1.0)))
+    several = Point(10, 1.5, {}, front=((1.0, 2.0), (2.0, 1.0)))
     assert Point.from_dict(several.to_dict()) == several
