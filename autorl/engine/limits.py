@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autorl.analysis import gain_of_doubling
 from autorl.engine.trials import Trials
+from autorl.ledger.records import TrialRecord
 from autorl.spec.study import StudySpec
 
 GAIN_TRIALS = 16  # fewer say too little of what a better one would be
@@ -11,16 +12,24 @@ GAIN_TRIALS = 16  # fewer say too little of what a better one would be
 
 def limit_reached(spec: StudySpec, trials: Trials, tuning_seconds: float) -> str:
     """Return why tuning should end, or nothing."""
-    budget, best = spec.budget, trials.incumbent
+    budget = spec.budget
     if budget.seconds is not None and tuning_seconds >= budget.seconds:
         return f"its {budget.seconds:g} seconds are over"
+    if budget.target is None and budget.gain is None:
+        return ""
+    allowed = [trial for trial in trials.ranked if _allowed(spec, trial)]
+    best = next(iter(allowed), None)
     sign = spec.objective.sign
     worth = best.worth if best is not None else None
     if best is not None and worth is not None and budget.target is not None and sign * worth >= sign * budget.target:
         return f"trial {best.number} reached the target of {budget.target:g}"
     if budget.gain is not None:
-        ranked = trials.ranked
-        scores = [sign * t.worth for t in ranked if t.env_steps == ranked[0].env_steps and t.worth is not None]
+        scores = [sign * t.worth for t in allowed if t.env_steps == allowed[0].env_steps and t.worth is not None]
         if len(scores) >= GAIN_TRIALS and (gain := gain_of_doubling(scores)) < budget.gain:
             return f"as much training again is expected to gain {gain:.3g}, less than {budget.gain:g}"
     return ""
+
+
+def _allowed(spec: StudySpec, trial: TrialRecord) -> bool:
+    """Say whether a trial is known to meet the constraints, if there are any."""
+    return not spec.constraints or (trial.verdict is not None and trial.verdict.admissible)

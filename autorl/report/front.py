@@ -219,13 +219,16 @@ MOST_VOLUMES = 100
 def volumes(found: Findings, reference: Sequence[float] | None = None) -> list[Volume]:
     """Follow the hypervolume of the trials that were trained in full on all tuning seeds, as they finished.
 
+    Trials that are not likely enough to meet the constraints do not count.
+
     Args:
         found: the study.
         reference: the point from which it is counted; by default the study's own.
     """
     spec = found.spec
     objectives = len(spec.objectives)
-    whole = [(trial, own) for trial in found.trials if (own := _whole(found, trial.number, "tuning"))]
+    allowed = [trial for trial in found.trials if trial.verdict is None or trial.verdict.admissible]
+    whole = [(trial, own) for trial in allowed if (own := _whole(found, trial.number, "tuning"))]
     whole.sort(key=lambda pair: pair[0].finished_at or pair[0].created_at)
     if objectives == 1 or not whole:
         return []

@@ -57,11 +57,6 @@ def train_for(
     return result
 
 
-def usual(backend: Backend) -> str:
-    """Return the metric that a backend names first."""
-    return next(iter(backend.metrics))
-
-
 def learned(result: RunResult) -> list[tuple[int, dict[str, float]]]:
     """Return what of a result does not depend on the clock."""
     assert result.status == "completed", result.error

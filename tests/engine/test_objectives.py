@@ -158,6 +158,13 @@ def test_the_time_of_an_action_is_an_objective_that_changes_no_curve(tmp_path: P
         load(tmp_path, "objectives=[{metric: inference_ms, direction: minimize}]", "algorithm.backend=jax")
 
 
+def test_a_target_that_breaks_a_constraint_ends_nothing(tmp_path: Path) -> None:
+    budget = "budget={trials: 3, steps_per_run: 128, target: -10}"
+    spec = load(tmp_path, "constraints=[{metric: length, at_most: 0.5}]", budget)
+    conduct(spec, ignore)
+    assert findings(spec.storage).study.ended == "the budget is spent"
+
+
 def judged(number: int, value: float, verdict: Verdict | None) -> TrialRecord:
     config = Configuration({})
     return TrialRecord(number, "optimizer", config, None, 0.0, None, "completed", value, 100, 2, verdict=verdict)  # type: ignore[arg-type]
