@@ -113,9 +113,10 @@ class Environments:
 
     def _vector(self, observation: Any) -> Numpy:
         """Return an observation as a vector."""
-        if self._one_hot:
-            return np.eye(self.observations.shape[-1], dtype=np.float32)[int(observation)]
         vector: Numpy = np.ravel(observation)
+        if self._one_hot:
+            vector = np.zeros(self.observations.shape[-1], np.float32)
+            vector[int(observation)] = 1.0
         return vector
 
     def episodes(self, run: int) -> dict[str, Any]:
