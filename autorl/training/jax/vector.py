@@ -118,10 +118,11 @@ class Environments:
 
     def _vector(self, observation: Any) -> Numpy:
         """Return an observation as a vector."""
+        vector: Numpy = np.ravel(observation)
         if self._one_hot:
-            vector: Numpy = np.eye(self.observations.shape[-1], dtype=np.float32)[int(observation)]
-            return vector
-        return np.ravel(observation)
+            vector = np.zeros(self.observations.shape[-1], np.float32)
+            vector[int(observation)] = 1.0
+        return vector
 
     def episodes(self, run: int) -> dict[str, Any]:
         """Return the episodes that a run is in the middle of; its environments are `ReplayableEnv`."""
