@@ -15,15 +15,14 @@ def limit_reached(spec: StudySpec, trials: Trials, tuning_seconds: float) -> str
     budget = spec.budget
     if budget.seconds is not None and tuning_seconds >= budget.seconds:
         return f"its {budget.seconds:g} seconds are over"
-    if budget.target is None and budget.gain is None:
-        return ""
-    allowed = [trial for trial in trials.ranked if _allowed(spec, trial)]
-    best = next(iter(allowed), None)
+    # Trials that meet the constraints are ranked first: unless the incumbent does, none does.
+    best = trials.incumbent if trials.incumbent is not None and _allowed(spec, trials.incumbent) else None
     sign = spec.objective.sign
     worth = best.worth if best is not None else None
     if best is not None and worth is not None and budget.target is not None and sign * worth >= sign * budget.target:
         return f"trial {best.number} reached the target of {budget.target:g}"
     if budget.gain is not None:
+        allowed = [trial for trial in trials.ranked if _allowed(spec, trial)]
         scores = [sign * t.worth for t in allowed if t.env_steps == allowed[0].env_steps and t.worth is not None]
         if len(scores) >= GAIN_TRIALS and (gain := gain_of_doubling(scores)) < budget.gain:
             return f"as much training again is expected to gain {gain:.3g}, less than {budget.gain:g}"

@@ -10,14 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from autorl.analysis import Estimate, aggregate, estimate
+from autorl.analysis import Estimate, estimate
 from autorl.report.findings import Findings
 from autorl.report.words import number
-from autorl.spec.objectives import ObjectiveSpec
 from autorl.spec.study import StudySpec
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -102,11 +100,6 @@ def ends(found: Estimate) -> tuple[float | None, float | None]:
 def over_seeds(spec: StudySpec, scores: Sequence[float]) -> Estimate:
     """Estimate the objective from the scores of seeds, as the headline does."""
     return estimate(scores, spec.objective.statistic)
-
-
-def objective_of(objective: ObjectiveSpec, scores: npt.ArrayLike) -> float:
-    """Return an objective over the scores of seeds."""
-    return aggregate(scores, objective.statistic)
 
 
 def incumbent(found: Findings) -> Picture | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from autorl.analysis import attainment
+from autorl.analysis import aggregate, attainment
 from autorl.report.findings import Findings
 from autorl.report.front import Front, in_full, volumes
 from autorl.report.words import number, probability
@@ -54,7 +54,7 @@ def picture(found: Findings, front: Front, x: int, y: int, phase: Phase) -> figu
             showlegend=False,
             hovertemplate=f"{named(found, number_)}, one seed<br>%{{x:.4g}}, %{{y:.4g}}<extra></extra>",
         )
-        middle = [figures.objective_of(objective, scores[:, i]) for i, objective in ((x, across), (y, up))]
+        middle = [aggregate(scores[:, i], objective.statistic) for i, objective in ((x, across), (y, up))]
         figure.add_scatter(
             x=middle[:1],
             y=middle[1:],
