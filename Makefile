@@ -24,6 +24,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	# Apart, for programs that tests run: Hydra and rtamt need different versions of antlr4.
+	$(PIP) install --quiet --upgrade --target $(VENV)/programs hydra-core
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed ## Install into .venv what studies and the dashboard need
