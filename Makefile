@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 STUDY ?= studies/cartpole-ppo.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev study dashboard test test-all faults lint format clean
+.PHONY: help install install-dev study docs dashboard test test-all faults lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	# Apart, for programs that tests run: Hydra and rtamt need different versions of antlr4.
+	$(PIP) install --quiet --upgrade --target $(VENV)/programs hydra-core
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed ## Install into .venv what studies and the dashboard need
@@ -35,6 +37,10 @@ study: install ## Run the main job: tune on tuning seeds, test on test seeds, re
 
 dashboard: install ## Look at the studies in a browser
 	$(BIN)/autorl dashboard
+
+docs: install-dev ## Build the documentation as a site, in build/site
+	$(BIN)/python docs/site_pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .mkdocs.yml
 
 test: install-dev ## Run the test suite
 	$(BIN)/python -m pytest -m "not slow and not faults"

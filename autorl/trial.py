@@ -39,6 +39,7 @@ class Recipe:
         specification: formula of signal temporal logic that episodes are measured by, if there is one.
         task_space: what of the task varies, as `TaskSpec.space` says, or None if nothing does.
         curriculum: its `kind` with every parameter of it, or None if nothing varies.
+        program: the user's own trainer as in the study file, and the metrics that it is `asked` for; None without one.
     """
 
     backend: str
@@ -58,6 +59,7 @@ class Recipe:
     specification: str | None = None
     task_space: Mapping[str, Any] | None = None
     curriculum: Mapping[str, Any] | None = None
+    program: Mapping[str, Any] | None = None
 
     def lineage(self, until: int) -> list[tuple[Recipe, int]]:
         """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""
@@ -67,7 +69,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         # Recipes that were stored before there was a choice have no such keys.
-        later = ("engine", "cost", "specification", "task_space", "curriculum")
+        later = ("engine", "cost", "specification", "task_space", "curriculum", "program")
         unasked = {key for key in later if getattr(self, key) is None}
         data = {key: value for key, value in vars(self).items() if key not in unasked}
         if self.start is not None:
@@ -150,7 +152,14 @@ def bind(
         specification=spec.task.specification,
         task_space=spec.task.space(),
         curriculum=resolved(curriculum) if spec.task.parameters else None,
+        program=_program(spec),
     )
+
+
+def _program(spec: StudySpec) -> dict[str, Any] | None:
+    if spec.program is None:
+        return None
+    return {**spec.program.model_dump(mode="json"), "asked": list(spec.asked_metrics)}
 
 
 @dataclass(frozen=True)

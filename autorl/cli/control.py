@@ -30,11 +30,11 @@ def stop(study: StudyArgument = None, storage: StorageOption = None) -> None:
 
 def watch(study: StudyArgument = None, storage: StorageOption = None) -> None:
     """Show the progress of a study that an engine conducts elsewhere, until it ends."""
-    from autorl.cli.progress import watching
     from autorl.engine.progress import observe
     from autorl.ledger.reader import Reader
     from autorl.report import text
     from autorl.report.findings import gather
+    from autorl.report.progress import watching
 
     name, url = find_study(study, storage)
     out = console()
@@ -104,11 +104,11 @@ def replay(
 
 
 def _again(name: str, url: str, into: str) -> None:
-    from autorl.cli.progress import watching
     from autorl.cli.signals import stopping
     from autorl.engine.conductor import conduct
     from autorl.ledger.digest import digest
     from autorl.ledger.reader import Reader
+    from autorl.report.progress import watching
 
     out = console()
     with Reader(url) as reader:

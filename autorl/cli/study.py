@@ -53,12 +53,12 @@ def validate(file: FileArgument, overrides: Overrides = None) -> None:
 
 def run(file: FileArgument, overrides: Overrides = None) -> None:
     """Start a study, or go on with it: tune, choose the winner, test it, report."""
-    from autorl.cli.progress import watching
     from autorl.cli.signals import stopping
     from autorl.engine.conductor import conduct
     from autorl.ledger.reader import Reader
     from autorl.report import text
     from autorl.report.findings import gather
+    from autorl.report.progress import watching
 
     spec = _load(file, overrides)
     out = console()
@@ -92,12 +92,12 @@ def test(
     ] = None,
 ) -> None:
     """Train more trials of a finished study on its test seeds, to see how tuning and test scores relate."""
-    from autorl.cli.progress import watching
     from autorl.cli.signals import stopping
     from autorl.engine.conductor import retest
     from autorl.ledger.reader import Reader
     from autorl.report import text
     from autorl.report.findings import gather
+    from autorl.report.progress import watching
 
     name, url = find_study(study, storage)
     with Reader(url) as reader:

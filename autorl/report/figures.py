@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -38,6 +39,11 @@ class Drawing:
     svg: str | None = None
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of it."""
+        said = f"<figcaption>{escape(self.caption)}</figcaption>"
+        return f"<figure><strong>{escape(self.title)}</strong>{self.svg or ''}{said}</figure>"
 
 
 @dataclass(frozen=True)

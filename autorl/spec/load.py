@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from autorl.errors import Problem, SpecError, did_you_mean
 from autorl.spec.parameters import ParameterSpec, SearchSpaceSpec
-from autorl.spec.sources import space_document, study_document
+from autorl.spec.sources import IN_CODE, space_document, study_document
 from autorl.spec.space import Choice, SearchSpace, identity
 from autorl.spec.study import StudySpec
 from autorl.spec.understand import understand
@@ -107,13 +107,18 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> StudySpec:
     return draft_study(path, overrides).spec()
 
 
-def draft_study(path: Path, overrides: Sequence[str] = ()) -> Draft:
-    """Read a study file and validate each section on its own, so that one mistake hides no other.
+def draft_study(source: Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Draft:
+    """Read a study and validate each section on its own, so that one mistake hides no other.
+
+    Args:
+        source: its file, or what would stand in it.
+        overrides: `key=value` with a dotted key; the value is YAML.
 
     Raises:
         SpecError: the file cannot be read at all.
     """
-    document = study_document(path, overrides)
+    document = study_document(source, overrides)
+    path = Path(IN_CODE) if isinstance(source, Mapping) else source
     draft = Draft(path, document, problems=list(document.problems))
     unknown = [key for key in document.data if key not in StudySpec.model_fields and (key,) not in document.unread]
     misspelt = set()

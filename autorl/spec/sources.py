@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,25 @@ from autorl.spec.yaml12 import Document, Key, dotted, parse, printable, read
 
 MAX_INCLUDES = 8
 COMMAND_LINE = "command line"
+IN_CODE = "study"
 
 
-def study_document(path: Path, overrides: Sequence[str]) -> Document:
-    """Read a study file with everything that it names, the overrides laid over it.
+def study_document(source: Path | Mapping[str, Any], overrides: Sequence[str]) -> Document:
+    """Read a study with everything that it names, the overrides laid over it.
 
     A mistake in a part is noted in the document, and the part's key is unread.
+
+    Args:
+        source: the study file, or what would stand in it; paths are then relative to the current directory.
+        overrides: `key=value` with a dotted key; the value is YAML.
 
     Raises:
         SpecError: the file itself cannot be read, or is no mapping.
     """
-    document = _with_includes(path, ())
+    if isinstance(source, Mapping):
+        path, document = Path(IN_CODE), Document(_plain(source), {(): IN_CODE})
+    else:
+        path, document = source, _with_includes(source, ())
     if not isinstance(document.data, dict):
         what = "is empty; a" if document.data is None else "holds no keys; a"
         raise SpecError(
@@ -40,6 +48,7 @@ def study_document(path: Path, overrides: Sequence[str]) -> Document:
     for override in later:
         _override(document, override)
     _resolve_table(document, path)
+    _resolve_program(document, path)
     return document
 
 
@@ -142,6 +151,17 @@ def _merge(into: Document, other: Document) -> None:
     into.unread = {key for key in into.unread if stays(key)} | other.unread
 
 
+def _plain(value: Any) -> Any:
+    """Return a copy as a file would hold it, without ranges, tuples, paths and NumPy's numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
+
+
 def _attach_space(document: Document, path: Path) -> None:
     """Put the content of a search-space file in the place of its name."""
     name = document.data.get("search_space")
@@ -168,6 +188,16 @@ def _resolve_table(document: Document, path: Path) -> None:
     if isinstance(table := task.get("env"), str):
         file = document.place(("task", "env")).rpartition(":")[0]
         task["env"] = str(((Path(file) if file else path).parent / table).absolute())
+
+
+def _resolve_program(document: Document, path: Path) -> None:
+    """Make the folder of the user's own trainer absolute: a relative one is so to the file that names it."""
+    program = document.data.get("program")
+    if isinstance(program, dict) and isinstance(folder := program.get("folder", "."), str):
+        at: Key = ("program", "folder") if "folder" in program else ("program",)
+        file = document.place(at).rpartition(":")[0]
+        named = Path(file) if file not in ("", COMMAND_LINE) else path
+        program["folder"] = str((named.parent / folder).resolve())
 
 
 def _placed(problem: Problem, place: str, key: str) -> Problem:

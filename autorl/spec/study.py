@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJs
 from autorl.spec.curriculum import CurriculumSpec
 from autorl.spec.objectives import TIMES, ConstraintSpec, MeasureSpec, ObjectiveSpec
 from autorl.spec.parameters import SearchSpaceSpec
+from autorl.spec.program import ProgramSpec
 from autorl.spec.section import MAX_ENTRIES, Spec, Whole, as_tuple, whole
 from autorl.spec.space import SearchSpace
 from autorl.spec.task import TaskSpec
@@ -286,6 +287,9 @@ class StudySpec(Spec):
     task: TaskSpec = Field(description="What is to be learned: a Gymnasium environment.")
     algorithm: AlgorithmSpec = Field(description="What learns: its name, and what every trial shares.")
     policy: PolicySpec = Field(default=PolicySpec(), description="The policy's class and its arguments.")
+    program: ProgramSpec | None = Field(
+        default=None, description="Backends function and command: your own trainer, and how its evaluations are read."
+    )
     curriculum: CurriculumSpec = Field(default=CurriculumSpec(), description="Which tasks are trained when.")
     search_space: SearchSpaceSpec = Field(
         description="Path of a search-space file, relative to this file, or the space itself."
@@ -323,6 +327,11 @@ class StudySpec(Spec):
     def curve_metric(self) -> str:
         """The metric of learning curves: the first objective's that evaluations measure."""
         return next((o.metric for o in self.objectives if o.metric not in TIMES), "return")
+
+    @property
+    def asked_metrics(self) -> tuple[str, ...]:
+        """The metrics that each evaluation has to have: those of objectives and constraints, times apart."""
+        return tuple(dict.fromkeys(measure.metric for measure in self.measures if measure.metric not in TIMES))
 
     @property
     def measures(self) -> tuple[MeasureSpec, ...]:

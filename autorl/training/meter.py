@@ -18,7 +18,7 @@ class Spent:
 
     Attributes:
         wall_seconds: Wall time, evaluations included.
-        cpu_seconds: Processor time of its process.
+        cpu_seconds: Processor time of its process, and of those that it started and that have ended.
         energy_joules: Energy of processors and memory, or None where the machine does not tell.
     """
 
@@ -99,5 +99,6 @@ def _busy_seconds() -> float:
 
 
 def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    # Of children, those that have ended: programs that trained for it, and environments in processes of their own.
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

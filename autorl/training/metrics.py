@@ -33,6 +33,12 @@ def without_signals(backend: str, sections: Mapping[str, Any]) -> Iterator[tuple
             yield ("task", key), f"backends sb3 and jax measure it, not {backend}; leave this out"
 
 
+def without_program(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Find a trainer of the user's own, for a backend that trains by itself."""
+    if sections.get("program") is not None:
+        yield ("program",), "only backends function and command run it; leave this out"
+
+
 def unknown_metrics(sections: Mapping[str, Any], known: Collection[str], hint: str = "") -> Iterator[tuple[Key, str]]:
     """Find the metrics of a study that are not measured.
 

@@ -20,7 +20,7 @@ from autorl.errors import did_you_mean
 from autorl.spec.objectives import LATENCY, RUN_METRICS
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
-from autorl.training.metrics import asked_metrics
+from autorl.training.metrics import asked_metrics, without_program
 from autorl.training.signals import CostSignal, Robustness
 from autorl.training.tasks import make_env
 from autorl.trial import Recipe
@@ -98,6 +98,7 @@ class Vocabulary:
 
     def mistakes(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, arguments of policies and metrics, and values that are no words."""
+        yield from without_program(sections)
         algorithm, space_spec = sections.get("algorithm"), sections.get("search_space")
         space: SearchSpace = space_spec.space() if space_spec is not None else SearchSpace()
         if algorithm is not None:

@@ -14,7 +14,7 @@ from autorl.spec.space import Configuration, SearchSpace, same
 from autorl.spec.yaml12 import Key, show
 from autorl.training.curriculum.words import without_curricula
 from autorl.training.landscape.table import Rows, Table, load_table
-from autorl.training.metrics import unknown_metrics, without_signals
+from autorl.training.metrics import unknown_metrics, without_program, without_signals
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.trial import Point, Recipe, RunResult
 
@@ -38,6 +38,7 @@ class LandscapeBackend:
         del repaired
         yield from without_curricula("landscape", sections)
         yield from without_signals("landscape", sections)
+        yield from without_program(sections)
         yield from unknown_metrics(sections, self.metrics)
         policy = sections.get("policy")
         for key in policy.model_dump(exclude_none=True) if policy is not None else ():

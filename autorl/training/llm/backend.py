@@ -11,7 +11,7 @@ from autorl.errors import AutorlError, did_you_mean
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum.words import without_curricula
-from autorl.training.metrics import unknown_metrics, without_signals
+from autorl.training.metrics import unknown_metrics, without_program, without_signals
 from autorl.training.protocol import Host, Job
 from autorl.trial import Recipe, RunResult
 
@@ -48,6 +48,7 @@ class LlmBackend:
         """Find unknown tasks, keys of the recipe, and values; see `Backend.check`."""
         yield from without_curricula("llm", sections)
         yield from without_signals("llm", sections)
+        yield from without_program(sections)
         task = None
         if sections.get("task") is not None and "task" not in repaired:
             task, mistakes = _made(sections["task"])

@@ -1,0 +1,290 @@
+"""What the command line does, in Python: conduct a study, and look at what it found.
+
+Everything heavy is imported when it is used: `import autorl` takes no longer than `autorl --help`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from autorl.errors import AutorlError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autorl.analysis import Headline
+    from autorl.engine.progress import Progress
+    from autorl.report.compare import Comparison
+    from autorl.report.figures import Drawing
+    from autorl.report.findings import Findings
+    from autorl.spec.study import StudySpec
+
+Source = str | Path | Mapping[str, Any]
+Table = Literal["trials", "runs", "curves"]
+
+
+def tune(
+    study: Source, overrides: Mapping[str, Any] | None = None, *, progress: bool | Callable[[Progress], None] = True
+) -> Study:
+    """Start a study, or go on with it: tune, choose the winner, test it; as `autorl run` does.
+
+    What has finished is in the database, whatever interrupts this; called again it goes on from there.
+
+    Args:
+        study: the study file, or what would stand in it; paths are then relative to the current directory, and
+            `program.function` may be a function, if its module can be imported.
+        overrides: dotted key → value, laid over it, such as `{"budget.trials": 8}`.
+        progress: whether to show how far it is, or what is called with that.
+
+    Returns:
+        The study, finished.
+
+    Raises:
+        SpecError: it has mistakes; the error names all of them.
+        StudyPaused: so many runs failed that somebody should look.
+    """
+    from rich.console import Console
+
+    from autorl.engine.conductor import conduct
+    from autorl.report.progress import watching
+
+    spec = read(study, overrides)
+    watch = nullcontext(progress if callable(progress) else _ignore)
+    with watching(spec, Console(highlight=False)) if progress is True else watch as told:
+        conduct(spec, told, lambda: False)
+    return Study(spec.study, spec.storage)
+
+
+def read(study: Source, overrides: Mapping[str, Any] | None = None) -> StudySpec:
+    """Read and check a study as `autorl validate` does, without training anything.
+
+    Args:
+        study: as for `tune`.
+        overrides: as for `tune`.
+
+    Raises:
+        SpecError: it has mistakes; the error names all of them.
+    """
+    from autorl.engine.check import check
+    from autorl.spec.load import draft_study
+    from autorl.spec.yaml12 import dump
+
+    source = _with_names(study) if isinstance(study, Mapping) else Path(study)
+    return check(draft_study(source, [f"{key}={dump(value)}" for key, value in (overrides or {}).items()]))
+
+
+def load(study: str | None = None, storage: str | None = None) -> Study:
+    """Open a study, finished or not.
+
+    Args:
+        study: its name; it may be left out where the database holds one only.
+        storage: database URL; by default `$AUTORL_STORAGE`, or `sqlite:///autorl.db`.
+
+    Raises:
+        StorageError: there is no such database, or it holds no such study.
+        AutorlError: no study is named, and the database holds none, or several.
+    """
+    from autorl.ledger.reader import Reader, default_url
+
+    url = default_url(storage)
+    with Reader(url) as reader:
+        names = [reader.study(study).name] if study is not None else [record.name for record in reader.studies()]
+    if len(names) != 1:
+        raise AutorlError(f"{url} holds {len(names)} studies; name one of them: {', '.join(names)}")
+    return Study(names[0], url)
+
+
+def compare(*studies: Study) -> Comparison:
+    """Put studies side by side at equal budget, each against the first; as `autorl compare` does."""
+    from autorl.report.compare import compare as put_side_by_side
+
+    return put_side_by_side([study.findings for study in studies])
+
+
+class Study:
+    """A study of a database, as it was when it was first looked at; `load` it again to see more of one that goes on.
+
+    A notebook shows its report, and each of its figures.
+
+    Attributes:
+        name: the study's name.
+        storage: the database that holds it.
+    """
+
+    def __init__(self, name: str, storage: str) -> None:
+        self.name, self.storage = name, storage
+
+    def __repr__(self) -> str:
+        """Return what identifies the study."""
+        return f"<autorl.Study {self.name}: {self.state}>"
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What reports are made of: spec, trials, runs, incumbent and winner."""
+        from autorl.ledger.reader import Reader
+        from autorl.report.findings import gather
+
+        with Reader(self.storage) as reader:
+            return gather(reader, self.name)
+
+    @property
+    def state(self) -> str:
+        """The phase that the study is in: `tuning`, `validation`, `test` or `finished`."""
+        return self.findings.study.state
+
+    @property
+    def spec(self) -> StudySpec:
+        """What was asked."""
+        return self.findings.spec
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The configuration of the winner, or of the incumbent while the study goes on: parameter → value.
+
+        Raises:
+            AutorlError: no trial has finished yet.
+        """
+        trial = self.findings.winner or self.findings.incumbent
+        if trial is None:
+            raise AutorlError(f"no trial of '{self.name}' has finished yet")
+        return dict(trial.config.values)
+
+    @property
+    def headline(self) -> Headline | None:
+        """Winner and default on the test seeds, with intervals; None until both are trained on all of them."""
+        return self.findings.headline
+
+    def trials(self) -> pd.DataFrame:
+        """Return a row for each trial: number, state, the objective over each phase's seeds, and its configuration."""
+        found = self.findings
+        rows = []
+        for trial in found.trials:
+            told = {"trial": trial.number, "origin": trial.origin, "state": trial.state, "tuning": trial.value}
+            again = {phase: found.value(trial.number, phase) for phase in ("validation", "test")}
+            rows.append({**told, **again, **trial.config.values})
+        return _frame(rows, "trial")
+
+    def runs(self) -> pd.DataFrame:
+        """Return a row for each run: trial, phase, seed, state, score, environment steps and what it took."""
+        fields = ("trial", "phase", "seed", "state", "score", "env_steps", "wall_seconds", "cpu_seconds", "error_class")
+        runs = [run for own in self.findings.runs.values() for run in own]
+        return _frame([{name: getattr(run, name) for name in fields} for run in runs])
+
+    def curves(self) -> pd.DataFrame:
+        """Return a row for each evaluation: trial, phase, seed, environment steps, and every metric."""
+        from autorl.ledger.reader import Reader
+
+        with Reader(self.storage) as reader:
+            curves = reader.curves(self.name, [trial.number for trial in self.findings.trials])
+        rows = []
+        for curve in curves:
+            whose = {"trial": curve.run.trial, "phase": curve.run.phase, "seed": curve.run.seed}
+            for point in curve.points:
+                times = {"env_steps": point.env_steps, "wall_seconds": point.wall_seconds}
+                rows.append({**whose, **times, **point.metrics})
+        return _frame(rows)
+
+    def figures(self) -> list[Drawing]:
+        """Return the figures of the report; each has a title, a caption, its drawing as SVG and its data."""
+        from autorl.ledger.reader import Reader
+        from autorl.report.figures import figures
+
+        with Reader(self.storage) as reader:
+            return figures(self.findings, reader)
+
+    def report(self, *, html: bool = False) -> str:
+        """Return the report as text of 100 columns, or as one self-contained HTML page with figures."""
+        from rich.console import Console
+
+        from autorl.ledger.reader import Reader
+        from autorl.report import text
+        from autorl.report.html import page
+
+        with Reader(self.storage) as reader:
+            if html:
+                return page(self.findings, reader)
+            console = Console(width=100, highlight=False, force_terminal=False, color_system=None)
+            with console.capture() as capture:
+                text.show(self.findings, reader, console)
+        return capture.get()
+
+    def export(self, format: str | None = None, trial: int | None = None) -> str:
+        """Return a trial as a file for the user's own training code.
+
+        Args:
+            format: as of `autorl export`; by default the one that fits what trained it.
+            trial: its number; by default the winner, or the incumbent.
+
+        Raises:
+            ExportError: the format cannot hold it, or there is no such trial.
+        """
+        from autorl.errors import ExportError
+        from autorl.report.export import fitting, render
+
+        found = self.findings
+        chosen = found.winner or found.incumbent
+        if trial is not None:
+            chosen = next((one for one in found.trials if one.number == trial), None)
+        if chosen is None:
+            raise ExportError(f"study '{self.name}' has no trial {'' if trial is None else trial} to export yet")
+        return render(found, chosen, format or fitting(chosen.recipe.backend)[0])
+
+    def test(self, *trials: int, progress: bool | Callable[[Progress], None] = True) -> Study:
+        """Train more trials of a finished study on its test seeds; as `autorl test` does.
+
+        Returns:
+            The study with their test scores.
+        """
+        from rich.console import Console
+
+        from autorl.engine.conductor import retest
+        from autorl.report.progress import watching
+
+        spec = self.spec.model_copy(update={"storage": self.storage})
+        watch = nullcontext(progress if callable(progress) else _ignore)
+        with watching(spec, Console(highlight=False)) if progress is True else watch as told:
+            retest(spec, list(trials), told, lambda: False)
+        return Study(self.name, self.storage)
+
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook; in a frame, so that neither's styles reach the other."""
+        page = escape(self.report(html=True))
+        return f'<iframe srcdoc="{page}" title="{escape(self.name)}" style="width:100%;height:900px;border:0"></iframe>'
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], index: str | None = None) -> pd.DataFrame:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise AutorlError("tables need pandas; run: pip install 'autorl[dashboard]'") from None
+    frame = pd.DataFrame(list(rows))
+    return frame.set_index(index) if index is not None and rows else frame
+
+
+def _with_names(study: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name the function that trains, which every worker has to import."""
+    program = study.get("program")
+    if not isinstance(program, Mapping) or not callable(function := program.get("function")):
+        return study
+    file = inspect.getsourcefile(function) if inspect.isfunction(function) else None
+    if file is None or "<" in f"{file}{function.__qualname__}" or not Path(file).exists():
+        raise AutorlError(
+            f"program.function: {getattr(function, '__qualname__', function)!r} cannot be imported by the processes "
+            "that train; put it into a file, at its top level"
+        )
+    module, folder = function.__module__, Path(file).parent
+    module = Path(file).stem if module == "__main__" else module
+    for _ in range(module.count(".")):
+        folder = folder.parent
+    named = {"folder": str(folder), **program, "function": f"{module}:{function.__qualname__}"}
+    return {**study, "program": named}
+
+
+def _ignore(progress: Progress) -> None:
+    """Show nothing."""

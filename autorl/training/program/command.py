@@ -1,0 +1,231 @@
+"""The backend `command`: any program trains, told by its arguments and heard through its output."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from typing import IO, Any
+
+import psutil
+
+from autorl.spec.yaml12 import Key
+from autorl.training.program.backend import ProgramBackend
+from autorl.training.program.reports import ReportError, points
+from autorl.training.program.run import Call, Crashed, keeps_state
+from autorl.training.program.words import command_line, filled, split, variables, wrong_words
+
+_LOOK_SECONDS = 0.25
+_GRACE_SECONDS = 5.0
+Found = Iterator[tuple[Any, Mapping[str, Any]]]
+
+
+class CommandBackend(ProgramBackend):
+    """Trains by running a program of the user's.
+
+    It learns hyperparameters, seed and budget from its arguments or its environment (`AUTORL_SEED`, …), and says how
+    well it does in lines of its output or of a file. One that keeps its state stops at `{until}` steps by itself; any
+    other need not know when to stop: it is ended (SIGTERM, then SIGKILL) once it has reported the steps asked for.
+    """
+
+    key = "command"
+
+    def wrong_program(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+        """Find placeholders that stand for nothing, and a program that is not there."""
+        found = [*wrong_words(sections)]
+        yield from found
+        program = sections["program"]
+        words = [] if found else split(program.command)
+        name = words[0].replace("{python}", sys.executable) if words else ""
+        if not found and "{" not in name and not _executable(name, Path(program.folder)):
+            near = "; write {python} for the Python that runs autorl" if name.startswith("python") else ""
+            yield ("program", "command"), f"'{name}' is no program that can be run in '{program.folder}'{near}"
+
+    def call(self, call: Call) -> None:
+        """Run the program; see `Training`."""
+        recipe, program = call.recipe, call.recipe.program or {}
+        about = (recipe, call.seed, call.until, call.folder, call.checkpoint)
+        reports = program["reports"]
+        file = None if reports["file"] is None else Path(program["folder"]) / filled(reports["file"], *about)
+        began = file.stat().st_size if file is not None and file.exists() else 0
+        running = subprocess.Popen(
+            command_line(*about),
+            cwd=program["folder"],
+            env={**os.environ, **variables(*about)},
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            hearing = _Hearing(call, reports, running, file, began)
+            while hearing.listen() and not (call.reports.over and self._may_end(call)):
+                call.pulse(hearing.gather)
+        finally:
+            _end(running)
+            for stream in (running.stdout, running.stderr):
+                assert stream is not None
+                stream.close()
+        if not call.reports.over:
+            _judge(running.returncode)
+            call.reports.end(call.wall_seconds())
+
+    def _may_end(self, call: Call) -> bool:
+        """Say whether a program that has reported all it was to may be ended; one that keeps its state ends itself."""
+        if not keeps_state(call.recipe):
+            return True
+        if call.reports.env_steps >= call.until + points(call.recipe)[0]:
+            raise ReportError(
+                f"it went on to {call.reports.env_steps:,} environment steps and was to stop at {call.until:,}: a "
+                "program that keeps its state (program.checkpoint) has to stop at {until}"
+            )
+        return False
+
+
+class _Hearing:
+    """What a program says, on its two streams and in its file."""
+
+    def __init__(
+        self, call: Call, reports: Mapping[str, Any], running: subprocess.Popen[bytes], file: Path | None, began: int
+    ) -> None:
+        self._call, self._running, self._file, self._at = call, running, file, began
+        self._rest: dict[Any, bytes] = {}
+        self._selector = DefaultSelector()
+        parse = _parser(reports)
+        # Standard error may hold the reports too: that is where logging writes.
+        for stream in (running.stdout, running.stderr):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, EVENT_READ)
+        self._parse: dict[Any, Callable[[str], Found]] = {
+            stream: parse() if file is None else _nothing for stream in (running.stdout, running.stderr)
+        }
+        self._parse[None] = parse()
+
+    def listen(self) -> bool:
+        """Wait a moment for what the program says, and take it; False when it has ended."""
+        if self._selector.get_map():
+            self._selector.select(_LOOK_SECONDS)
+        else:  # it has closed its streams, which says nothing about its work
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._running.wait(_LOOK_SECONDS)
+        ended = self._running.poll() is not None
+        self.gather()
+        return not ended
+
+    def gather(self) -> None:
+        """Take everything that was said by now."""
+        for key in [*self._selector.get_map().values()]:
+            self._read(key.fileobj)
+        if self._file is not None:
+            with contextlib.suppress(FileNotFoundError), self._file.open("rb") as file:
+                file.seek(self._at)
+                content = file.read()
+                self._at += len(content)
+                self._take(None, content)
+
+    def _read(self, stream: IO[bytes] | Any) -> None:
+        while True:
+            content = stream.read(1 << 16)
+            if content is None:
+                return
+            if not content:
+                self._selector.unregister(stream)
+                self._take(stream, b"\n" if self._rest.get(stream) else b"")
+                return
+            self._call.output.write(content.decode("utf-8", "replace"))
+            self._take(stream, content)
+
+    def _take(self, source: Any, content: bytes) -> None:
+        *lines, self._rest[source] = (self._rest.get(source, b"") + content).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            for env_steps, metrics in self._parse[source](line.decode("utf-8", "replace")):
+                self._call.reports.take(env_steps, metrics, self._call.wall_seconds())
+
+
+def _parser(reports: Mapping[str, Any]) -> Callable[[], Callable[[str], Found]]:
+    """Return what makes a reader of lines; a table's has to see its header first."""
+    named = {theirs: ours for ours, theirs in reports["metrics"].items()}
+    steps = reports["env_steps"]
+
+    def found(values: Mapping[str, Any]) -> Found:
+        if steps in values:
+            yield values[steps], {named.get(key, key): value for key, value in values.items() if key != steps}
+
+    def objects(line: str) -> Found:
+        if line.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError):
+                yield from found(json.loads(line))
+
+    def table() -> Callable[[str], Found]:
+        header: list[str] = []
+
+        def row(line: str) -> Found:
+            cells = next(csv.reader([line]), [])
+            if steps in cells:
+                header[:] = cells
+            elif header and len(cells) == len(header):
+                yield from found({key: _number(cell) for key, cell in zip(header, cells, strict=True) if cell})
+
+        return row
+
+    patterns = [re.compile(pattern) for pattern in reports["pattern"]]
+
+    def matches(line: str) -> Found:
+        for pattern in patterns:
+            for match in pattern.finditer(line):
+                values = {key: _number(text) for key, text in match.groupdict().items() if text is not None}
+                metrics = {named.get(key, key): value for key, value in values.items() if key != steps}
+                yield values.get(steps), metrics
+
+    return {"json": lambda: objects, "csv": table, "pattern": lambda: matches}[reports["format"]]
+
+
+def _nothing(line: str) -> Found:
+    del line
+    return iter(())
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        return text
+
+
+def _judge(code: int) -> None:
+    """Raise what an exit status tells of a program that did not train to the end."""
+    if code < 0:
+        raise Crashed(f"the program was killed by {signal.Signals(-code).name}")
+    if code > 0:
+        raise ReportError(f"the program exited with status {code}")
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    """End the program, and what it has started."""
+    family = []
+    if running.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            head = psutil.Process(running.pid)
+            family = [head, *head.children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(family, _GRACE_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    running.wait()
+
+
+def _executable(name: str, folder: Path) -> bool:
+    return shutil.which(name if os.sep not in name else str(folder / name)) is not None

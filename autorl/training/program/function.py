@@ -1,0 +1,121 @@
+"""The backend `function`: a function of the user's project trains, `module:train(config, seed, budget, report)`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autorl.spec.yaml12 import Key
+from autorl.training.program.backend import ProgramBackend
+from autorl.training.program.reports import points
+from autorl.training.program.run import Call
+from autorl.training.program.words import settings
+from autorl.training.protocol import Interrupted
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a function is to train.
+
+    Attributes:
+        env_steps: environment steps of a full run, the horizon of schedules.
+        until: environment steps after which this call is stopped; below `env_steps` the run pauses.
+        points: environment steps at which a full run is evaluated: report at each of them, or more often.
+        episodes: episodes that an evaluation is to have.
+        checkpoint: file to keep state in. If it exists, it is what an earlier call left: go on from it.
+        env: the study's `task.env`.
+        env_kwargs: the study's `task.env_kwargs`, with the configuration's values.
+    """
+
+    env_steps: int
+    until: int
+    points: tuple[int, ...]
+    episodes: int
+    checkpoint: Path
+    env: str
+    env_kwargs: Mapping[str, Any]
+
+
+class _Stop(BaseException):
+    """Unwinds the user's function, which may well catch every `Exception`."""
+
+
+class FunctionBackend(ProgramBackend):
+    """Trains by calling a function of the user's.
+
+    It is called as `train(config, seed, budget, report)`: the hyperparameters (with dotted keys such as
+    `policy.net_arch`), the seed, a `Budget`, and a function to report with: `report(env_steps, {"return": 12.5})`, or
+    `report(env_steps, 12.5)` for the study's first metric. A report does not return when the run is to pause or stop.
+    A function that returns a number, or such a mapping, reports it at the end.
+    """
+
+    key = "function"
+
+    def wrong_program(self, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+        """Say what keeps the function from being called."""
+        program = sections["program"]
+        try:
+            load_function(program.function, Path(program.folder))
+        except Exception as error:  # noqa: BLE001 - importing the user's module may raise anything
+            yield ("program", "function"), f"{program.function} cannot be had: {type(error).__name__}: {error}"
+
+    def call(self, call: Call) -> None:
+        """Call the user's function; see `Training`."""
+        program, recipe = call.recipe.program or {}, call.recipe
+        function = load_function(program["function"], Path(program["folder"]))
+
+        def report(env_steps: float, metrics: float | Mapping[str, Any]) -> None:
+            named = metrics if isinstance(metrics, Mapping) else {program["asked"][0]: metrics}
+            call.reports.take(env_steps, named, call.wall_seconds())
+            try:
+                call.pulse(lambda: None)
+            except Interrupted:
+                raise _Stop("interrupted") from None
+            if call.reports.over:
+                raise _Stop("over")
+
+        budget = Budget(
+            recipe.env_steps,
+            call.until,
+            tuple(points(recipe)),
+            recipe.evaluation_episodes,
+            call.checkpoint,
+            recipe.env,
+            dict(recipe.env_kwargs),
+        )
+        try:
+            with contextlib.redirect_stdout(call.output):
+                last = function(config=settings(recipe), seed=call.seed, budget=budget, report=report)
+                if last is not None:
+                    report(call.until, last)
+        except _Stop as stop:
+            if stop.args == ("interrupted",):
+                raise Interrupted from None
+            return
+        call.reports.end(call.wall_seconds())
+
+
+def load_function(name: str, folder: Path) -> Callable[..., Any]:
+    """Import a function.
+
+    Args:
+        name: `module:function`.
+        folder: where its module is, unless it is installed.
+
+    Raises:
+        TypeError: it is nothing that can be called.
+    """
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    module, _, attribute = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    if not callable(found):
+        raise TypeError(f"{name} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]

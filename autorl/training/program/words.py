@@ -1,0 +1,188 @@
+"""Placeholders of a command, and what is wrong with a study's use of the user's own trainer."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from autorl.errors import did_you_mean
+from autorl.spec.objectives import LATENCY
+from autorl.spec.space import SearchSpace
+from autorl.spec.yaml12 import Key
+from autorl.training.metrics import asked_metrics
+from autorl.training.program.reports import points
+from autorl.trial import Recipe
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+ARGUMENTS = "arguments"
+RESERVED = {
+    "seed": "the run's seed",
+    "env": "task.env",
+    "algorithm": "algorithm.name",
+    "env_steps": "environment steps of a full run",
+    "until": "the environment steps to stop at",
+    "evaluation_steps": "environment steps between two evaluations",
+    "evaluation_episodes": "episodes of an evaluation",
+    "run_folder": "a folder of the run's own, removed afterwards",
+    "checkpoint": "the file to keep it in",
+    "python": "the Python that runs autorl",
+}
+
+
+def settings(recipe: Recipe) -> dict[str, Any]:
+    """Return what a recipe sets: hyperparameters; under dotted keys the policy's and the environment's arguments."""
+    return {
+        **recipe.hyperparameters,
+        **{f"policy.{key}": value for key, value in recipe.policy.items()},
+        **{f"task.env_kwargs.{key}": value for key, value in recipe.env_kwargs.items()},
+    }
+
+
+def command_line(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> list[str]:
+    """Return the program and its arguments, every placeholder filled in.
+
+    An argument whose placeholder has no value (a parameter that is not active, or whose default is the program's own)
+    is left out, with the option before it; so is {arguments} where there are none.
+
+    Args:
+        recipe: what is trained.
+        seed: with which seed.
+        until: environment steps after which it is stopped.
+        folder: of the run.
+        checkpoint: file for its state.
+    """
+    program = recipe.program or {}
+    values = {**settings(recipe), **_of_run(recipe, seed, until, folder, checkpoint)}
+    words = split(program["command"])
+    used = {name for word in words for name in _PLACEHOLDER.findall(word)}
+    others = [
+        _filled(part, {"name": name, "value": value})
+        for name, value in settings(recipe).items()
+        if name not in used
+        for part in split(program["argument"])
+    ]
+    line: list[str] = []
+    for word in words:
+        names = _PLACEHOLDER.findall(word)
+        given = others if names == [ARGUMENTS] else [_filled(word, values)] if values.keys() >= set(names) else []
+        if not given and line and line[-1].startswith("-") and "=" not in line[-1]:
+            line.pop()
+        line += given
+    return line
+
+
+def variables(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> dict[str, str]:
+    """Return the environment variables that a program gets beside the engine's own: the study's, and the run's."""
+    own = _of_run(recipe, seed, until, folder, checkpoint)
+    values = {**settings(recipe), **own}
+    given = {
+        name: _filled(text, values)
+        for name, text in (recipe.program or {})["variables"].items()
+        if all(key in values for key in _PLACEHOLDER.findall(text))
+    }
+    return {**{f"AUTORL_{name.upper()}": str(value) for name, value in own.items()}, "PYTHONUNBUFFERED": "1", **given}
+
+
+def filled(text: str, recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> str:
+    """Return a text of the study with its placeholders filled in."""
+    return _filled(text, {**settings(recipe), **_of_run(recipe, seed, until, folder, checkpoint)})
+
+
+def split(command: str | tuple[str, ...] | list[str]) -> list[str]:
+    """Return the words of a command, as a shell would; nothing in them is expanded.
+
+    Raises:
+        ValueError: a quotation has no end.
+    """
+    return shlex.split(command) if isinstance(command, str) else list(command)
+
+
+def wrong_words(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Find placeholders that stand for nothing, and hyperparameters that the command does not use."""
+    program = sections["program"]
+    try:
+        words = split(program.command)
+        split(program.argument)
+    except ValueError as error:
+        yield ("program", "command"), f"{error}: a quotation has no end"
+        return
+    for name in ("name", "value"):
+        if f"{{{name}}}" not in program.argument:
+            yield ("program", "argument"), f"'{program.argument}' has no {{{name}}}"
+    searched, fixed = _set(sections)
+    known = {*searched, *fixed, *RESERVED, ARGUMENTS}
+    texts: list[tuple[Key, str]] = [(("program", "command"), word) for word in words]
+    texts += [(("program", "variables", name), text) for name, text in program.variables.items()]
+    if program.reports.file is not None:
+        texts.append((("program", "reports", "file"), program.reports.file))
+    used = {name for _, text in texts for name in _PLACEHOLDER.findall(text)}
+    for place, text in texts:
+        names = _PLACEHOLDER.findall(text)
+        for name in names:
+            if name not in known:
+                yield place, f"{{{name}}} is no parameter and no placeholder{did_you_mean(name, known)}"
+        if ARGUMENTS in names and text != f"{{{ARGUMENTS}}}":
+            yield place, "{arguments} becomes several words, so it has to stand alone"
+    if used <= known:
+        yield from _unused(program, used, searched, fixed)
+
+
+def _set(sections: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Return the keys that a study's configurations set, and those that the study sets itself."""
+    space_spec, algorithm, policy, task = (sections.get(k) for k in ("search_space", "algorithm", "policy", "task"))
+    space: SearchSpace = space_spec.space() if space_spec is not None else SearchSpace()
+    fixed = set(algorithm.fixed) if algorithm is not None else set()
+    if policy is not None:
+        fixed |= {f"policy.{key}" for key in policy.model_dump(exclude_none=True)}
+    if task is not None:
+        fixed |= {f"task.env_kwargs.{key}" for key in task.env_kwargs}
+    return {parameter.sets for parameter in space if parameter.sets != "algorithm.name"}, fixed
+
+
+def _unused(program: Any, used: set[str], searched: set[str], fixed: set[str]) -> Iterator[tuple[Key, str]]:
+    for name in ("checkpoint", "until") if program.checkpoint else ():
+        if name not in used:
+            yield (
+                ("program", "checkpoint"),
+                f"a program that keeps its state has to be told of {{{name}}}, {RESERVED[name]}: put it into its "
+                "arguments or variables",
+            )
+    for name in () if ARGUMENTS in used else sorted({*searched, *fixed} - used):
+        at: Key = ("search_space", "parameters", name) if name in searched else ("program", "command")
+        yield at, f"the command does not use it: put {{{name}}} into it, or {{arguments}} for all that it does not name"
+
+
+def wrong_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Find metrics that no pattern finds, and one that only other backends measure."""
+    program = sections.get("program")
+    if program is None:
+        return
+    groups = {group for pattern in program.reports.pattern for group in re.compile(pattern).groupindex}
+    for place, metric in asked_metrics(sections):
+        if metric == LATENCY:
+            yield place, f"'{LATENCY}' is measured by backends sb3 and jax; report a metric of another name"
+        elif groups and (program.reports.metrics.get(metric, metric)) not in groups:
+            yield place, f"no group of program.reports.pattern is named '{metric}'{did_you_mean(metric, groups)}"
+
+
+def _of_run(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "env": recipe.env,
+        "algorithm": recipe.algorithm,
+        "env_steps": recipe.env_steps,
+        "until": until,
+        "evaluation_steps": points(recipe)[0],
+        "evaluation_episodes": recipe.evaluation_episodes,
+        "run_folder": folder,
+        "checkpoint": checkpoint,
+        "python": sys.executable,
+    }
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> str:
+    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)

@@ -1,0 +1,162 @@
+"""What the documentation says is so: commands are there, studies are valid, the tutorial runs, links lead on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from autorl.cli.app import app
+from autorl.engine.check import check
+from autorl.spec.load import draft_study, load_space
+from autorl.spec.yaml12 import parse
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BASE = """\
+study: base
+task: {env: CartPole-v1}
+algorithm: {name: ppo}
+search_space: {parameters: {learning_rate: {min: 1e-5, max: 1e-2, log: true}, batch_size: {values: [64, 128]}}}
+seeds: {tuning: 0:2, test: 10:12}
+budget: {trials: 4, steps_per_run: 1000}
+"""
+MODEL = """
+
+class Model:
+    def __init__(self, config, seed):
+        self.steps, self.value = 0, config.get("learning_rate", 0.0) * 100 + seed
+
+    def load(self, file):
+        self.steps = int(file.read_text())
+
+    def train(self, steps):
+        self.steps += steps
+
+    def save(self, file):
+        file.write_text(str(self.steps))
+
+
+make = Model
+
+
+def evaluate(model, episodes):
+    return model.value + model.steps / 1e4
+"""
+
+
+def blocks(language: str, *pages: Path) -> Iterator[tuple[str, str]]:
+    """Go through the code blocks in a language: where it is, and its text."""
+    for page in pages or PAGES:
+        text = page.read_text(encoding="utf-8")
+        for index, match in enumerate(re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)):
+            if match[1] == language:
+                yield f"{page.name}-{index}", match[2]
+
+
+def named(language: str) -> Any:
+    found = [*blocks(language)]
+    return pytest.mark.parametrize("text", [text for _, text in found], ids=[name for name, _ in found])
+
+
+@named("yaml")
+def test_a_study_in_the_documentation_is_valid(text: str, tmp_path: Path) -> None:
+    for folder in ("search_spaces", "studies"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    data = parse(text.encode(), "block").data
+    if set(data) == {"parameters"}:
+        (tmp_path / "space.yaml").write_text(text)
+        assert load_space(tmp_path / "space.yaml")
+        return
+    base = BASE
+    if "program" in data and "algorithm" not in data:
+        kind = "command" if "command" in data["program"] else "function"
+        base = base.replace("{name: ppo}", f"{{backend: {kind}, name: own}}").replace(
+            ", batch_size: {values: [64, 128]}", ""
+        )
+    if "curriculum." in text:  # these are searched over what the block before lets vary
+        base += next(block for _, block in blocks("yaml", ROOT / "docs" / "curricula.md"))
+        base = base.replace("task: {env: CartPole-v1}\n", "")
+    if "metric: cost" in text and "cost" not in data.get("task", {}):
+        base = base.replace("{env: CartPole-v1}", "{env: CartPole-v1, cost: probe_envs:swing}")
+    (tmp_path / "base.yaml").write_text(base)
+    (tmp_path / "block.yaml").write_text("include: base.yaml\n" + text)
+    draft = draft_study(tmp_path / "block.yaml")
+    spec = draft.spec()
+    # A table, a trainer, a model or a cluster of the reader's own is not here.
+    if spec.algorithm.backend not in ("landscape", "function", "command") and spec.algorithm.engine != "trl":
+        check(draft)
+
+
+@named("bash")
+def test_a_command_in_the_documentation_is_one(text: str) -> None:
+    commands = typer.main.get_command(app)
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        if words[:1] != ["autorl"]:
+            continue
+        command = commands.commands[words[1]]  # type: ignore[attr-defined]
+        command.make_context(words[1], words[2:])
+
+
+@named("python")
+def test_python_in_the_documentation_is_python(text: str) -> None:
+    compile(text, "block", "exec")
+
+
+def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
+    tutorial = ROOT / "docs" / "tutorial.md"
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": search, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    for _, text in blocks("bash", tutorial):
+        subprocess.run(["bash", "-euc", text], cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    for _, text in blocks("python", tutorial):
+        subprocess.run([sys.executable, "-c", text], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "curve.csv").read_text().startswith("env_steps,")
+
+
+def test_a_function_and_its_study_are_tuned_as_the_page_says(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "programs.md"
+    function, session = (text for _, text in blocks("python", page))
+    (tmp_path / "own_loop.py").write_text(function + MODEL)
+    study = next(text for _, text in blocks("yaml", page) if "function: own_loop:train" in text)
+    (tmp_path / "own-loop.yaml").write_text(study)
+    subprocess.run([sys.executable, "-c", session], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_reference_is_that_of_the_schema() -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import site_pages  # type: ignore[import-not-found]
+    finally:
+        sys.path.pop(0)
+    written = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert written == site_pages.reference(), "run: make docs"
+
+
+def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", ".mkdocs.yml"]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    made = subprocess.run(
+        [*build, "--site-dir", str(tmp_path / "site")], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "site" / "tutorial" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name
+)
+def test_links_to_files_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert target.startswith(("http://", "https://")) or (page.parent / target).exists(), target

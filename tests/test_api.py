@@ -1,0 +1,130 @@
+"""In Python a study is conducted and looked at as on the command line, with the same numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_study import TEXT
+from typer.testing import CliRunner
+
+import autorl
+from autorl.cli.app import app
+from autorl.errors import AutorlError, SpecError, StorageError
+from autorl.spec.yaml12 import parse
+
+FOLDER = Path(__file__).parent / "training" / "program"
+
+
+def small(folder: Path) -> dict[str, Any]:
+    data: dict[str, Any] = parse(TEXT.format(folder=folder).encode(), "small").data
+    return data
+
+
+def walk(folder: Path, function: Any = "trainers:walk") -> dict[str, Any]:
+    return {
+        "study": "walk",
+        "task": {"env": "Walk"},
+        "algorithm": {"backend": "function", "name": "walk"},
+        "program": {"function": function, "folder": FOLDER, "checkpoint": True},
+        "search_space": {"parameters": {"drift": {"min": -1.0, "max": 1.0, "default": 0.0}}},
+        "seeds": {"tuning": range(2), "test": range(10, 13)},
+        "budget": {"trials": 4, "steps_per_run": 600},
+        "evaluation": {"points": 2},
+        "optimizer": {"name": "random"},
+        "execution": {"executor": "inline", "workers": 1},
+        "storage": f"sqlite:///{folder}/walk.db",
+    }
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> autorl.Study:
+    return autorl.tune(small(tmp_path_factory.mktemp("api")), progress=False)
+
+
+def told(*words: str) -> Any:
+    result = CliRunner().invoke(app, [*words, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def test_it_says_what_the_command_line_says(study: autorl.Study) -> None:
+    best, report = (told(name, "small", "--storage", study.storage) for name in ("best", "report"))
+    assert study.state == "finished"
+    assert study.best == best["params"]
+    assert study.headline is not None
+    assert study.headline.tuned.value == report["headline"]["tuned"]["value"]
+
+
+def test_tables_hold_every_trial_run_and_evaluation(study: autorl.Study) -> None:
+    listed = told("trials", "small", "--storage", study.storage)
+    trials, runs, curves = study.trials(), study.runs(), study.curves()
+    assert {row["trial"]: row["value"] for row in listed} == pytest.approx(trials["tuning"].to_dict(), nan_ok=True)
+    assert len(runs) == sum(len(own) for own in study.findings.runs.values())
+    last = curves.groupby(["trial", "phase", "seed"])["return"].last()
+    scored = runs.set_index(["trial", "phase", "seed"])["score"]
+    assert last.to_dict() == pytest.approx(scored.to_dict())
+
+
+def test_a_notebook_shows_the_report_and_its_figures(study: autorl.Study) -> None:
+    assert study._repr_html_().startswith('<iframe srcdoc="&lt;!DOCTYPE html')
+    figures = study.figures()
+    assert all("<svg" in figure._repr_html_() for figure in figures if figure.svg)
+    assert "mean return on 3 test seeds, never used in tuning" in study.report()
+    assert max(map(len, study.report().splitlines())) <= 100
+
+
+def test_it_exports_and_compares(study: autorl.Study) -> None:
+    assert "PPO(" in study.export()
+    assert "PPO" in study.export("sb3", trial=0)
+    with pytest.raises(AutorlError, match="no trial 99"):
+        study.export(trial=99)
+    assert [side.found.study.name for side in autorl.compare(study, study).sides] == ["small", "small"]
+
+
+def test_more_trials_are_tested_on_demand(tmp_path: Path) -> None:
+    study = autorl.tune(walk(tmp_path), progress=False)
+    untested = int(study.trials().query("test.isna()").index[0])
+    seen: list[int] = []
+    again = study.test(untested, progress=lambda progress: seen.append(progress.env_steps))
+    assert again.trials()["test"].notna()[untested]
+    assert seen
+
+
+def test_a_finished_study_is_not_trained_again(tmp_path: Path) -> None:
+    first = autorl.tune(walk(tmp_path), progress=False)
+    again = autorl.tune(walk(tmp_path), progress=False)
+    assert first.runs().equals(again.runs())
+    more = autorl.tune(walk(tmp_path), {"budget.trials": 6, "study": "more"}, progress=False)
+    assert more.name == "more"
+    assert len(more.trials()) > len(first.trials())
+
+
+def test_a_function_is_passed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import trainers  # type: ignore[import-not-found]
+
+    named = autorl.tune(walk(tmp_path, trainers.walk), progress=False)
+    assert named.spec.program is not None
+    assert named.spec.program.function == "trainers:walk"
+    with pytest.raises(AutorlError, match="put it into a file"):
+        autorl.tune(walk(tmp_path, lambda config, seed, budget, report: 1.0), progress=False)
+
+
+def test_mistakes_and_absent_studies_are_said_at_once(tmp_path: Path, study: autorl.Study) -> None:
+    with pytest.raises(SpecError) as error:
+        autorl.tune({**walk(tmp_path), "budgte": {}, "seeds": {"tuning": [0, 0], "test": [1]}})
+    assert "study: budgte: unknown key; did you mean 'budget'?" in str(error.value)
+    assert "seed 0 is named twice" in str(error.value)
+    with pytest.raises(StorageError, match="did you mean 'small'"):
+        autorl.load("smal", study.storage)
+    assert autorl.load(storage=study.storage).name == "small"
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import autorl, sys; print([m for m in ('torch', 'optuna', 'pandas', 'sqlalchemy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

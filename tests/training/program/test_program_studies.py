@@ -1,0 +1,117 @@
+"""Studies of users' own trainers: what is found before anything runs, and a whole study of each kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_study import ignore
+
+from autorl.engine.check import check
+from autorl.engine.conductor import conduct
+from autorl.errors import SpecError
+from autorl.ledger.reader import Reader
+from autorl.report.findings import gather
+from autorl.spec.load import draft_study
+from autorl.spec.study import StudySpec
+
+HERE = Path(__file__).parent
+STUDY = """\
+study: walk
+task: {{env: Walk}}
+algorithm: {{backend: {backend}, name: walk}}
+program:
+{program}
+search_space:
+  parameters:
+    drift: {{min: -1.0, max: 1.0, default: 0.0}}
+seeds: {{tuning: 0:2, validation: 4:6, test: 10:13}}
+budget: {{trials: 6, steps_per_run: 600}}
+evaluation: {{points: 4}}
+execution: {{workers: 2}}
+storage: sqlite:///{folder}/study.db
+"""
+FUNCTION = "  function: trainers:walk\n  checkpoint: true"
+COMMAND = (
+    "  command: '{python} walk.py --drift {drift} --seed {seed} --steps {env_steps} --until {until}"
+    " --state {checkpoint}'\n"
+    "  checkpoint: true"
+)
+
+
+def load(folder: Path, program: str, *overrides: str) -> StudySpec:
+    backend = "function" if "function" in program else "command"
+    file = folder / "walk.yaml"
+    where = "" if "folder:" in program else f"\n  folder: {HERE}"
+    file.write_text(STUDY.format(backend=backend, program=program + where, folder=folder))
+    return check(draft_study(file, overrides))
+
+
+@pytest.mark.parametrize(("program", "optimizer"), [(FUNCTION, "race"), (COMMAND, "pbt")])
+def test_a_study_finds_the_drift(program: str, optimizer: str, tmp_path: Path) -> None:
+    spec = load(tmp_path, program, f"optimizer.name={optimizer}")
+    assert conduct(spec, ignore, lambda: False)
+    with Reader(spec.storage) as reader:
+        findings = gather(reader, spec.study)
+    assert findings.winner is not None
+    assert findings.winner.config.values["drift"] > 0
+    assert not findings.failed
+
+
+@pytest.mark.parametrize(
+    ("program", "overrides", "said"),
+    [
+        (
+            FUNCTION,
+            ["algorithm={backend: sb3, name: ppo}", "task.env=CartPole-v1", "search_space={}"],
+            "program: only backends function and command run it",
+        ),
+        (FUNCTION, ["algorithm.backend=command"], "program: backend 'command' needs 'command'"),
+        ("  function: trainers:wlak", [], "'trainers' has no attribute 'wlak'"),
+        ("  function: trianers:walk", [], "No module named 'trianers'"),
+        ("  function: trainers.walk", [], "program.function"),
+        ("  function: trainers:walk\n  folder: nowhere", [], "is no folder"),
+        ("  function: trainers:walk\n  command: 'true'", [], "give 'function' or 'command', one of them"),
+        ("  function: trainers:walk\n  variables: {A: b}", [], "variables: only a command has it"),
+        (
+            COMMAND.replace("{drift}", "{dirft}"),
+            [],
+            "{dirft} is no parameter and no placeholder; did you mean 'drift'?",
+        ),
+        (COMMAND.replace("--drift {drift} ", ""), [], "drift: the command does not use it: put {drift} into it"),
+        (COMMAND.replace(" --until {until}", ""), [], "has to be told of {until}"),
+        (COMMAND.replace("{python}", "pythno"), [], "'pythno' is no program that can be run"),
+        (COMMAND.replace("--seed", "--x={arguments}"), [], "{arguments} becomes several words"),
+        (COMMAND + "\n  reports: {format: pattern}", [], "give the regular expressions"),
+        (COMMAND + "\n  reports: {format: pattern, pattern: '('}", [], "is no regular expression"),
+        (COMMAND + "\n  reports: {format: pattern, pattern: 'a(?P<return>b)'}", [], "no group is named 'env_steps'"),
+        (
+            COMMAND + "\n  reports: {format: pattern, pattern: '(?P<env_steps>.)(?P<retrun>b)'}",
+            [],
+            "no group of program.reports.pattern is named 'return'; did you mean 'retrun'?",
+        ),
+        (
+            COMMAND,
+            ["objectives.0.metric=inference_ms", "objectives.0.direction=minimize"],
+            "'inference_ms' is measured",
+        ),
+        (COMMAND, ["task.wrappers=[a:b]"], "your own trainer makes the environment"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(program: str, overrides: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        load(tmp_path, program, *overrides)
+    assert said in str(error.value)
+    assert len(error.value.problems) == 1, str(error.value)
+
+
+def test_a_folder_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "own_trainer.py").write_text("def train(config, seed, budget, report): return 1.0\n")
+    text = STUDY.format(backend="function", program="  function: own_trainer:train\n  folder: ../code", folder=tmp_path)
+    (tmp_path / "studies" / "own.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    spec = check(draft_study(Path("studies/own.yaml")))
+    assert spec.program is not None
+    assert spec.program.folder == str(tmp_path / "code")

@@ -1,0 +1,59 @@
+"""Trainers as users write them, which learn nothing and take no time: a walk that drifts by the learning rate."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+
+def walk(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Report a walk at every twentieth of the run, and go on from where an earlier call left it."""
+    state = {"env_steps": 0, "value": 0.0}
+    if budget.checkpoint.exists():
+        state = json.loads(budget.checkpoint.read_text())
+    while state["env_steps"] < budget.env_steps:
+        state["env_steps"] += budget.env_steps // 20
+        state["value"] += config["drift"] + random.Random(seed * 1_000_003 + state["env_steps"]).gauss()
+        print("walked to", state["value"])
+        keep(budget.checkpoint, state)
+        report(state["env_steps"], {"return": state["value"]})
+
+
+def once(config: dict[str, Any], seed: int, budget: Any, report: Any) -> float:
+    """Train, and return how well that went."""
+    return config["drift"] + random.Random(seed).random()
+
+
+def broken(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Raise."""
+    print("about to fail")
+    raise RuntimeError("the reward model is gone")
+
+
+def diverging(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Report what is no number."""
+    report(budget.points[0], {"return": float("nan")})
+
+
+def silent(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Report half of what is asked for."""
+    for steps in budget.points[: len(budget.points) // 2]:
+        report(steps, 1.0)
+
+
+def careless(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Catch everything, as training loops do."""
+    for steps in budget.points:
+        try:
+            report(steps, 1.0)
+        except Exception:  # noqa: BLE001 - that is what it is for
+            continue
+
+
+def keep(file: Path, state: dict[str, Any]) -> None:
+    """Replace a file as a whole."""
+    beside = file.with_suffix(".new")
+    beside.write_text(json.dumps(state))
+    beside.replace(file)
