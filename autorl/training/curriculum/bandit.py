@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
@@ -11,10 +13,11 @@ from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn, pr
 class Bandit(Teacher):
     """A non-stationary bandit over categories, paid in absolute advantages (Chen et al. 2025, SEC, arXiv 2505.14970).
 
-    Categories are the cells of a grid. The value of one is learned by TD(0), Q(c) ← (1 − α) Q(c) + α r(c), from the
-    absolute advantage r = |A| of its episodes, and it is drawn from a Boltzmann distribution, p(c) ∝ exp(Q(c) / τ).
-    The paper's advantages are of a group of answers to one problem. Here A = (R − V(c)) / range: the return R less the
-    running mean V of the category, which learns at the same rate, over the range of all returns so far.
+    Categories are the cells of a grid. The value of one is learned by TD(0), Q(c) ← (1 − α) Q(c) + α r(c), and it is
+    drawn from a Boltzmann distribution, p(c) ∝ exp(Q(c) / τ). The reward r(c) is the mean of |A| over the completions of
+    the category in a batch, so that a category is learned once a batch, from all of its groups. Where there are no
+    groups, r = |A| of each episode with A = (R − V(c)) / range: the return R less the running mean V of the category,
+    which learns at the same rate, over the range of all returns so far.
 
     Args:
         space: what to choose from.
@@ -46,12 +49,25 @@ class Bandit(Teacher):
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Learn the value of the category; see `Teacher.tell`."""
-        category, value = task.mark, outcome.value
-        assert category is not None
+        self.tell_all([(task, outcome)])
+
+    def tell_all(self, told: Sequence[tuple[Task, Outcome]]) -> None:
+        """Learn the values of the categories of a batch; see `Teacher.tell_all`."""
+        paid: dict[int, list[float]] = {}
+        for task, outcome in told:
+            assert task.mark is not None
+            gain = self._compared(task.mark, outcome.value) if outcome.advantage is None else outcome.advantage
+            if gain is not None:
+                paid.setdefault(task.mark, []).append(gain)
+        for category, gains in paid.items():
+            self.q[category] += self.rate * (float(np.mean(gains)) - self.q[category])
+
+    def _compared(self, category: int, value: float) -> float | None:
+        """Return the absolute advantage of a return; None of the first, which has nothing to be compared with."""
         self.ends = [min([*self.ends, value]), max([*self.ends, value])]
-        if not self.tried[category]:  # nothing to compare with yet
+        if not self.tried[category]:
             self.tried[category], self.values[category] = True, value
-            return
-        advantage = (value - self.values[category]) / ((self.ends[1] - self.ends[0]) or 1.0)
-        self.q[category] += self.rate * (abs(advantage) - self.q[category])
-        self.values[category] += self.rate * (value - self.values[category])
+            return None
+        difference = value - self.values[category]
+        self.values[category] += self.rate * difference
+        return abs(float(difference) / ((self.ends[1] - self.ends[0]) or 1.0))

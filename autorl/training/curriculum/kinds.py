@@ -10,8 +10,10 @@ import numpy as np
 from autorl.training.curriculum.adr import Adr
 from autorl.training.curriculum.alp_gmm import AlpGmm
 from autorl.training.curriculum.bandit import Bandit
-from autorl.training.curriculum.fixed import Linear, TargetOnly, Uniform
+from autorl.training.curriculum.fixed import Degrade, LengthStages, Linear, TargetOnly, Uniform
+from autorl.training.curriculum.hints import Guidance, ItemResponse
 from autorl.training.curriculum.learning_progress import LearningProgress
+from autorl.training.curriculum.middle_difficulty import MiddleDifficulty
 from autorl.training.curriculum.plr import Plr
 from autorl.training.curriculum.riac import Riac
 from autorl.training.curriculum.self_paced import SelfPaced
@@ -31,6 +33,11 @@ TEACHERS: Mapping[str, type[Teacher]] = {
     "plr": Plr,
     "self_paced": SelfPaced,
     "bandit": Bandit,
+    "degrade": Degrade,
+    "middle_difficulty": MiddleDifficulty,
+    "item_response": ItemResponse,
+    "guidance": Guidance,
+    "length_stages": LengthStages,
 }
 
 

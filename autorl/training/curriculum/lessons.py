@@ -18,7 +18,7 @@ from autorl.training.tasks import make_env
 
 
 class Lessons:
-    """The episodes of a run's training environments: their tasks, and the record of what came of them.
+    """The episodes of a run, or its groups of completions: their tasks, and the record of what came of them.
 
     Args:
         space: what varies.
@@ -48,9 +48,27 @@ class Lessons:
 
     def begin(self, number: int) -> dict[str, Any]:
         """Return the values of the task that an environment begins an episode of."""
-        task = self.teacher.ask(min(1.0, self.steps / self.env_steps))
-        self.current[number] = task
+        task = self.current[number] = self.ask()
         return self.space.task(task.vector)
+
+    @property
+    def progress(self) -> float:
+        """The share of the run that has been trained."""
+        return min(1.0, self.steps / self.env_steps)
+
+    def ask(self) -> Task:
+        """Return the task that the teacher chooses next."""
+        return self.teacher.ask(self.progress)
+
+    def tell(self, told: Sequence[tuple[Task, Outcome]]) -> None:
+        """Tell the teacher what came of tasks, and record it."""
+        self.teacher.tell_all(told)
+        for task, outcome in told:
+            known = outcome.success is not None
+            more = (outcome.length, 1, outcome.value, outcome.success or 0.0, known)
+            for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
+                part = min(max(int(u * count), 0), count - 1)
+                totals[part] = [old + new for old, new in zip(totals[part], more, strict=True)]
 
     def end(self, number: int, info: Mapping[str, Any]) -> None:
         """Tell the teacher what came of an environment's episode.
@@ -66,11 +84,7 @@ class Lessons:
             success = float(info["is_success"])
         elif self.success_return is not None:
             success = float(value >= self.success_return)
-        self.teacher.tell(task, Outcome(value, success, length))
-        told = (length, 1, value, success or 0.0, success is not None)
-        for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
-            part = min(max(int(u * count), 0), count - 1)
-            totals[part] = [old + new for old, new in zip(totals[part], told, strict=True)]
+        self.tell([(task, Outcome(value, success, length))])
 
     def record(self) -> dict[str, Any]:
         """Return what was trained since this was last called, and begin anew.

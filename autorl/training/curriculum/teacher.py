@@ -6,6 +6,7 @@ Knows nothing of autorl: see `sb3/plain.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,14 +33,16 @@ class Outcome:
     """What came of an episode.
 
     Attributes:
-        value: its undiscounted return.
-        success: 1 if it succeeded, 0 if not, or None if nobody says what a success is.
-        length: its steps.
+        value: its undiscounted return; of a group of completions, their mean reward.
+        success: 1 if it succeeded, 0 if not, or None if nobody says what a success is; of a group, the share.
+        length: its steps; of a group, its completions.
+        advantage: of a group, the mean absolute advantage; None of an episode.
     """
 
     value: float
     success: float | None
     length: int
+    advantage: float | None = None
 
 
 class Teacher(ABC):
@@ -69,6 +72,11 @@ class Teacher(ABC):
     @abstractmethod
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Learn what came of a task that `ask` returned."""
+
+    def tell_all(self, told: Sequence[tuple[Task, Outcome]]) -> None:
+        """Learn what came of the tasks of one batch."""
+        for task, outcome in told:
+            self.tell(task, outcome)
 
     def state(self) -> dict[str, Any]:
         """Return what changes as plain data for JSON."""

@@ -10,6 +10,7 @@ import pytest
 from conformance.teachers import SPACE, MakeTeacher, TeacherConformance
 
 from autorl.spec.curriculum import KINDS, resolved
+from autorl.training.curriculum.hints import response
 from autorl.training.curriculum.kinds import TEACHERS, make_teacher
 from autorl.training.curriculum.riac import box_progress
 from autorl.training.curriculum.space import TaskSpace
@@ -168,6 +169,56 @@ def test_bandit_by_hand() -> None:
     assert teacher.values.tolist() == [3.0, 10.0]
     odds = math.exp(0.2 / 0.2)
     np.testing.assert_allclose(teacher.probabilities(), [odds / (1 + odds), 1 / (1 + odds)])
+
+
+def test_bandit_learns_a_category_once_from_all_groups_of_a_batch() -> None:
+    """SEC's r(c) is the mean absolute advantage of the category's completions, Q(c) ← (1 − α) Q(c) + α r(c)."""
+    teacher = make("bandit", bins=3, rate=0.5, temperature=0.25)
+    for advantages in (((0, 0.8), (0, 0.4), (1, 1.0)), ((1, 0.0), (2, 0.5))):
+        teacher.tell_all([(Task((0.5,), mark), Outcome(0.5, 0.5, 8, gain)) for mark, gain in advantages])
+    q = [0.5 * 0.6, 0.5 * (0.5 * 1.0) + 0.5 * 0.0, 0.5 * 0.5]
+    assert teacher.q.tolist() == pytest.approx(q)
+    odds = np.exp(np.array(q) / 0.25)
+    np.testing.assert_allclose(teacher.probabilities(), odds / odds.sum())
+
+
+def test_degrade_has_the_pace_of_its_paper() -> None:
+    teacher = make("degrade", TaskSpace({"x": {"min": 0.0, "max": 10.0}}, {"x": 10.0}), base=4.0, over=0.5)
+    # p_s = 0, p_e = 10: of m steps, at i/m = 1/2 it is (4^½ − 1) / 3 of the way.
+    at = [teacher.space.task(np.array(teacher.ask(t).vector))["x"] for t in (0.0, 0.25, 0.5, 0.9)]
+    assert at == pytest.approx([0.0, 10 / 3, 10.0, 10.0])
+
+
+def test_middle_difficulty_takes_what_is_nearest_to_the_middle() -> None:
+    teacher = make("middle_difficulty", middle=0.4)
+    assert teacher.nearest(np.array([0.9, 0.45, 0.0, 0.5, 0.35, 0.2]), 3) == [1, 3, 4]
+
+
+def test_item_response_by_hand() -> None:
+    teacher = make("item_response", rounds=3, aim=0.6)
+    # (0.6 − 0.2) / (1 − 0.2) is a half: at h = b the model is half-way between guessing and knowing.
+    assert teacher.hint((8.0, 0.3, 0.2)) == pytest.approx(0.3)
+    assert teacher.hint((8.0, 0.3, 0.0)) == pytest.approx(0.3 + math.log(0.6 / 0.4) / 8)
+    assert teacher.hint((8.0, -1.0, 0.0)) == 0.0
+    assert teacher.hint((8.0, 1.4, 0.0)) == 0.95
+    assert float(response(0.3, *map(np.array, (8.0, 0.3, 0.2)))) == pytest.approx(0.6)
+    # What is always wrong is harder than was thought, what is always right easier; much evidence finds b itself.
+    unknown = teacher.fitted([], [], [])[1]
+    assert unknown == pytest.approx(0.5)
+    assert teacher.fitted([0.5], [0], [2])[1] > unknown > teacher.fitted([0.5], [2], [2])[1]
+    hints = [0.0, 0.2, 0.4, 0.6, 0.8]
+    right = [round(1000 / (1 + math.exp(-16 * (h - 0.7)))) for h in hints]
+    a, b, c = teacher.fitted(hints, right, [1000] * 5)
+    assert (a, c) == (16.0, 0.0)
+    assert b == pytest.approx(0.7, abs=0.03)
+    teacher.known((a, 0.7, c))
+    assert teacher.usual == pytest.approx(0.5 + 0.05 * 0.2)
+
+
+def test_guidance_and_length_stages_by_hand() -> None:
+    assert make("guidance", stages=3).shares == [0.25, 0.5, 0.75]
+    teacher = make("length_stages", stages=3, first=0.5, over=0.8)
+    assert [teacher.room(t) for t in (0.0, 0.39, 0.4, 0.79, 0.8, 1.0)] == [0.5, 0.5, 0.75, 0.75, 1.0, 1.0]
 
 
 def test_who_needs_successes_says_so() -> None:
