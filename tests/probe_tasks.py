@@ -58,6 +58,23 @@ class Dictation:
         return float(completion == problem.answer)
 
 
+class Staircase:
+    """Write the last of some digits up to eight times, which is one thing to learn but far harder to get right by luck."""
+
+    characters = "0123456789="
+    categories = tuple(f"stairs/{level}" for level in range(1, 9))
+
+    def draw(self, category: str, rng: random.Random) -> Problem:
+        level, digits = int(category[-1]), f"{rng.randrange(10**4):04}"
+        return Problem(category, f"{level}{digits}=", (), digits[-1] * level)
+
+    def demonstration(self, problem: Problem, rng: random.Random, noise: float) -> str:
+        return "".join(str(rng.randrange(10)) if rng.random() < noise else each for each in problem.answer)
+
+    def reward(self, problem: Problem, completion: str) -> float:
+        return float(completion == problem.answer)
+
+
 class Repeat:
     """Repeat a number, asked as a model that follows instructions expects it; there are no demonstrations."""
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from small_study import ignore, load
 
+from autorl.engine.check import check
 from autorl.engine.conductor import conduct
 from autorl.ledger.reader import Reader
 from autorl.report.curricula import curriculum_sentences, ends, half
 from autorl.report.findings import gather
 from autorl.report.html import page
+from autorl.spec.load import draft_study
 
 LAKE = (
     "task={env: 'autorl.training.curriculum.frozen_lake:autorl/FrozenLakeStart-v0', env_kwargs: {size: 5}, "
@@ -78,3 +80,32 @@ def test_a_study_without_one_says_nothing(tmp_path: Path) -> None:
     conduct(spec, ignore)
     with Reader(spec.storage) as reader:
         assert curriculum_sentences(gather(reader, "small"), partial(reader.curves, "small")) == []
+
+
+LANGUAGE = """\
+study: words
+task: {{env: "probe_tasks:Echo", parameters: {{level: {{values: [1, 2]}}}}, target: {{level: 2}}}}
+algorithm: {{backend: llm, name: grpo, fixed: {{prompts: 4, rollouts: 4, max_tokens: 4, sft_steps: 2}}}}
+policy: {{width: 16, layers: 1, heads: 2, context: 32}}
+curriculum: {{kind: stages, stages: 2, advance: steps, over: 0.9}}
+search_space: {{parameters: {{curriculum.kind: {{values: [stages, none]}}}}}}
+objectives: [{{metric: pass_at_1}}]
+seeds: {{tuning: 0:1, test: 50:51}}
+budget: {{trials: 1, steps_per_run: 64}}
+evaluation: {{points: 2, episodes: 4}}
+optimizer: {{name: random}}
+execution: {{executor: inline}}
+storage: sqlite:///{folder}/study.db
+"""
+
+
+def test_a_language_study_says_on_which_levels_it_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "study.yaml"
+    file.write_text(LANGUAGE.format(folder=tmp_path))
+    conduct(check(draft_study(file, [])), ignore)
+    with Reader(f"sqlite:///{tmp_path}/study.db") as reader:
+        found = gather(reader, "words")
+        said = curriculum_sentences(found, partial(reader.curves, "words"))
+    # Of 64 completions the first 57.6 are of the easy level, and steps have 16.
+    assert said == ["The curriculum of trial 0 (stages) spent 100% of its training on level 1; the target is 2."]

@@ -49,9 +49,10 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         + ("" if "model" in recipe.policy else " --model_name_or_path MODEL"),
     ]
     if recipe.task_space is not None and recipe.curriculum is not None:
+        varies = ", ".join(recipe.task_space["parameters"])
         lines.append(
-            f"Left out: the curriculum ({recipe.curriculum['kind']} over {', '.join(recipe.task_space['parameters'])}), "
-            "since the data set says what is trained on. --format trl-script has it."
+            f"Left out: the curriculum ({recipe.curriculum['kind']} over {varies}), since the data set says what is "
+            "trained on. As data: --format schedule."
         )
     if "model" not in recipe.policy:
         lines.append("The study trained a small model of its own: look at the learning rate again for a larger one.")

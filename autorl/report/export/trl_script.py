@@ -71,7 +71,7 @@ CURRICULUM = {curriculum!r}
 
 
 class Taught(GRPOTrainer):
-    \"\"\"Trains on the problems that a teacher chooses when completions are asked for, and tells it what came of them.\"\"\"
+    \"\"\"Trains on the problems that a teacher chooses, and tells it what came of them.\"\"\"
 
     completions = 0
 
@@ -84,8 +84,8 @@ class Taught(GRPOTrainer):
         )
         self.completions += len(inputs)
         scores, gains = torch.tensor(self.scores).view(-1, rollouts), found["advantages"].abs().view(-1, rollouts)
-        shares = zip(scores.mean(1).tolist(), (scores >= 1).float().mean(1).tolist(), gains.mean(1).tolist(), strict=True)
-        outcomes = [Outcome(value, right, rollouts, gain) for value, right, gain in shares]
+        of_groups = (part.mean(1).tolist() for part in (scores, (scores >= 1).float(), gains))
+        outcomes = [Outcome(value, right, rollouts, gain) for value, right, gain in zip(*of_groups, strict=True)]
         course.tell([(chosen, outcome) for (chosen, _), outcome in zip(drawn, outcomes, strict=True)])
         return found
 

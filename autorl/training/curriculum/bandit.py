@@ -14,9 +14,9 @@ class Bandit(Teacher):
     """A non-stationary bandit over categories, paid in absolute advantages (Chen et al. 2025, SEC, arXiv 2505.14970).
 
     Categories are the cells of a grid. The value of one is learned by TD(0), Q(c) ← (1 − α) Q(c) + α r(c), and it is
-    drawn from a Boltzmann distribution, p(c) ∝ exp(Q(c) / τ). The reward r(c) is the mean of |A| over the completions of
-    the category in a batch, so that a category is learned once a batch, from all of its groups. Where there are no
-    groups, r = |A| of each episode with A = (R − V(c)) / range: the return R less the running mean V of the category,
+    drawn from a Boltzmann distribution, p(c) ∝ exp(Q(c) / τ). The reward r(c) is the mean of |A| over a batch's
+    completions of the category, so that a category is learned once a batch, from all of its groups. An episode has no
+    group: there r = |A| of each with A = (R − V(c)) / range, the return R less the running mean V of the category,
     which learns at the same rate, over the range of all returns so far.
 
     Args:

@@ -67,8 +67,8 @@ class Degrade(Linear):
     """Kind `degrade`: from the easy end to the target, slowly at first and ever faster.
 
     The pace is that at which ZeroSearch lets what a model finds become worse (Sun et al. 2025, arXiv 2505.04588): of m
-    steps, step i has p_i = p_s + (b^(i/m) − 1) / (b − 1) · (p_e − p_s). Here p_s is the easy end, p_e the goal, whatever
-    varies, and i/m the part of the share `over` of the run that is over.
+    steps, step i has p_i = p_s + (b^(i/m) − 1) / (b − 1) · (p_e − p_s). Here p_s is the easy end and p_e the goal,
+    whatever varies, and i/m the part of the share `over` of the run that is over; the paper's is the whole run.
 
     Args:
         space: what to choose from.
@@ -89,9 +89,9 @@ class Degrade(Linear):
 class LengthStages(TargetOnly):
     """Kind `length_stages`: problems of the target, whose completions may be longer from stage to stage.
 
-    Stage-wise context scaling (FastCuRL, Song et al. 2025, arXiv 2503.17287; DeepScaleR before it). Of n stages, stage k
-    allows a share first + (1 − first) k / (n − 1) of the full length, and lasts 1 / (n − 1) of the share `over` of the
-    run. FastCuRL also begins with short prompts; here problems are the target's from the start.
+    Stage-wise context scaling (FastCuRL, Song et al. 2025, arXiv 2503.17287). Of n stages, stage k allows a share
+    first + (1 − first) k / (n − 1) of the full length, and lasts 1 / (n − 1) of the share `over` of the run. FastCuRL
+    also begins with short prompts; here problems are the target's from the start.
 
     Args:
         space: what to choose from.

@@ -14,11 +14,12 @@ from autorl.training.curriculum.space import TaskSpace
 class Guidance(TargetOnly):
     """Kind `guidance`: hints for problems of the target that no completion of a group solves.
 
-    Adaptive guidance (Liu et al. 2025, GHPO, arXiv 2507.10628): a problem is difficult if all rewards of its group are 0,
-    and is then asked again with a share ω of its solution. Of n stages, stage j has ω = j / (n + 1): a quarter, a half
-    and three quarters for the paper's three. The paper comes back to its problems and goes to the next stage there; here
-    hardly a problem comes back, so the stages follow one another at once, and all that they write counts. The paper's
-    hints for all problems of the first steps, until the format is known, are left out: models are warmed up.
+    Adaptive guidance (Liu et al. 2025, GHPO, arXiv 2507.10628): a problem is difficult if all rewards of its group are
+    0, and is then asked again with a share ω of its solution. Of n stages, stage j has ω = j / (n + 1): a quarter, a
+    half and three quarters for the paper's three. The paper comes back to its problems and goes to the next stage
+    there; here hardly a problem comes back, so the stages follow one another at once, and all that they write counts.
+    The paper's hints for all problems of the first steps, until the format is known, are left out: models are warmed
+    up.
 
     Args:
         space: what to choose from.
@@ -34,8 +35,8 @@ class Guidance(TargetOnly):
 class ItemResponse(TargetOnly):
     """Kind `item_response`: hints to problems of the target, as long as makes them half as hard.
 
-    Capability-adaptive hints (Li et al. 2025, SEELE, arXiv 2509.06923). A problem's completions are written in rounds. How
-    likely one is right with a share h of the solution is a model of three parameters from item response theory,
+    Capability-adaptive hints (Li et al. 2025, SEELE, arXiv 2509.06923). A problem's completions are written in rounds.
+    How likely one is right with a share h of the solution is a model of three parameters from item response theory,
     P(h) = c + (1 − c) / (1 + exp(−a (h − b))), fitted to what the rounds before gave. The next round gets the hint of
     which it expects P(h) = aim, h = b + ln((aim − c) / (1 − aim)) / a. Advantages are over all rounds of a problem.
 

@@ -11,9 +11,9 @@ from autorl.training.curriculum.space import TaskSpace
 class MiddleDifficulty(Uniform):
     """Problems that the model solves about every other time, as far as a value model can tell.
 
-    Prompt Curriculum Learning (Gao et al. 2025, PCL, arXiv 2510.01135). Of k · m candidates drawn uniformly, the m with the
-    smallest |V(x) − τ| are trained on. Then V, which expects the share of right completions of a prompt, takes a step
-    down (V(x) − mean reward of x's completions)², summed over the batch. V belongs to the engine that has the model.
+    Prompt Curriculum Learning (Gao et al. 2025, PCL, arXiv 2510.01135). Of k · m candidates drawn uniformly, the m with
+    the smallest |V(x) − τ| are trained on. Then V, which expects the share of right completions of a prompt, takes a
+    step down (V(x) − that share of x's completions)², mean over the batch. V belongs to the engine that has the model.
 
     Args:
         space: what to choose from.

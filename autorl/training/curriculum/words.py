@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from autorl.errors import did_you_mean
-from autorl.spec.curriculum import KINDS
+from autorl.spec.curriculum import KINDS, OF_LANGUAGE
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.understand import understand
 from autorl.spec.yaml12 import Key
@@ -28,7 +28,7 @@ def without_curricula(backend: str, sections: Mapping[str, Any]) -> Iterator[tup
             yield ("search_space", "parameters", parameter.name), why
 
 
-def mistakes(sections: Mapping[str, Any], beyond: Collection[str]) -> Iterator[tuple[Key, str]]:
+def mistakes(sections: Mapping[str, Any], beyond: Collection[str] = OF_LANGUAGE) -> Iterator[tuple[Key, str]]:
     """Find unknown kinds and parameters, values that they do not allow, and curricula over nothing.
 
     Args:
@@ -52,7 +52,7 @@ def mistakes(sections: Mapping[str, Any], beyond: Collection[str]) -> Iterator[t
         if kind not in KINDS:
             yield at, f"unknown curriculum '{kind}'{did_you_mean(kind, KINDS)}"
         elif kind in beyond:
-            yield at, f"curriculum {kind} needs problems whose solutions can be written; use backend llm, or another kind"
+            yield at, f"curriculum {kind} needs prompts and their solutions; use backend llm, or another kind"
     kinds = list(dict.fromkeys(kind for _, kind in named if kind in KINDS))
     for name, value in asked.options.items():
         yield from _of_values(("curriculum", name), kinds, name, [value])

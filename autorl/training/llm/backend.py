@@ -134,7 +134,7 @@ def _wrong_courses(sections: Mapping[str, Any], task: Task | None) -> Iterator[t
         for key, _ in words.without_curricula("llm", sections):
             yield key, "engine trl has no curricula; leave this out, or use engine small"
         return
-    yield from words.mistakes(sections, ())
+    yield from words.mistakes(sections, beyond=())
     if sections.get("task") is not None:
         yield from wrong_space(sections["task"], task)
     if isinstance(task, Interactive):

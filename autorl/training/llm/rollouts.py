@@ -237,9 +237,7 @@ class Rollouts:
         if isinstance(self._teacher, LengthStages) and self._course is not None:
             longest = round(own.max_tokens * self._teacher.room(self._course.at(self._counted.completions)))
         replies = replies_of(self._task, self._characters, problems, copies)
-        written = complete(
-            self._model, prompts, copies, max(1, longest), self._temperature, self._generator, replies
-        )
+        written = complete(self._model, prompts, copies, max(1, longest), self._temperature, self._generator, replies)
         hints = [each.hint for each in asked]
         scores = scored(self._task, self._characters, problems, written, hints).view(len(asked), copies)
         flaws = torch.zeros_like(scores)

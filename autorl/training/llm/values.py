@@ -16,8 +16,8 @@ _ROWS = 256
 class PromptValues(nn.Module):
     """V(x) of Prompt Curriculum Learning (Gao et al. 2025, arXiv 2510.01135), for a small transformer.
 
-    It begins as the policy does, with a logistic output at the end of the prompt in place of predictions, which at first
-    is a half for every prompt.
+    It begins as the policy does, with a logistic output at the end of the prompt in place of predictions, which is a
+    half for every prompt at first.
 
     Args:
         start: the model that RL starts from.

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from autorl.spec.curriculum import OF_LANGUAGE
 from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
@@ -43,7 +42,7 @@ class Sb3Backend:
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
-        mistakes = [*_WORDS.mistakes(sections), *words.mistakes(sections, OF_LANGUAGE)]
+        mistakes = [*_WORDS.mistakes(sections), *words.mistakes(sections)]
         if sections.get("task") is not None:
             usable = not mistakes and not {"algorithm", "policy"} & set(repaired)
             mistakes += self._check_task(sections, repaired, usable)

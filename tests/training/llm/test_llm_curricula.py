@@ -1,4 +1,4 @@
-"""Curricula over the categories of language tasks: they go on as they would have, are recorded, and do what they say."""
+"""Curricula over the categories of language tasks: they go on as they would have, and do what they say."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def test_a_run_that_was_interrupted_has_the_curve_of_the_whole_one(kind: str, tm
     assert recorded(rest) == recorded(whole)
     told = [point.curriculum["level"] for point in whole.curve if point.curriculum is not None]
     assert sum(sum(part["env_steps"]) for part in told) == whole.env_steps  # all completions, however they were used
-    assert all(set(point.metrics) & {"pass_at_1/echo/1", "pass_at_1/echo/2"} == {"pass_at_1/echo/2"} for point in whole.curve)
+    categories = {name for point in whole.curve for name in point.metrics if "/" in name}
+    assert categories == {"pass_at_1/echo/2"}  # of the target
 
 
 def test_kinds_train_what_they_say(tmp_path: Path) -> None:
@@ -121,9 +122,8 @@ def test_a_hint_counts_for_the_answer_and_is_not_learned() -> None:
     learner, _ = made("item_response", Dictation(), DICTATED, rounds=4)
     found = learner._rollouts.step()
     characters = Characters(Dictation.characters)
-    for row, (prompt, tokens) in enumerate(zip(found.written.prompts.tolist(), found.written.tokens.tolist(), strict=True)):
-        text = characters.decode(prompt)
-        given = text.partition("=")[2]
+    for row, tokens in enumerate(found.written.tokens.tolist()):
+        given = characters.decode(found.written.prompts[row].tolist()).partition("=")[2]
         asked_of = found.asked[row // 4].problem
         assert asked_of.answer.startswith(given)
         right = characters.decode(tokens) == asked_of.answer[len(given) :] and bool(found.written.ended[row])
@@ -165,6 +165,21 @@ def test_the_bandit_is_told_the_advantages_of_groups() -> None:
     for category in (0, 1):
         paid = of_groups[marks == category]
         assert course.teacher.q[category] == pytest.approx(0.5 * float(paid.mean()) if len(paid) else 0.0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_curriculum_learns_what_the_target_alone_does_not_teach(tmp_path: Path) -> None:
+    """In demonstrations seven of ten digits are any, so that eight in a row are right once in thousands."""
+    settings = {"prompts": 16, "rollouts": 8, "max_tokens": 9, "learning_rate": 3e-3, "minibatches": 1}
+    settings |= {"sft_steps": 800, "sft_batch": 32, "sft_noise": 0.7}
+    space = {"parameters": {"level": {"min": 1, "max": 8}}, "target": {"level": 8}, "success_return": None}
+    reached = {}
+    for kind in ("none", "linear"):
+        recipe = taught("none", 128 * 60, "probe_tasks:Staircase", **settings)
+        recipe = replace(recipe, task_space=space, curriculum=resolved({"kind": kind}), evaluation_episodes=40)
+        reached[kind] = train(LlmBackend(), recipe, tmp_path / kind).curve[-1].metrics["pass_at_1"]
+    assert reached["none"] < 0.1
+    assert reached["linear"] > 0.6
 
 
 @pytest.mark.parametrize(
@@ -215,8 +230,14 @@ budget: {trials: 2, steps_per_run: 256}
     [
         (["task.parameters={size: {min: 1, max: 3}}", "task.target={size: 3}"], "category, family and level may vary"),
         (["task.target={category: sort/12}"], r"'sort/12' is not one of"),
-        (["task.parameters={category: {values: [sort/6, sort/7]}}", "task.target={category: sort/6}"], "no problems of"),
-        (["task.parameters={level: {min: 3, max: 12}}", "task.target={level: 12}"], "no problems of level 7; allowed: max"),
+        (
+            ["task.parameters={category: {values: [sort/6, sort/7]}}", "task.target={category: sort/6}"],
+            "no problems of",
+        ),
+        (
+            ["task.parameters={level: {min: 3, max: 12}}", "task.target={level: 12}"],
+            "no problems of level 7; allowed: max",
+        ),
         (["task.success_return=1.0"], "succeeds if its reward is 1"),
         (["task.parameters.category.through=attribute"], "leave 'through' out"),
         (["objectives=[{metric: pass_at_1/sort/6}]"], "unknown metric 'pass_at_1/sort/6'"),
