@@ -59,7 +59,7 @@ class Dictation:
 
 
 class Staircase:
-    """Write the last of some digits up to eight times, which is one thing to learn but far harder to get right by luck."""
+    """Write the last of some digits up to eight times: one thing to learn, but harder and harder to do by luck."""
 
     characters = "0123456789="
     categories = tuple(f"stairs/{level}" for level in range(1, 9))
