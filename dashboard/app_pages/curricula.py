@@ -28,21 +28,21 @@ def main() -> None:
     url, study = data.storage(), found.study.name
     said = curriculum_sentences(found, lambda trials, phase: data.curves(url, study, tuple(trials), phase))
     show.sentences(said)
-    left, middle, right = st.columns([2, 1, 1])
+    left, right = st.columns([2, 1])
     with left:
         trial = _trial(found)
-    with middle:
+    with right:
         phase = _phase(found)
     records = data.curves(url, study, (trial,), phase)
+    left, right = st.columns([2, 1])
     with right:
         seed = _seed(found, [record.run.seed for record in records])
     kept = [record for record in records if seed == ALL or f"seed {record.run.seed}" == seed]
     space = found.trials[trial].recipe.task_space
     assert space is not None
     names = list(space["parameters"])
-    name = names[0]
-    if len(names) > 1:
-        name = st.selectbox("Parameter", names, key=f"varying-{study}", bind="query-params", width=260)
+    with left:
+        name = st.selectbox("Parameter of the task", names, key=f"varying-{study}", bind="query-params")
     seen = trained(kept, name)
     if seen is None:
         st.info(f"{curricula.labelled(found, trial).capitalize()} has no record on the {phase} seeds yet.")

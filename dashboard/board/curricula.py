@@ -84,7 +84,7 @@ def when(seen: Along) -> figures.Picture | None:
         return None
     shares = steps / np.maximum(steps.sum(axis=1, keepdims=True), 1)
     drawn = np.where(steps > 0, shares, np.nan)
-    figure = _map(seen, drawn, ".0%", "share of the training since the evaluation before")
+    figure = _map(seen, drawn, ".0%", "share of the training since the evaluation before", (0.0, float(shares.max())))
     first, last = (seen.words(*half(steps[at])) for at in (busy[0], busy[-1]))
     way = f"trained mostly {seen.name} {first} at first and {last} at the end"
     if first == last:
@@ -95,7 +95,7 @@ def when(seen: Along) -> figures.Picture | None:
         "episodes that ended in it; an empty cell was not trained.",
         _outline(seen),
     )
-    alt = f"{title} A map over environment steps and {seen.name}; darkest where nothing was trained."
+    alt = f"{title} A map over environment steps and {seen.name}; the lighter, the more was trained."
     return figures.Picture(title, alt, figure, _table(seen, {"environment steps": steps, "share": shares}), notes)
 
 
@@ -129,7 +129,7 @@ def density(seen: Along) -> figures.Picture | None:
         {seen.name: names, "environment steps": steps, "share of training": shares, "of the target": aimed}
     )
     listed = "; ".join(f"{name}: {share:.0%}" for name, share in zip(names, shares, strict=True))
-    notes = (f"Dotted: {1 / seen.parts:.0%} each, which even training would give.",)
+    notes = (f"Dotted: {1 / seen.parts:.0%} each, as of tasks drawn evenly whose episodes are equally long.",)
     return figures.Picture(title, f"{title} Bars. {listed}.", figure, table, notes)
 
 
@@ -208,8 +208,8 @@ def target(
     title = f"On the target ({aim}), {shown.title[0].lower()}{shown.title[1:]}"
     kinds = "; ".join(f"{named(found, trial)}: {kind_of(found.trials[trial])}" for trial in trials)
     notes = (
-        f"Evaluations are of the target alone, whatever is trained. Curricula: {kinds}. Beside the chosen trial are the "
-        "best by tuning data without a curriculum and of even training, where there are such.",
+        f"Evaluations are of the target alone, whatever is trained. Curricula: {kinds}.",
+        "Beside the chosen trial: the best by tuning data without a curriculum and of even training.",
         *shown.notes,
     )
     return replace(shown, title=title, alt=f"{title} {shown.alt.removeprefix(shown.title).strip()}", notes=notes)
