@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights
+
+MOST = 200.0
+"""Power of e by which a weight may be above 1, or all of them below it, before they are weighed anew."""
 
 
 class Bandit(Teacher):
@@ -27,25 +32,40 @@ class Bandit(Teacher):
         temperature: τ.
     """
 
-    kept = ("q", "values", "tried", "ends")
+    kept = ("q", "values", "tried", "ends", "best")
 
     def __init__(self, space: TaskSpace, rng: np.random.Generator, bins: int, rate: float, temperature: float) -> None:
         super().__init__(space, rng)
-        self.bins, self.rate, self.temperature = bins, rate, temperature
-        count = int(np.prod(space.cells(bins)))
-        self.q, self.values = np.zeros(count), np.zeros(count)
-        self.tried = np.zeros(count, dtype=bool)
+        self.rate, self.temperature = rate, temperature
+        self._cells = space.cells(bins)
+        count = math.prod(self._cells)
+        self.q, self.values = [0.0] * count, [0.0] * count
+        self.tried = [False] * count
         self.ends: list[float] = []
+        self.best = 0.0
+        self._weigh()
 
-    def probabilities(self) -> np.ndarray:
-        """Return the probability of each category (shape: categories)."""
-        return proportional(np.exp((self.q - self.q.max()) / self.temperature))
+    def _weigh(self) -> None:
+        """Weigh the categories, with 1 where the value is `best`: the highest when they were last weighed anew."""
+        self._weights = Weights()
+        for category in range(len(self.q)):
+            self._put(category)
+
+    def _put(self, category: int) -> float:
+        power = (self.q[category] - self.best) / self.temperature
+        self._weights.put(category, math.exp(min(power, MOST)))
+        return power
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state; see `Teacher.restore`."""
+        super().restore(state)
+        self._weigh()
 
     def ask(self, progress: float) -> Task:
         """Draw a category by its value, and a task from it uniformly; see `Teacher.ask`."""
         del progress
-        category = drawn(self.rng, self.probabilities())
-        return Task(self.space.draw_in(category, self.bins, self.rng), category)
+        category = self._weights.draw(self.rng.random())
+        return Task(self.space.draw_in(category, self._cells, self.rng), category)
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Learn the value of the category; see `Teacher.tell`."""
@@ -60,7 +80,10 @@ class Bandit(Teacher):
             if gain is not None:
                 paid.setdefault(task.mark, []).append(gain)
         for category, gains in paid.items():
-            self.q[category] += self.rate * (float(np.mean(gains)) - self.q[category])
+            self.q[category] += self.rate * (sum(gains) / len(gains) - self.q[category])
+            if self._put(category) > MOST or self._weights.total < math.exp(-MOST):
+                self.best = max(self.q)
+                self._weigh()
 
     def _compared(self, category: int, value: float) -> float | None:
         """Return the absolute advantage of a return; None of the first, which has nothing to be compared with."""
@@ -70,4 +93,4 @@ class Bandit(Teacher):
             return None
         difference = value - self.values[category]
         self.values[category] += self.rate * difference
-        return abs(float(difference) / ((self.ends[1] - self.ends[0]) or 1.0))
+        return abs(difference / ((self.ends[1] - self.ends[0]) or 1.0))

@@ -14,7 +14,7 @@ class TargetOnly(Teacher):
     def ask(self, progress: float) -> Task:
         """Draw from the target; see `Teacher.ask`."""
         del progress
-        return Task(tuple(self.space.draw_target(self.rng).tolist()))
+        return Task(self.space.draw_target(self.rng))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Ignore it; see `Teacher.tell`."""
@@ -47,15 +47,16 @@ class Linear(Teacher):
     def __init__(self, space: TaskSpace, rng: np.random.Generator, over: float) -> None:
         super().__init__(space, rng)
         self.over = over
+        self._way = [(float(easy), float(goal - easy)) for easy, goal in zip(space.easy, space.goal, strict=True)]
 
     def ask(self, progress: float) -> Task:
         """Return the task of this part of the run; see `Teacher.ask`."""
         if progress >= self.over:
-            return Task(tuple(self.space.draw_target(self.rng).tolist()))
-        easy = self.space.easy
-        return Task(tuple((easy + self.way(progress / self.over) * (self.space.goal - easy)).tolist()))
+            return Task(self.space.draw_target(self.rng))
+        share = self.pace(progress / self.over)
+        return Task(tuple(easy + share * far for easy, far in self._way))
 
-    def way(self, part: float) -> float:
+    def pace(self, part: float) -> float:
         """Return how much of the way to the target is gone when a part of `over`, from 0 to 1, is over."""
         return part
 
@@ -81,7 +82,7 @@ class Degrade(Linear):
         super().__init__(space, rng, over)
         self.base = base
 
-    def way(self, part: float) -> float:
+    def pace(self, part: float) -> float:
         """Return (b^part − 1) / (b − 1)."""
         return (self.base**part - 1) / (self.base - 1)
 

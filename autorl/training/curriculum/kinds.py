@@ -13,6 +13,7 @@ from autorl.training.curriculum.bandit import Bandit
 from autorl.training.curriculum.fixed import Degrade, LengthStages, Linear, TargetOnly, Uniform
 from autorl.training.curriculum.hints import Guidance, ItemResponse
 from autorl.training.curriculum.learning_progress import LearningProgress
+from autorl.training.curriculum.lessons import Lessons
 from autorl.training.curriculum.middle_difficulty import MiddleDifficulty
 from autorl.training.curriculum.plr import Plr
 from autorl.training.curriculum.riac import Riac
@@ -20,6 +21,7 @@ from autorl.training.curriculum.self_paced import SelfPaced
 from autorl.training.curriculum.space import TaskSpace
 from autorl.training.curriculum.stages import Stages
 from autorl.training.curriculum.teacher import Teacher
+from autorl.training.tasks import teacher_stream
 
 TEACHERS: Mapping[str, type[Teacher]] = {
     "none": TargetOnly,
@@ -51,3 +53,17 @@ def make_teacher(curriculum: Mapping[str, Any], space: TaskSpace, rng: np.random
     """
     options = {name: value for name, value in curriculum.items() if name != "kind"}
     return TEACHERS[curriculum["kind"]](space, rng, **options)
+
+
+def make_lessons(task_space: Mapping[str, Any], curriculum: Mapping[str, Any], env_steps: int, seed: int) -> Lessons:
+    """Make the lessons of a run.
+
+    Args:
+        task_space: of its recipe: `parameters`, `target` and `success_return`.
+        curriculum: of its recipe.
+        env_steps: environment steps of the whole run.
+        seed: the run's.
+    """
+    space = TaskSpace(task_space["parameters"], task_space["target"])
+    teacher = make_teacher(curriculum, space, teacher_stream(seed))
+    return Lessons(space, teacher, env_steps, task_space["success_return"])

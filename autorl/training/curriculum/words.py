@@ -17,7 +17,7 @@ MAX_CELLS = 10_000
 
 def without_curricula(backend: str, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     """Find what of a study asks for a curriculum, for a backend that has none."""
-    why = f"backend '{backend}' has no curricula yet; leave this out, or use backend sb3"
+    why = f"backend '{backend}' has no curricula yet; leave this out, or use backend sb3 or jax"
     task, asked, space_spec = (sections.get(name) for name in ("task", "curriculum", "search_space"))
     if task is not None and task.parameters:
         yield ("task", "parameters"), why

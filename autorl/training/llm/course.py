@@ -11,13 +11,10 @@ from typing import Any
 from autorl.errors import did_you_mean
 from autorl.spec.curriculum import VaryingSpec
 from autorl.spec.yaml12 import Key
-from autorl.training.curriculum.kinds import make_teacher
-from autorl.training.curriculum.lessons import Lessons
-from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.kinds import make_lessons
 from autorl.training.curriculum.teacher import Outcome
 from autorl.training.curriculum.teacher import Task as Chosen
 from autorl.training.llm.problems import Problem, Task, draw_to_train
-from autorl.training.tasks import teacher_stream
 
 PARAMETERS = ("category", "family", "level")
 """What may vary: the category itself, or the parts of its name, FAMILY/LEVEL."""
@@ -39,9 +36,8 @@ class Course:
         self, task_space: Mapping[str, Any], curriculum: Mapping[str, Any], total: int, task: Task, seed: int
     ) -> None:
         self._about = json.dumps([task_space, curriculum], sort_keys=True, default=repr)
-        self._task, self._space = task, TaskSpace(task_space["parameters"], task_space["target"])
-        self.teacher = make_teacher(curriculum, self._space, teacher_stream(seed))
-        self._lessons = Lessons(self._space, self.teacher, total, None)
+        self._task, self._lessons = task, make_lessons(task_space, curriculum, total, seed)
+        self.teacher = self._lessons.teacher
 
     def at(self, completions: int) -> float:
         """Return the share of the run that is done with so many completions, and go on from there."""
@@ -51,7 +47,7 @@ class Course:
     def draw(self, rng: random.Random) -> tuple[Chosen, Problem]:
         """Return what the teacher chooses next, and a problem of it that may be trained on."""
         chosen = self._lessons.ask()
-        category = category_of(self._space.task(chosen.vector), self._task.categories)
+        category = category_of(self._lessons.space.task(chosen.vector), self._task.categories)
         return chosen, draw_to_train(self._task, category, rng)
 
     def tell(self, told: Sequence[tuple[Chosen, Outcome]]) -> None:
