@@ -53,9 +53,9 @@ class Linear(Teacher):
         if progress >= self.over:
             return Task(tuple(self.space.draw_target(self.rng).tolist()))
         easy = self.space.easy
-        return Task(tuple((easy + self.way(progress / self.over) * (self.space.goal - easy)).tolist()))
+        return Task(tuple((easy + self.pace(progress / self.over) * (self.space.goal - easy)).tolist()))
 
-    def way(self, part: float) -> float:
+    def pace(self, part: float) -> float:
         """Return how much of the way to the target is gone when a part of `over`, from 0 to 1, is over."""
         return part
 
@@ -81,7 +81,7 @@ class Degrade(Linear):
         super().__init__(space, rng, over)
         self.base = base
 
-    def way(self, part: float) -> float:
+    def pace(self, part: float) -> float:
         """Return (b^part − 1) / (b − 1)."""
         return (self.base**part - 1) / (self.base - 1)
 
