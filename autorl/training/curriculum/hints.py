@@ -99,4 +99,5 @@ class ItemResponse(TargetOnly):
 
 def response(hint: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Return P(h) = c + (1 − c) / (1 + exp(−a (h − b)))."""
-    return c + (1 - c) / (1 + np.exp(-a * (hint - b)))
+    found: np.ndarray = c + (1 - c) / (1 + np.exp(-a * (hint - b)))
+    return found
