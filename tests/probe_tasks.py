@@ -65,7 +65,7 @@ class Staircase:
     categories = tuple(f"stairs/{level}" for level in range(1, 9))
 
     def draw(self, category: str, rng: random.Random) -> Problem:
-        level, digits = int(category[-1]), f"{rng.randrange(10**4):04}"
+        level, digits = int(category[-1]), f"{rng.randrange(10**6):06}"
         return Problem(category, f"{level}{digits}=", (), digits[-1] * level)
 
     def demonstration(self, problem: Problem, rng: random.Random, noise: float) -> str:

@@ -180,7 +180,7 @@ class MiddleDifficultyOptions(Spec):
 class ItemResponseOptions(Spec):
     """Parameters of `item_response`."""
 
-    rounds: Whole = Field(default=4, ge=2, le=100, description="Rounds in which a problem's completions are written.")
+    rounds: Whole = Field(default=4, ge=2, le=100, description="Rounds of a problem, at most one a completion.")
     aim: float = Field(default=0.5, gt=0.2, lt=1, description="Share of right answers that hints aim at.")
 
 

@@ -125,9 +125,9 @@ SEARCHED = (
             "backend 'jax' has no curricula",
         ),
         (
-            ("algorithm={backend: llm, name: grpo}", "curriculum.kind=bandit"),
+            ("algorithm={backend: llm, name: grpo, engine: trl}", "curriculum.kind=bandit"),
             "curriculum",
-            "backend 'llm' has no curricula",
+            "engine trl has no curricula; leave this out, or use engine small",
         ),
     ],
 )

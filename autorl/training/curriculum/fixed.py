@@ -84,7 +84,7 @@ class Degrade(Linear):
 
     def pace(self, part: float) -> float:
         """Return (b^part − 1) / (b − 1)."""
-        return (self.base**part - 1) / (self.base - 1)
+        return float((self.base**part - 1) / (self.base - 1))
 
 
 class LengthStages(TargetOnly):

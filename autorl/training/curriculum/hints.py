@@ -62,35 +62,42 @@ class ItemResponse(TargetOnly):
         super().__init__(space, rng)
         self.rounds, self.aim = rounds, aim
         self.usual = 0.5
-        axes = np.meshgrid([4.0, 8.0, 16.0, 32.0], np.linspace(-1.0, 1.5, 51), [0.0, 0.1, 0.2], indexing="ij")
+        axes = np.meshgrid([4.0, 8.0, 16.0, 32.0], np.linspace(-0.5, 1.5, 41), [0.0, 0.2], indexing="ij")
         self.grid = np.stack([axis.ravel() for axis in axes], axis=1)
 
-    def fitted(self, hints: Sequence[float], right: Sequence[int], counts: Sequence[int]) -> tuple[float, float, float]:
-        """Return a, b and c.
+    def fitted(self, hints: np.ndarray, right: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+        """Return a, b and c of each problem (shape: problems, 3).
 
         Args:
-            hints: of the rounds so far.
-            right: how many completions of each were right.
-            counts: of how many.
+            hints: in each of the rounds so far (shape: problems, rounds).
+            right: how many completions of each were right (shape: problems, rounds).
+            counts: of how many in each round.
         """
         a, b, c = self.grid.T
-        score = -(((b - self.usual) / self.spread) ** 2) / 2
-        for hint, good, count in zip(hints, right, counts, strict=True):
-            p = np.clip(response(hint, a, b, c), 1e-9, 1 - 1e-9)
-            score = score + good * np.log(p) + (count - good) * np.log1p(-p)
-        found = self.grid[int(np.argmax(score))]
-        return float(found[0]), float(found[1]), float(found[2])
+        score = np.tile(-(((b - self.usual) / self.spread) ** 2) / 2, (len(hints), 1))
+        for hint, good, count in zip(hints.T, right.T, counts, strict=True):
+            p = np.clip(response(hint[:, None], a, b, c), 1e-9, 1 - 1e-9)
+            score += good[:, None] * np.log(p) + (count - good[:, None]) * np.log1p(-p)
+        found: np.ndarray = self.grid[score.argmax(axis=1)]
+        return found
 
-    def hint(self, fit: tuple[float, float, float]) -> float:
-        """Return the share of the solution with which a problem is as easy as is aimed at, as far as one can be."""
-        a, b, c = fit
-        return float(np.clip(b + np.log((self.aim - c) / (1 - self.aim)) / a, 0.0, self.most))
+    def hints(self, fits: np.ndarray) -> np.ndarray:
+        """Return the share of each solution with which a problem is as easy as is aimed at, as far as one can be.
 
-    def known(self, fit: tuple[float, float, float]) -> None:
-        """Remember how difficult a problem was."""
-        self.usual += self.rate * (fit[1] - self.usual)
+        Args:
+            fits: a, b and c of each problem (shape: problems, 3).
+        """
+        a, b, c = fits.T
+        found: np.ndarray = np.clip(b + np.log((self.aim - c) / (1 - self.aim)) / a, 0.0, self.most)
+        return found
+
+    def known(self, fits: np.ndarray) -> None:
+        """Remember how difficult problems were; see `hints`."""
+        for b in fits[:, 1].tolist():
+            self.usual += self.rate * (b - self.usual)
 
 
-def response(hint: float, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+def response(hint: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Return P(h) = c + (1 − c) / (1 + exp(−a (h − b)))."""
-    return c + (1 - c) / (1 + np.exp(-a * (hint - b)))
+    found: np.ndarray = c + (1 - c) / (1 + np.exp(-a * (hint - b)))
+    return found

@@ -48,10 +48,10 @@ class LlmBackend:
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown tasks, keys of the recipe, and values; see `Backend.check`."""
         yield from without_signals("llm", sections)
-        task, wrong_task = None, []
+        task = None
         if sections.get("task") is not None and "task" not in repaired:
-            task, wrong_task = _made(sections["task"])
-            yield from wrong_task
+            task, mistakes = _made(sections["task"])
+            yield from mistakes
         wrong_courses = list(_wrong_courses(sections, task))
         yield from wrong_courses
         categories = task.categories if task is not None else ()

@@ -208,20 +208,17 @@ class Rollouts:
 
     def _in_rounds(self, asked: Sequence[Asked], teacher: ItemResponse) -> Experience:
         """Return groups whose hints follow from those before; see `ItemResponse`."""
-        sizes = [len(part) for part in np.array_split(np.arange(self._own.rollouts), teacher.rounds)]
-        known: list[tuple[list[float], list[int], list[int]]] = [([], [], []) for _ in asked]
+        sizes = [len(part) for part in np.array_split(np.arange(self._own.rollouts), teacher.rounds) if len(part)]
+        shares, right = np.zeros((len(asked), 0)), np.zeros((len(asked), 0))
         found: Experience | None = None
-        for size in sizes:
-            hints = [teacher.hint(teacher.fitted(*each)) for each in known]
+        for number, size in enumerate(sizes):
+            hints = teacher.hints(teacher.fitted(shares, right, sizes[:number])).tolist()
             given = [each.hinted(self._task, hint) for each, hint in zip(asked, hints, strict=True)]
             part = self._written(given, size)
-            for (shares, rights, counts), each, right in zip(known, given, part.right.sum(1).tolist(), strict=True):
-                shares.append(each.share)
-                rights.append(right)
-                counts.append(size)
+            shares = np.column_stack([shares, [each.share for each in given]])
+            right = np.column_stack([right, part.right.sum(1).numpy()])
             found = part if found is None else found.beside(part)
-        for each in known:
-            teacher.known(teacher.fitted(*each))
+        teacher.known(teacher.fitted(shares, right, sizes))
         assert found is not None
         return found
 

@@ -54,7 +54,7 @@ class PromptValues(nn.Module):
         """
         loss = ((self(prompts) - torch.tensor(right)) ** 2).mean()
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
 
     def state(self) -> dict[str, Any]:

@@ -241,22 +241,21 @@ def test_middle_difficulty_takes_what_is_nearest_to_the_middle() -> None:
 def test_item_response_by_hand() -> None:
     teacher = make("item_response", rounds=3, aim=0.6)
     # (0.6 − 0.2) / (1 − 0.2) is a half: at h = b the model is half-way between guessing and knowing.
-    assert teacher.hint((8.0, 0.3, 0.2)) == pytest.approx(0.3)
-    assert teacher.hint((8.0, 0.3, 0.0)) == pytest.approx(0.3 + math.log(0.6 / 0.4) / 8)
-    assert teacher.hint((8.0, -1.0, 0.0)) == 0.0
-    assert teacher.hint((8.0, 1.4, 0.0)) == 0.95
-    assert float(response(0.3, *map(np.array, (8.0, 0.3, 0.2)))) == pytest.approx(0.6)
-    # What is always wrong is harder than was thought, what is always right easier; much evidence finds b itself.
-    unknown = teacher.fitted([], [], [])[1]
-    assert unknown == pytest.approx(0.5)
-    assert teacher.fitted([0.5], [0], [2])[1] > unknown > teacher.fitted([0.5], [2], [2])[1]
-    hints = [0.0, 0.2, 0.4, 0.6, 0.8]
-    right = [round(1000 / (1 + math.exp(-16 * (h - 0.7)))) for h in hints]
-    a, b, c = teacher.fitted(hints, right, [1000] * 5)
-    assert (a, c) == (16.0, 0.0)
-    assert b == pytest.approx(0.7, abs=0.03)
-    teacher.known((a, 0.7, c))
-    assert teacher.usual == pytest.approx(0.5 + 0.05 * 0.2)
+    fits = np.array([[8.0, 0.3, 0.2], [8.0, 0.3, 0.0], [8.0, -0.4, 0.0], [8.0, 1.4, 0.0]])
+    assert teacher.hints(fits).tolist() == pytest.approx([0.3, 0.3 + math.log(0.6 / 0.4) / 8, 0.0, 0.95])
+    assert float(response(np.array(0.3), *fits[0])) == pytest.approx(0.6)
+    # Before anything is known it is what problems are as a rule. What is always wrong is harder than was thought, what
+    # is always right is easier.
+    nothing = np.zeros((1, 0))
+    assert teacher.fitted(nothing, nothing, [])[0, 1] == pytest.approx(0.5)
+    wrong, right = teacher.fitted(np.array([[0.5], [0.5]]), np.array([[0], [2]]), [2])[:, 1]
+    assert wrong > 0.5 > right
+    # With much evidence it finds what the answers were made from.
+    hints = np.array([[0.0, 0.2, 0.4, 0.6, 0.8]])
+    (found,) = teacher.fitted(hints, np.round(1000 * response(hints, *np.array([16.0, 0.7, 0.0]))), [1000] * 5)
+    assert found.tolist() == pytest.approx([16.0, 0.7, 0.0])
+    teacher.known(np.array([[16.0, 0.7, 0.0], [16.0, 0.9, 0.0]]))
+    assert teacher.usual == pytest.approx(0.5 + 0.05 * 0.2 + 0.05 * (0.9 - 0.51))
 
 
 def test_guidance_and_length_stages_by_hand() -> None:

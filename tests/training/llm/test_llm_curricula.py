@@ -177,6 +177,7 @@ def test_a_curriculum_learns_what_the_target_alone_does_not_teach(tmp_path: Path
     for kind in ("none", "linear"):
         recipe = taught("none", 128 * 60, "probe_tasks:Staircase", **settings)
         recipe = replace(recipe, task_space=space, curriculum=resolved({"kind": kind}), evaluation_episodes=40)
+        recipe = replace(recipe, policy={**NET, "width": 32})
         reached[kind] = train(LlmBackend(), recipe, tmp_path / kind).curve[-1].metrics["pass_at_1"]
     assert reached["none"] < 0.1
     assert reached["linear"] > 0.6
