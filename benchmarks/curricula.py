@@ -23,9 +23,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from autorl.spec.curriculum import KINDS, resolved
-from autorl.training.curriculum.kinds import make_lessons
 from autorl.spec.curriculum import KINDS, OF_LANGUAGE, resolved
+from autorl.training.curriculum.kinds import make_lessons
 from autorl.training.curriculum.lessons import Lessons
 from autorl.training.curriculum.teacher import Outcome, Task, Teacher
 from autorl.training.protocol import Job
@@ -183,13 +182,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=20)
     parser.add_argument("--steps", type=int, default=30_720)
     parser.add_argument("--seeds", type=int, default=3)
-<<<<<<< HEAD
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS))
-=======
     of_environments = [kind for kind in KINDS if kind not in OF_LANGUAGE]
     parser.add_argument("--only", nargs="+", choices=of_environments, default=of_environments)
->>>>>>> wt9
     asked = parser.parse_args()
     lake: Any = gym.make(LAKE, size=asked.size).unwrapped
     distance = lake.distance_of_start
