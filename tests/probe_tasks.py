@@ -41,6 +41,40 @@ class Echo:
         return float(len(completion) > len(problem.answer))
 
 
+class Dictation:
+    """Write digits that the problem does not tell: nobody is right but who is given nearly all of them."""
+
+    characters = "0123456789="
+    categories = ("dictation/8",)
+
+    def draw(self, category: str, rng: random.Random) -> Problem:
+        prompt, answer = (f"{rng.randrange(10**8):08}" for _ in range(2))
+        return Problem(category, f"{prompt}=", (), answer)
+
+    def demonstration(self, problem: Problem, rng: random.Random, noise: float) -> str:
+        return problem.answer
+
+    def reward(self, problem: Problem, completion: str) -> float:
+        return float(completion == problem.answer)
+
+
+class Staircase:
+    """Write the last of some digits up to eight times: one thing to learn, but harder and harder to do by luck."""
+
+    characters = "0123456789="
+    categories = tuple(f"stairs/{level}" for level in range(1, 9))
+
+    def draw(self, category: str, rng: random.Random) -> Problem:
+        level, digits = int(category[-1]), f"{rng.randrange(10**6):06}"
+        return Problem(category, f"{level}{digits}=", (), digits[-1] * level)
+
+    def demonstration(self, problem: Problem, rng: random.Random, noise: float) -> str:
+        return "".join(str(rng.randrange(10)) if rng.random() < noise else each for each in problem.answer)
+
+    def reward(self, problem: Problem, completion: str) -> float:
+        return float(completion == problem.answer)
+
+
 class Repeat:
     """Repeat a number, asked as a model that follows instructions expects it; there are no demonstrations."""
 

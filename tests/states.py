@@ -236,3 +236,51 @@ def _scored(
         write.book.finish_run(Run(number, phase, seed), ended, False, None)
         scores.append(own)
     return scores
+
+
+LAKE = (
+    "task={env: 'autorl.training.curriculum.frozen_lake:autorl/FrozenLakeStart-v0', env_kwargs: {size: 5}, "
+    "parameters: {distance: {min: 1, max: 8}}, target: {distance: 8}}",
+    "curriculum.kind=none",
+    "search_space.parameters={curriculum.kind: {values: [none, linear, uniform]}}",
+)
+# Kind → episodes on each distance before the two evaluations; an episode takes as many steps as its distance.
+LESSONS = {
+    "none": ([0, 0, 0, 0, 0, 0, 0, 5], [0, 0, 0, 0, 0, 0, 0, 8]),
+    "linear": ([12, 7, 4, 2, 0, 0, 0, 0], [0, 0, 0, 0, 1, 2, 3, 4]),
+    "uniform": ([2, 2, 2, 2, 2, 2, 2, 1], [2, 2, 2, 2, 2, 2, 2, 0]),
+}
+
+
+def lesson(episodes: list[int], successes: list[int]) -> dict[str, dict[str, list[float | None]]]:
+    """Return the record of so many episodes on each distance, of which so many succeeded."""
+    rates = [won / count if count else None for won, count in zip(successes, episodes, strict=True)]
+    steps = [count * distance for distance, count in enumerate(episodes, start=1)]
+    return {"distance": {"env_steps": [*steps], "episodes": [*episodes], "return": rates, "success": rates}}
+
+
+def make_taught(folder: Path, *overrides: str) -> StudySpec:
+    """Write a finished study of curricula over distances: trials 0, 1 and 2 are none, linear and uniform; 1 wins."""
+    spec = load(folder, *LAKE, *overrides)
+    rng = np.random.default_rng(0)
+    with Book(spec, max_pending=1, waiting=print) as book:
+        write = Writer(book)
+        for number, (kind, told) in enumerate(LESSONS.items()):
+            write.propose(number, Configuration({"curriculum.kind": kind}, {}))
+            score = (0.0, 0.9, 0.4)[number]
+            for seed in spec.seeds.tuning:
+                points = [
+                    Point(64 * at, 0.5 * at, {"return": score * at / 2, "length": 8.0}, lesson(own, _won(own, rng)))
+                    for at, own in enumerate(told, start=1)
+                ]
+                ended = RunResult("completed", tuple(points), 128, 1.0, 0.9, scores=(score,))
+                book.finish_run(Run(number, "tuning", seed), ended, False, None)
+            book.set_trial(number, stands(score))
+        for number, scores in ((0, [0.0, 0.0, 0.1]), (1, [0.8, 0.9, 1.0])):
+            write.retest(number, "test", [*scores])
+        book.enter("finished", 1)
+    return book.spec
+
+
+def _won(episodes: list[int], rng: np.random.Generator) -> list[int]:
+    return [int(rng.integers(count + 1)) for count in episodes]

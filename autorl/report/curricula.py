@@ -4,15 +4,69 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from autorl.ledger.records import CurveRecord
+from autorl.ledger.records import CurveRecord, TrialRecord
 from autorl.report.findings import Findings
 from autorl.report.words import number, setting
+from autorl.training.curriculum.space import TaskSpace
 
 MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What runs trained of one parameter of their task, added up over the runs.
+
+    Attributes:
+        until: environment steps at which the evaluations were (length: evaluations).
+        env_steps: steps since the evaluation before, on each part of the parameter's axis (shape: evaluations, parts;
+            that of the others too).
+        episodes: episodes that ended.
+        returns: their mean return; nan where there are none.
+        success: share of them that succeeded; nan where there are none, or nobody says what a success is.
+    """
+
+    until: tuple[int, ...]
+    env_steps: npt.NDArray[np.int64]
+    episodes: npt.NDArray[np.int64]
+    returns: npt.NDArray[np.float64]
+    success: npt.NDArray[np.float64]
+
+
+def trained(curves: Sequence[CurveRecord], name: str) -> Trained | None:
+    """Add up what runs trained of a parameter; None if none of it is recorded.
+
+    Args:
+        curves: of runs with one task space.
+        name: of the parameter.
+    """
+    told: dict[int, list[Mapping[str, Any]]] = {}
+    for curve in curves:
+        for point in curve.points:
+            if point.curriculum is not None:
+                told.setdefault(point.env_steps, []).append(point.curriculum[name])
+    if not told:
+        return None
+    until = tuple(sorted(told))
+    steps, episodes = (
+        np.array([np.sum([record[key] for record in told[step]], axis=0) for step in until], dtype=np.int64)
+        for key in ("env_steps", "episodes")
+    )
+    returns, success = (np.array([_mean(told[step], key) for step in until]) for key in ("return", "success"))
+    return Trained(until, steps, episodes, returns, success)
+
+
+def _mean(records: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[np.float64]:
+    """Return the mean over the episodes of all records for each part; nan where nothing is known."""
+    values = np.array([record[key] for record in records], dtype=np.float64)
+    weights = np.where(np.isnan(values), 0, np.array([record["episodes"] for record in records]))
+    total, count = (np.nan_to_num(values) * weights).sum(axis=0), weights.sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
 
 def curriculum_sentences(findings: Findings, curves: Callable[..., Sequence[CurveRecord]]) -> list[str]:
@@ -26,23 +80,27 @@ def curriculum_sentences(findings: Findings, curves: Callable[..., Sequence[Curv
     if best is None or best.recipe.task_space is None or best.recipe.curriculum is None:
         return []
     said = _by_kind(findings)
-    kind, varying = best.recipe.curriculum["kind"], best.recipe.task_space
-    if kind == "none":
+    if best.recipe.curriculum["kind"] == "none":
         return said
-    told = [point.curriculum for curve in curves([best.number], "tuning") for point in curve.points if point.curriculum]
-    for name in list(varying["parameters"])[:MOST_NAMED]:
-        steps = np.sum([record[name]["env_steps"] for record in told], axis=0) if told else np.zeros(1)
-        if not steps.sum():
-            continue
-        first, last = half(steps)
-        share = steps[first : last + 1].sum() / steps.sum()
-        low, high = ends(varying["parameters"][name], first, last, len(steps))
-        where = setting(low) if low == high else f"{setting(low)} to {setting(high)}"
-        said.append(
-            f"The curriculum of trial {best.number} ({kind}) spent {share:.0%} of its training on {name} {where}; "
-            f"the target is {_target(varying['target'][name])}."
-        )
+    told = curves([best.number], "tuning")
+    for name in list(best.recipe.task_space["parameters"])[:MOST_NAMED]:
+        found = trained(told, name)
+        if found is not None and found.env_steps.any():
+            said.append(where_trained(best, name, found))
     return said
+
+
+def where_trained(trial: TrialRecord, name: str, found: Trained) -> str:
+    """Say on what part of a parameter's axis a trial spent at least half of its training, of which there is some."""
+    assert trial.recipe.curriculum is not None and trial.recipe.task_space is not None
+    steps = found.env_steps.sum(axis=0)
+    first, last = half(steps)
+    share = steps[first : last + 1].sum() / steps.sum()
+    where = part_words(trial.recipe.task_space["parameters"][name], first, last, len(steps))
+    return (
+        f"The curriculum of trial {trial.number} ({trial.recipe.curriculum['kind']}) spent {share:.0%} of its training "
+        f"on {name} {where}; the target is {target_words(trial.recipe.task_space['target'][name])}."
+    )
 
 
 def half(steps: np.ndarray) -> tuple[int, int]:
@@ -75,6 +133,24 @@ def ends(parameter: Mapping[str, Any], first: int, last: int, parts: int) -> tup
     return values[below], values[above - 1]
 
 
+def part_words(parameter: Mapping[str, Any], first: int, last: int, parts: int) -> str:
+    """Name the values in adjacent parts of a parameter's axis; see `ends`."""
+    low, high = ends(parameter, first, last, parts)
+    return setting(low) if low == high else f"{setting(low)} to {setting(high)}"
+
+
+def parts_of_target(parameter: Mapping[str, Any], target: Any, parts: int) -> list[int]:
+    """Return the parts of a parameter's axis that its target lies in, or is nearest to where it lies outside."""
+    space = TaskSpace({"it": parameter}, {"it": target})
+
+    def part(value: Any) -> int:
+        return min(max(int(space.vector({"it": value})[0] * parts), 0), parts - 1)
+
+    if isinstance(target, Mapping) and "min" in target:
+        return list(range(part(target["min"]), part(target["max"]) + 1))
+    return sorted({part(value) for value in (target["values"] if isinstance(target, Mapping) else [target])})
+
+
 def _by_kind(findings: Findings) -> list[str]:
     """Say what the best trial of each kind is worth, where there are several."""
     found: dict[str, str] = {}
@@ -87,7 +163,8 @@ def _by_kind(findings: Findings) -> list[str]:
     return [f"The best trial of each kind of curriculum by tuning data: {', '.join(found.values())}."]
 
 
-def _target(target: Any) -> str:
+def target_words(target: Any) -> str:
+    """Say what the target of a parameter is: a value, a range or some values."""
     if isinstance(target, Mapping):
         return f"{setting(target['min'])} to {setting(target['max'])}" if "min" in target else setting(target["values"])
     return setting(target)

@@ -162,6 +162,42 @@ class BanditOptions(Spec):
     temperature: float = Field(default=0.1, gt=0, le=100, description="How evenly categories are drawn.")
 
 
+class DegradeOptions(Spec):
+    """Parameters of `degrade`."""
+
+    base: float = Field(default=4.0, gt=1, le=1_000, description="How late the pace picks up; near 1 it is even.")
+    over: float = Field(default=0.7, gt=0, le=1, description="Share of the run after which only the target is trained.")
+
+
+class MiddleDifficultyOptions(Spec):
+    """Parameters of `middle_difficulty`."""
+
+    candidates: Whole = Field(default=4, ge=2, le=100, description="Problems that are looked at for each trained on.")
+    middle: float = Field(default=0.5, gt=0, lt=1, description="Share of right answers that is looked for.")
+    value_rate: float = Field(default=1e-3, gt=0, le=1, description="Learning rate of the model that expects it.")
+
+
+class ItemResponseOptions(Spec):
+    """Parameters of `item_response`."""
+
+    rounds: Whole = Field(default=4, ge=2, le=100, description="Rounds of a problem, at most one a completion.")
+    aim: float = Field(default=0.5, gt=0.2, lt=1, description="Share of right answers that hints aim at.")
+
+
+class GuidanceOptions(Spec):
+    """Parameters of `guidance`."""
+
+    stages: Whole = Field(default=3, ge=1, le=10, description="How often a longer hint is tried at most.")
+
+
+class LengthStagesOptions(Spec):
+    """Parameters of `length_stages`."""
+
+    stages: Whole = Field(default=3, ge=2, le=100, description="How many, that of the full length included.")
+    first: float = Field(default=0.5, gt=0, lt=1, description="Length of the first, as a share of max_tokens.")
+    over: float = Field(default=0.7, gt=0, le=1, description="Share of the run that the stages before the last take.")
+
+
 class NoParameters(Spec):
     """Parameters of a kind that has none."""
 
@@ -178,8 +214,15 @@ KINDS: Mapping[str, type[Spec]] = {
     "plr": PlrOptions,
     "self_paced": SelfPacedOptions,
     "bandit": BanditOptions,
+    "degrade": DegradeOptions,
+    "middle_difficulty": MiddleDifficultyOptions,
+    "item_response": ItemResponseOptions,
+    "guidance": GuidanceOptions,
+    "length_stages": LengthStagesOptions,
 }
 """Kind → its parameters."""
+OF_LANGUAGE = ("middle_difficulty", "item_response", "guidance", "length_stages")
+"""Kinds that need problems whose solutions can be written: backend `llm` alone has them."""
 
 
 class CurriculumSpec(Spec):

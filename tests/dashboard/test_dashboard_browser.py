@@ -11,6 +11,7 @@ import yaml
 from landscapes import write_landscape
 from served import browser, needs_browser, served
 from small_study import ignore
+from states import make_taught
 
 from autorl.engine.check import check
 from autorl.engine.conductor import conduct
@@ -56,6 +57,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         file = folder / f"{name}.yaml"
         file.write_text(STUDY.format(name=name, optimizer=optimizer, folder=folder))
         conduct(check(draft_study(file)), ignore)
+    make_taught(folder, "study=taught")
     storage = f"sqlite:///{folder}/study.db"
     with served(["autorl", "dashboard", "--headless", "--storage", storage], "--port=") as (_, port):
         yield f"http://127.0.0.1:{port}"
@@ -76,6 +78,20 @@ def test_every_page_opens_and_draws(address: str, width: int, tmp_path: Path) ->
             assert not driver.find_elements(By.CSS_SELECTOR, '[data-testid="stException"]')
             wide = driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
             assert wide <= 0, f"{page or 'overview'} must be scrolled sideways"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_a_curriculum_did_is_drawn(address: str, width: int, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    with browser(tmp_path, width) as driver:
+        driver.get(f"{address}/curricula?study=taught")
+        WebDriverWait(driver, 40).until(
+            lambda d: len(d.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .main-svg .hm, .js-plotly-plot .bars")) >= 3
+        )
+        assert not driver.find_elements(By.CSS_SELECTOR, '[data-testid="stException"]')
+        assert driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
 def test_a_link_shows_what_was_chosen(address: str, tmp_path: Path) -> None:

@@ -87,8 +87,12 @@ def test_the_file_trains_in_trl(tmp_path: Path) -> None:
     assert state["global_step"] == written["max_steps"] == 4
 
 
-def test_the_script_trains_the_studys_task(tmp_path: Path) -> None:
-    studied(tmp_path)
+LEVELS = ("task.parameters={level: {values: [1, 2]}}", "task.target={level: 2}", "curriculum={kind: bandit, bins: 2}")
+
+
+@pytest.mark.parametrize("overrides", [(), pytest.param(LEVELS, marks=pytest.mark.slow)])
+def test_the_script_trains_the_studys_task(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    studied(tmp_path, *overrides)
     storage, file, model = f"sqlite:///{tmp_path}/study.db", tmp_path / "train.py", tmp_path / "model"
     command = ["export", "tiny", "--storage", storage, "--format", "trl-script", "--out", str(file)]
     done = CliRunner().invoke(app, command)
@@ -102,6 +106,21 @@ def test_the_script_trains_the_studys_task(tmp_path: Path) -> None:
     assert trained.returncode == 0, trained.stderr[-3000:]
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert "'train_runtime'" in trained.stdout
+
+
+def test_what_becomes_of_a_curriculum_is_said(tmp_path: Path) -> None:
+    found = studied(tmp_path, *LEVELS)
+    assert "# Left out: the curriculum (bandit over level), since the data set" in render(found, found.trials[0], "trl")
+    script = render(found, found.trials[0], "trl-script")
+    compile(script, "script", "exec")
+    assert "CURRICULUM = {'kind': 'bandit', 'bins': 2," in script
+    assert "bins: 2" in render(found, found.trials[0], "schedule")
+
+
+def test_hints_cannot_be_written_for_trl(tmp_path: Path) -> None:
+    found = studied(tmp_path, *LEVELS[:2], "curriculum={kind: guidance}")
+    with pytest.raises(ExportError, match="curriculum guidance asks problems in ways that TRL has not"):
+        render(found, found.trials[0], "trl-script")
 
 
 def test_what_trl_has_no_word_for_is_said(tmp_path: Path) -> None:

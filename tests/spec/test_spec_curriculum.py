@@ -37,6 +37,7 @@ SEARCHED = (
             "no parameter 'stepp'; did you mean 'step'?",
         ),
         ((VARIES, "curriculum={kind: adr, bins: 4}"), "curriculum.bins", "learning_progress and bandit have it"),
+        ((VARIES, "curriculum.kind=guidance"), "curriculum.kind", "needs prompts and their solutions; use backend llm"),
         ((VARIES, "curriculum={kind: adr, step: 2}"), "curriculum.step", "2: must be at most 1"),
         ((VARIES, "curriculum={kind: bandit, bins: x}"), "curriculum.bins", "'x': must be a whole number"),
         (
@@ -124,9 +125,9 @@ SEARCHED = (
             "backend 'jax' has no curricula",
         ),
         (
-            ("algorithm={backend: llm, name: grpo}", "curriculum.kind=bandit"),
+            ("algorithm={backend: llm, name: grpo, engine: trl}", "curriculum.kind=bandit"),
             "curriculum",
-            "backend 'llm' has no curricula",
+            "engine trl has no curricula; leave this out, or use engine small",
         ),
     ],
 )

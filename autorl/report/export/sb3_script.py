@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -78,14 +79,6 @@ _VENDORS = (
     "from stable_baselines3.common.utils import LinearSchedule",
     "from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize, "
     "sync_envs_normalization",
-)
-
-_STANDARD_FOR_LESSONS = (
-    "import math",
-    "import warnings",
-    "from abc import ABC, abstractmethod",
-    "from dataclasses import asdict, dataclass",
-    "from typing import ClassVar",
 )
 
 _MAIN = '''\
@@ -255,17 +248,17 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         seed=findings.spec.seeds.test[0],
     )
     sources = [inspect.getsource(part) for part in (*more.copied, *copied)]
-    standard, needs = {*_STANDARD, *more.standard}, more.needs
+    standard = {*_STANDARD, *more.standard}
     if taught:
         assert recipe.curriculum is not None
         chosen = inspect.getmodule(TEACHERS[recipe.curriculum["kind"]])
-        sources += [inspect.getsource(tasks.teacher_stream), *map(_body, (space, teacher, chosen, lessons))]
-        standard |= set(_STANDARD_FOR_LESSONS)
-        needs += ", scikit-learn" if recipe.curriculum["kind"] == "alp_gmm" else ""
-    about = "\n".join(header(findings, trial)) + _NEEDS.format(more=needs) + _PROMISES[recipe.backend]
+        modules = space, teacher, chosen, lessons
+        sources += [inspect.getsource(tasks.teacher_stream), *map(_body, modules)]
+        standard |= {line for module in modules for line in _standard_imports(module)}
+    about = "\n".join(header(findings, trial)) + _NEEDS.format(more=more.needs) + _PROMISES[recipe.backend]
     text = "\n\n".join(re.sub(r"  # (noqa|type: ignore).*", "", source).strip() + "\n" for source in sources)
     imports = _IMPORTS.format(
-        standard="\n".join(sorted(standard, key=lambda line: (line.startswith("from"), line))),
+        standard="\n".join(_merged(standard)),
         vendors="\n".join(sorted((*_VENDORS, *more.vendors))),
     )
     return f'"""{about}\n"""\n\n{imports}\n\n{text}\n\n{body}'
@@ -294,6 +287,28 @@ def _body(module: Any) -> str:
     source = inspect.getsource(module)
     end = max(part.end_lineno or 0 for part in ast.parse(source).body if isinstance(part, ast.Import | ast.ImportFrom))
     return "".join(source.splitlines(keepends=True)[end:])
+
+
+def _standard_imports(module: Any) -> list[str]:
+    """Return what a module imports of the standard library, a line a statement."""
+    found = []
+    for part in ast.parse(inspect.getsource(module)).body:
+        if isinstance(part, ast.Import | ast.ImportFrom):
+            name = part.module if isinstance(part, ast.ImportFrom) else part.names[0].name
+            if name != "__future__" and (name or "").split(".")[0] in sys.stdlib_module_names:
+                found.append(ast.unparse(part))
+    return found
+
+
+def _merged(lines: Iterable[str]) -> list[str]:
+    """Return import statements with one for each module."""
+    whole = {line for line in lines if line.startswith("import ")}
+    names: dict[str, set[str]] = {}
+    for line in lines:
+        if line.startswith("from "):
+            module, _, imported = line.removeprefix("from ").partition(" import ")
+            names.setdefault(module, set()).update(imported.split(", "))
+    return [*sorted(whole), *(f"from {module} import {', '.join(sorted(names[module]))}" for module in sorted(names))]
 
 
 def _obstacle(recipe: Recipe) -> str:

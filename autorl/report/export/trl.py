@@ -48,6 +48,12 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         "Train: trl grpo --config THIS_FILE --dataset_name DATASET --reward_funcs MODULE.FUNCTION --output_dir DIR"
         + ("" if "model" in recipe.policy else " --model_name_or_path MODEL"),
     ]
+    if recipe.task_space is not None and recipe.curriculum is not None:
+        varies = ", ".join(recipe.task_space["parameters"])
+        lines.append(
+            f"Left out: the curriculum ({recipe.curriculum['kind']} over {varies}), since the data set says what is "
+            "trained on. As data: --format schedule."
+        )
     if "model" not in recipe.policy:
         lines.append("The study trained a small model of its own: look at the learning rate again for a larger one.")
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(entry, sort_keys=False)

@@ -43,18 +43,19 @@ class Adr(Teacher):
         self.start = space.easy
         self.bounds = np.stack([self.start, self.start])
         self.successes: list[list[float]] = [[] for _ in range(2 * space.dimensions)]
+        # A bound that cannot move has nothing to be measured for.
+        self._movable = [m for m in range(2 * space.dimensions) if self.start[m // 2] != (0.0, 1.0)[m % 2]]
 
     def ask(self, progress: float) -> Task:
         """Draw a task from the ranges, perhaps at a bound; see `Teacher.ask`."""
         del progress
-        vector = self.rng.uniform(self.bounds[0], self.bounds[1])
+        low, high = self.bounds.tolist()
+        vector = [least + self.rng.random() * (most - least) for least, most in zip(low, high, strict=True)]
         if self.rng.random() >= self.boundary:
-            return Task(tuple(vector.tolist()))
-        # A bound that cannot move has nothing to be measured for.
-        movable = [m for m in range(2 * self.space.dimensions) if self.start[m // 2] != (0.0, 1.0)[m % 2]]
-        mark = movable[int(self.rng.integers(len(movable)))]
-        vector[mark // 2] = self.bounds[mark % 2, mark // 2]
-        return Task(tuple(vector.tolist()), mark)
+            return Task(tuple(vector))
+        mark = self._movable[int(self.rng.random() * len(self._movable))]
+        vector[mark // 2] = (low, high)[mark % 2][mark // 2]
+        return Task(tuple(vector), mark)
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Move a bound when enough is known of it; see `Teacher.tell`."""
@@ -64,7 +65,7 @@ class Adr(Teacher):
         successes.append(success_of(outcome))
         if len(successes) < self.buffer:
             return
-        mean = float(np.mean(successes))
+        mean = sum(successes) / len(successes)
         successes.clear()
         axis, end = divmod(task.mark, 2)
         outward = self.step if end else -self.step

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
+import math
+from bisect import bisect_right
+from itertools import accumulate
+from operator import mul
+from typing import Any
 
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, clipped, drawn
 
 
 class AlpGmm(Teacher):
@@ -28,7 +32,7 @@ class AlpGmm(Teacher):
         exploration: the paper's p_rnd.
     """
 
-    kept = ("tasks", "values", "progress", "told", "means", "covariances")
+    kept = ("told", "means", "factors")
     # The nearest earlier task is looked for among so many: learning has changed what is older.
     remembered = 5_000
 
@@ -44,51 +48,127 @@ class AlpGmm(Teacher):
         super().__init__(space, rng)
         self.fit_every, self.window = fit_every, window
         self.max_components, self.exploration = max_components, exploration
-        self.tasks = np.zeros((0, space.dimensions))
-        self.values, self.progress = np.zeros(0), np.zeros(0)
+        # The newest takes the place of the oldest.
+        self.tasks = np.zeros((space.dimensions, self.remembered))
+        self.values, self.progress = np.zeros(self.remembered), np.zeros(self.remembered)
         self.told = 0
         self.means: list[list[float]] = []
-        self.covariances: list[list[list[float]]] = []
+        self.factors: list[list[list[float]]] = []
+        self._index()
+
+    def _index(self) -> None:
+        """Add up the mean progress of the Gaussians."""
+        self._up_to = list(accumulate(max(mean[-1], 0.0) for mean in self.means))
+
+    def state(self) -> dict[str, Any]:
+        """Return what changes; see `Teacher.state`."""
+        used = min(self.told, self.remembered)
+        points = {name: getattr(self, name)[..., :used].tolist() for name in ("tasks", "values", "progress")}
+        return {**super().state(), **points}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state; see `Teacher.restore`."""
+        super().restore(state)
+        for name in ("tasks", "values", "progress"):
+            getattr(self, name)[..., : min(self.told, self.remembered)] = state[name]
+        self._index()
 
     def ask(self, progress: float) -> Task:
         """Draw a task from a Gaussian of the mixture, or uniformly; see `Teacher.ask`."""
         del progress
         if not self.means or self.rng.random() < self.exploration:
             return self._uniform()
-        means, dimensions = np.array(self.means), self.space.dimensions
-        chosen = drawn(self.rng, np.maximum(means[:, -1], 0.0))
-        covariance = np.array(self.covariances[chosen])[:dimensions, :dimensions]
-        vector = self.rng.multivariate_normal(means[chosen, :dimensions], covariance)
-        return Task(tuple(np.clip(vector, 0.0, 1.0).tolist()))
+        if self._up_to[-1] > 0:
+            at = bisect_right(self._up_to, self.rng.random() * self._up_to[-1])
+        else:
+            at = int(self.rng.random() * len(self.means))
+        chosen = min(at, len(self.means) - 1)
+        noise = [self.rng.standard_normal() for _ in range(self.space.dimensions)]
+        moved = [sum(map(mul, row, noise)) for row in self.factors[chosen]]
+        return Task(clipped([mean + move for mean, move in zip(self.means[chosen], moved, strict=False)]))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Compare with the nearest earlier task, and fit now and then; see `Teacher.tell`."""
-        vector, alp = np.array(task.vector), 0.0
-        if len(self.values):
-            nearest = int(np.argmin(((self.tasks - vector) ** 2).sum(axis=1)))
+        at, used = self.told % self.remembered, min(self.told, self.remembered)
+        alp = 0.0
+        if used:
+            away = self.tasks[:, :used] - np.array(task.vector)[:, None]
+            away *= away
+            nearest = (away.sum(axis=0) if len(away) > 1 else away[0]).argmin()
             alp = abs(outcome.value - float(self.values[nearest]))
-        keep = self.remembered - 1
-        self.tasks = np.vstack([self.tasks[-keep:], vector])
-        self.values = np.append(self.values[-keep:], outcome.value)
-        self.progress = np.append(self.progress[-keep:], alp)
+        self.tasks[:, at], self.values[at], self.progress[at] = task.vector, outcome.value, alp
         self.told += 1
         if self.told % self.fit_every == 0:
             self._fit()
 
     def _fit(self) -> None:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
+        used = min(self.told, self.remembered)
+        scale = float(np.ptp(self.values[:used])) or 1.0
+        last = np.arange(self.told - min(self.window, used), self.told) % self.remembered
+        points = np.column_stack([self.tasks[:, last].T, self.progress[last] / scale])
+        seeds = spread_points(points, min(self.max_components, len(points) - 1), self.rng)
+        mixtures = [fitted(points, seeds[:count]) for count in range(2, len(seeds) + 1)]
+        means, covariances, _ = min(mixtures, key=lambda mixture: mixture[2])
+        d = self.space.dimensions
+        self.means = means.tolist()
+        self.factors = np.linalg.cholesky(covariances[:, :d, :d]).tolist()
+        self._index()
 
-        scale = float(np.ptp(self.values)) or 1.0
-        points = np.column_stack([self.tasks, self.progress / scale])[-self.window :]
-        seed = int(self.rng.integers(2**31))
-        most = min(self.max_components, len(points) - 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            # Neither all of k-means to begin with nor the last digit: fits are what this teacher costs.
-            mixtures = [
-                GaussianMixture(count, init_params="k-means++", tol=1e-2, random_state=seed).fit(points)
-                for count in range(2, most + 1)
-            ]
-        best = min(mixtures, key=lambda mixture: mixture.aic(points))
-        self.means, self.covariances = best.means_.tolist(), best.covariances_.tolist()
+
+# scikit-learn would take a second or two to be imported into each run, and as long for a fit as this for ten.
+
+
+def spread_points(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose points that lie apart, as k-means++ does (Arthur & Vassilvitskii 2007).
+
+    Args:
+        points: Shape (points, axes).
+        count: how many.
+        rng: what it draws from.
+
+    Returns:
+        Shape (count, axes), the first drawn evenly, each other in proportion to its squared distance to those before.
+    """
+    chosen = [int(rng.integers(len(points)))]
+    away = np.full(len(points), np.inf)
+    while len(chosen) < count:
+        away = np.minimum(away, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(drawn(rng, away))
+    return points[chosen]
+
+
+def fitted(points: np.ndarray, means: np.ndarray, tolerance: float = 1e-2) -> tuple[np.ndarray, np.ndarray, float]:
+    """Fit a mixture of Gaussians by expectation and maximization (Bishop 2006, section 9.2.2).
+
+    Args:
+        points: Shape (points, axes).
+        means: to begin from, shape (Gaussians, axes).
+        tolerance: change of the mean log-likelihood below which it ends.
+
+    Returns:
+        Means, shape (Gaussians, axes); covariances, shape (Gaussians, axes, axes); and Akaike's information criterion.
+    """
+    (n, d), k = points.shape, len(means)
+    nearest = ((points - means[:, None]) ** 2).sum(axis=2).argmin(axis=0)
+    share = (nearest == np.arange(k)[:, None]).astype(float)
+    before, likelihood = -math.inf, -math.inf
+    for _ in range(100):
+        size = share.sum(axis=1) + 1e-15
+        means = share @ points / size[:, None]
+        away = points - means[:, None]
+        covariances = (share[:, :, None] * away).transpose(0, 2, 1) @ away / size[:, None, None]
+        covariances[:, range(d), range(d)] += 1e-6
+        factors = np.linalg.cholesky(covariances)
+        scaled = away @ np.linalg.inv(factors).transpose(0, 2, 1)
+        height = np.log(size / n) - np.log(factors[:, range(d), range(d)]).sum(axis=1)
+        logs = height[:, None] - 0.5 * ((scaled * scaled).sum(axis=2) + d * math.log(2 * math.pi))
+        top = logs.max(axis=0)
+        share = np.exp(logs - top)
+        total = share.sum(axis=0)
+        share /= total
+        likelihood = float((top + np.log(total)).mean())
+        if abs(likelihood - before) < tolerance:
+            break
+        before = likelihood
+    free = k * d + k * d * (d + 1) // 2 + k - 1
+    return means, covariances, 2 * free - 2 * n * likelihood

@@ -10,14 +10,18 @@ import numpy as np
 from autorl.training.curriculum.adr import Adr
 from autorl.training.curriculum.alp_gmm import AlpGmm
 from autorl.training.curriculum.bandit import Bandit
-from autorl.training.curriculum.fixed import Linear, TargetOnly, Uniform
+from autorl.training.curriculum.fixed import Degrade, LengthStages, Linear, TargetOnly, Uniform
+from autorl.training.curriculum.hints import Guidance, ItemResponse
 from autorl.training.curriculum.learning_progress import LearningProgress
+from autorl.training.curriculum.lessons import Lessons
+from autorl.training.curriculum.middle_difficulty import MiddleDifficulty
 from autorl.training.curriculum.plr import Plr
 from autorl.training.curriculum.riac import Riac
 from autorl.training.curriculum.self_paced import SelfPaced
 from autorl.training.curriculum.space import TaskSpace
 from autorl.training.curriculum.stages import Stages
 from autorl.training.curriculum.teacher import Teacher
+from autorl.training.tasks import teacher_stream
 
 TEACHERS: Mapping[str, type[Teacher]] = {
     "none": TargetOnly,
@@ -31,6 +35,11 @@ TEACHERS: Mapping[str, type[Teacher]] = {
     "plr": Plr,
     "self_paced": SelfPaced,
     "bandit": Bandit,
+    "degrade": Degrade,
+    "middle_difficulty": MiddleDifficulty,
+    "item_response": ItemResponse,
+    "guidance": Guidance,
+    "length_stages": LengthStages,
 }
 
 
@@ -44,3 +53,17 @@ def make_teacher(curriculum: Mapping[str, Any], space: TaskSpace, rng: np.random
     """
     options = {name: value for name, value in curriculum.items() if name != "kind"}
     return TEACHERS[curriculum["kind"]](space, rng, **options)
+
+
+def make_lessons(task_space: Mapping[str, Any], curriculum: Mapping[str, Any], env_steps: int, seed: int) -> Lessons:
+    """Make the lessons of a run.
+
+    Args:
+        task_space: of its recipe: `parameters`, `target` and `success_return`.
+        curriculum: of its recipe.
+        env_steps: environment steps of the whole run.
+        seed: the run's.
+    """
+    space = TaskSpace(task_space["parameters"], task_space["target"])
+    teacher = make_teacher(curriculum, space, teacher_stream(seed))
+    return Lessons(space, teacher, env_steps, task_space["success_return"])

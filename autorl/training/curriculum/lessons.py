@@ -18,7 +18,7 @@ from autorl.training.tasks import make_env
 
 
 class Lessons:
-    """The episodes of a run's training environments: their tasks, and the record of what came of them.
+    """The episodes of a run, or its groups of completions: their tasks, and the record of what came of them.
 
     Args:
         space: what varies.
@@ -48,29 +48,48 @@ class Lessons:
 
     def begin(self, number: int) -> dict[str, Any]:
         """Return the values of the task that an environment begins an episode of."""
-        task = self.teacher.ask(min(1.0, self.steps / self.env_steps))
-        self.current[number] = task
+        task = self.current[number] = self.ask()
         return self.space.task(task.vector)
 
+    @property
+    def progress(self) -> float:
+        """The share of the run that has been trained."""
+        return min(1.0, self.steps / self.env_steps)
+
+    def ask(self) -> Task:
+        """Return the task that the teacher chooses next."""
+        return self.teacher.ask(self.progress)
+
+    def tell(self, told: Sequence[tuple[Task, Outcome]]) -> None:
+        """Tell the teacher what came of tasks, and record it."""
+        self.teacher.tell_all(told)
+        for task, outcome in told:
+            for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
+                part = totals[min(max(int(u * count), 0), count - 1)]
+                part[0] += outcome.length
+                part[1] += 1
+                part[2] += outcome.value
+                if outcome.success is not None:
+                    part[3] += outcome.success
+                    part[4] += 1
+
     def end(self, number: int, info: Mapping[str, Any]) -> None:
-        """Tell the teacher what came of an environment's episode.
+        """Tell the teacher what came of an environment's episode, unless another teacher had begun it.
 
         Args:
             number: of the environment.
-            info: of the episode's last step, with what SB3's `Monitor` adds.
+            info: of the episode's last step, with `episode`, as SB3's `Monitor` and Gymnasium's
+                `RecordEpisodeStatistics` have it.
         """
-        task, value, length = self.current[number], float(info["episode"]["r"]), int(info["episode"]["l"])
-        assert task is not None
-        success = None
+        task, episode = self.current[number], info["episode"]
+        if task is None:
+            return
+        value, length, success = float(episode["r"]), int(episode["l"]), None
         if "is_success" in info:
             success = float(info["is_success"])
         elif self.success_return is not None:
             success = float(value >= self.success_return)
-        self.teacher.tell(task, Outcome(value, success, length))
-        told = (length, 1, value, success or 0.0, success is not None)
-        for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
-            part = min(max(int(u * count), 0), count - 1)
-            totals[part] = [old + new for old, new in zip(totals[part], told, strict=True)]
+        self.tell([(task, Outcome(value, success, length))])
 
     def record(self) -> dict[str, Any]:
         """Return what was trained since this was last called, and begin anew.
@@ -92,7 +111,7 @@ class Lessons:
         return found
 
     def go_on(self, state: Mapping[str, Any], taught: bool) -> None:
-        """Go on from the state of another run's lessons, with fresh episodes.
+        """Go on from the state of another run's lessons; of the episodes under way nothing will be told.
 
         Args:
             state: what `state` returned of them.
@@ -171,9 +190,10 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env_id: str, env_kwargs: Mapping[str, Any], wrappers: Sequence[Any], space: TaskSpace) -> None:
         self._made_of = env_id, env_kwargs, wrappers
-        self._space = space
+        self._through = {name: entry["through"] for name, entry in space.parameters.items()}
         self._changed: dict[str, Any] = {}
         super().__init__(make_env(env_id, env_kwargs, wrappers))
+        self._set_task: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Become the task, then reset."""
@@ -184,7 +204,7 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
     def _become(self, task: Mapping[str, Any]) -> None:
         parts: dict[str, dict[str, Any]] = {"env_kwargs": {}, "attribute": {}, "set_task": {}}
         for name, value in task.items():
-            parts[self._space.parameters[name]["through"]][name] = value
+            parts[self._through[name]][name] = value
         if parts["env_kwargs"] != self._changed:
             self._make_again(parts["env_kwargs"])
         for name, value in parts["attribute"].items():
@@ -192,17 +212,22 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
                 raise ValueError(f"{type(self.env.unwrapped).__name__} has no attribute '{name}'")
             setattr(self.env.unwrapped, name, value)
         if parts["set_task"]:
-            if not self.env.has_wrapper_attr("set_task"):
-                raise ValueError(
-                    f"{type(self.env.unwrapped).__name__} has no method set_task; "
-                    "say 'through: env_kwargs' or 'through: attribute'"
-                )
-            self.env.get_wrapper_attr("set_task")(**parts["set_task"])
+            if self._set_task is None:
+                self._set_task = self._method()
+            self._set_task(**parts["set_task"])
+
+    def _method(self) -> Any:
+        if not self.env.has_wrapper_attr("set_task"):
+            raise ValueError(
+                f"{type(self.env.unwrapped).__name__} has no method set_task; "
+                "say 'through: env_kwargs' or 'through: attribute'"
+            )
+        return self.env.get_wrapper_attr("set_task")
 
     def _make_again(self, changed: dict[str, Any]) -> None:
         old, (env_id, env_kwargs, wrappers) = self.env, self._made_of
         self.env = make_env(env_id, {**env_kwargs, **changed}, wrappers)
-        self._changed = changed
+        self._changed, self._set_task = changed, None
         if (self.env.observation_space, self.env.action_space) != (old.observation_space, old.action_space):
             raise ValueError(f"{changed} changes the observations or actions, but a policy has one shape of each")
         # The stream of random numbers goes on, or episodes would not follow from the seed.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
+from typing import Any
+
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn, proportional
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn
 
 
 class Plr(Teacher):
@@ -41,50 +44,78 @@ class Plr(Teacher):
         super().__init__(space, rng)
         self.buffer, self.replay, self.temperature, self.staleness = buffer, replay, temperature, staleness
         self.tasks: list[list[float]] = []
-        self.values, self.scores = np.zeros(0), np.zeros(0)
-        self.trained = np.zeros(0, dtype=np.int64)
+        self.values: list[float] = []
+        self.scores: list[float] = []
+        self.trained: list[int] = []
         self.told = 0
+        self._index()
 
-    def probabilities(self) -> np.ndarray:
-        """Return the probability with which each remembered level is replayed (shape: levels)."""
-        ranks = np.empty(len(self.scores))
-        ranks[np.argsort(-self.scores, kind="stable")] = np.arange(1, len(self.scores) + 1)
-        by_score = (1 / ranks) ** (1 / self.temperature)
-        stale = (self.told - self.trained).astype(float)
-        by_age = proportional(stale)
-        mixed: np.ndarray = (1 - self.staleness) * by_score / by_score.sum() + self.staleness * by_age
-        return mixed
+    def _index(self) -> None:
+        """Make what finds a level by its task, its place and its rank."""
+        self._levels = {tuple(task): level for level, task in enumerate(self.tasks)}
+        self._points = np.zeros((self.space.dimensions, self.buffer))
+        for level, task in enumerate(self.tasks):
+            self._points[:, level] = task
+        self._order = sorted((-score, level) for level, score in enumerate(self.scores))
+        self._by_rank = [0.0]
+        for _ in self.tasks:
+            self._one_more()
 
-    def _nearest(self, vector: list[float]) -> float:
-        """Return the return of the remembered level that is nearest to a vector."""
-        return float(self.values[int(np.argmin(((np.array(self.tasks) - vector) ** 2).sum(axis=1)))])
+    def _one_more(self) -> None:
+        """Add up the weights of one more rank."""
+        self._by_rank.append(self._by_rank[-1] + len(self._by_rank) ** (-1 / self.temperature))
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state; see `Teacher.restore`."""
+        super().restore(state)
+        self._index()
 
     def ask(self, progress: float) -> Task:
         """Replay a level or draw a new one; see `Teacher.ask`."""
         del progress
         if self.rng.random() >= self.replay * len(self.tasks) / self.buffer:
             return self._uniform()
-        level = drawn(self.rng, self.probabilities())
+        if self.rng.random() < self.staleness:
+            level = drawn(self.rng, self.told - np.array(self.trained))
+        else:
+            rank = bisect_right(self._by_rank, self.rng.random() * self._by_rank[-1])
+            level = self._order[min(rank, len(self._order)) - 1][1]
         return Task(tuple(self.tasks[level]))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Score the level; see `Teacher.tell`."""
         self.told += 1
-        vector = list(task.vector)
         # Not by a mark: another level may have taken its place meanwhile.
-        level = self.tasks.index(vector) if vector in self.tasks else None
-        if level is None:
-            score = abs(outcome.value - self._nearest(vector)) if self.tasks else 0.0
-            if len(self.tasks) < self.buffer:
-                level = len(self.tasks)
-                self.tasks.append(vector)
-                self.values, self.scores = np.append(self.values, 0.0), np.append(self.scores, 0.0)
-                self.trained = np.append(self.trained, 0)
-            elif score > self.scores.min():
-                level = int(np.argmin(self.scores))
-                self.tasks[level] = vector
-            else:
-                return
+        level = self._levels.get(task.vector)
+        if level is not None:
+            score = abs(outcome.value - self.values[level])
+            del self._order[bisect_left(self._order, (-self.scores[level], level))]
         else:
-            score = abs(outcome.value - float(self.values[level]))
+            score = abs(outcome.value - self._nearest(task.vector)) if self.tasks else 0.0
+            if len(self.tasks) == self.buffer and score <= -self._order[-1][0]:
+                return
+            level = self._place(list(task.vector))
         self.values[level], self.scores[level], self.trained[level] = outcome.value, score, self.told
+        insort(self._order, (-score, level))
+
+    def _nearest(self, vector: tuple[float, ...]) -> float:
+        """Return the return of the remembered level that is nearest to a vector."""
+        away = self._points[:, : len(self.tasks)] - np.array(vector)[:, None]
+        return self.values[int((away * away).sum(axis=0).argmin())]
+
+    def _place(self, task: list[float]) -> int:
+        """Remember a new level, in the place of the one with the lowest score if there is no other."""
+        if len(self.tasks) < self.buffer:
+            level = len(self.tasks)
+            self.tasks.append(task)
+            for numbers in (self.values, self.scores):
+                numbers.append(0.0)
+            self.trained.append(0)
+            self._one_more()
+        else:
+            _, level = self._order.pop()
+            del self._levels[tuple(self.tasks[level])]
+            self.tasks[level] = task
+        self._levels[tuple(task)] = level
+        self._points[:, level] = task
+        return level

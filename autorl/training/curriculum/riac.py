@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, drawn
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights, clipped
 
 
 class Riac(Teacher):
@@ -28,7 +29,7 @@ class Riac(Teacher):
         exploration: share of episodes drawn from the whole space.
     """
 
-    kept = ("boxes",)
+    kept = ("boxes", "cuts")
     # Of episodes in a box: the share near its worst task, and the deviation from it, in units of the cube.
     mutated, mutation = 0.125, 0.1
 
@@ -37,72 +38,108 @@ class Riac(Teacher):
     ) -> None:
         super().__init__(space, rng)
         self.region, self.window, self.splits, self.exploration = region, window, splits, exploration
-        self.boxes: list[dict[str, Any]] = [
-            {
-                "low": [0.0] * space.dimensions,
-                "high": [1.0] * space.dimensions,
-                "tasks": [],
-                "values": [],
-                "progress": 0.0,
-            }
-        ]
+        whole = {"low": [0.0] * space.dimensions, "high": [1.0] * space.dimensions, "tasks": [], "values": []}
+        self.boxes: list[dict[str, Any]] = [{**whole, "progress": 0.0}]
+        # Axis, place, and what lies below and above: another cut, or ~number of a box.
+        self.cuts: list[list[Any]] = []
+        self._index()
+
+    def _index(self) -> None:
+        self._weights = Weights()
+        for number, box in enumerate(self.boxes):
+            self._weights.put(number, box["progress"])
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state; see `Teacher.restore`."""
+        super().restore(state)
+        self._index()
 
     def ask(self, progress: float) -> Task:
         """Draw a task in one of the three modes; see `Teacher.ask`."""
         del progress
         if self.rng.random() < self.exploration:
             return self._uniform()
-        box = self.boxes[drawn(self.rng, np.array([box["progress"] for box in self.boxes]))]
+        if self._weights.total > 0:
+            box = self.boxes[self._weights.draw(self.rng.random())]
+        else:
+            box = self.boxes[int(self.rng.random() * len(self.boxes))]
         if box["tasks"] and self.rng.random() < self.mutated:
-            worst = np.array(box["tasks"][int(np.argmin(box["values"]))])
-            near = worst + self.rng.normal(0.0, self.mutation, self.space.dimensions)
-            return Task(tuple(np.clip(near, 0.0, 1.0).tolist()))
-        return Task(tuple(self.rng.uniform(box["low"], box["high"]).tolist()))
+            worst = box["tasks"][box["values"].index(min(box["values"]))]
+            return Task(clipped([u + self.mutation * self.rng.standard_normal() for u in worst]))
+        ends = zip(box["low"], box["high"], strict=True)
+        return Task(tuple(low + self.rng.random() * (high - low) for low, high in ends))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Remember the return in its box, and cut the box when it is full; see `Teacher.tell`."""
-        box = next(box for box in self.boxes if _within(task.vector, box))
+        number, above = self._find(task.vector)
+        box = self.boxes[number]
         box["tasks"].append(list(task.vector))
         box["values"].append(outcome.value)
-        box["progress"] = box_progress(box["values"][-self.window :])
         if len(box["values"]) >= self.region:
-            self._split(box)
+            self._split(number, above)
+        else:
+            self._weigh(number)
 
-    def _split(self, box: dict[str, Any]) -> None:
+    def _find(self, vector: tuple[float, ...]) -> tuple[int, tuple[int, int] | None]:
+        """Return the number of the box that a task is in, and the cut that it lies at, with its side."""
+        at, above = (0 if self.cuts else ~0), None
+        while at >= 0:
+            cut = self.cuts[at]
+            above = at, 3 if vector[cut[0]] > cut[1] else 2
+            at = cut[above[1]]
+        return ~at, above
+
+    def _weigh(self, number: int) -> None:
+        box = self.boxes[number]
+        box["progress"] = box_progress(box["values"][-self.window :])
+        self._weights.put(number, box["progress"])
+
+    def _split(self, number: int, above: tuple[int, int] | None) -> None:
+        box = self.boxes[number]
         tasks, values = np.array(box["tasks"]), np.array(box["values"])
-        best: tuple[float, int, float] | None = None
-        for _ in range(self.splits):
-            axis = int(self.rng.integers(self.space.dimensions))
-            cut = float(self.rng.uniform(box["low"][axis], box["high"][axis]))
-            left = tasks[:, axis] <= cut
-            if not 2 <= left.sum() <= len(left) - 2:
-                continue
-            apart = abs(box_progress(values[left][-self.window :]) - box_progress(values[~left][-self.window :]))
-            quality = float(left.sum() * (~left).sum() * apart)
-            if best is None or quality > best[0]:
-                best = quality, axis, cut
-        if best is None:  # all its tasks are one
+        axes = self.rng.integers(self.space.dimensions, size=self.splits)
+        places = self.rng.uniform(np.array(box["low"])[axes], np.array(box["high"])[axes])
+        below = places[:, None] >= tasks[:, axes].T
+        count = below.sum(axis=1)
+        apart = np.abs(subset_progress(below, values, self.window) - subset_progress(~below, values, self.window))
+        quality = np.where(np.minimum(count, len(values) - count) >= 2, count * (len(values) - count) * apart, -1.0)
+        best = int(quality.argmax())
+        if quality[best] < 0:  # all its tasks are one
             box["tasks"], box["values"] = box["tasks"][-self.region // 2 :], box["values"][-self.region // 2 :]
+            self._weigh(number)
             return
-        _, axis, cut = best
-        left, parts = tasks[:, axis] <= cut, []
-        for inside, end in ((left, "high"), (~left, "low")):
-            part = {"low": [*box["low"]], "high": [*box["high"]], "tasks": tasks[inside].tolist()}
-            part[end][axis] = cut
-            part["values"] = values[inside].tolist()
-            parts.append({**part, "progress": box_progress(part["values"][-self.window :])})
-        at = self.boxes.index(box)
-        self.boxes[at : at + 1] = parts
+        axis, place = int(axes[best]), float(places[best])
+        parts = []
+        for inside, end in ((below[best], "high"), (~below[best], "low")):
+            part = {"low": [*box["low"]], "high": [*box["high"]]}
+            part[end][axis] = place
+            parts.append({**part, "tasks": tasks[inside].tolist(), "values": values[inside].tolist()})
+        if above is not None:
+            self.cuts[above[0]][above[1]] = len(self.cuts)
+        self.cuts.append([axis, place, ~number, ~len(self.boxes)])
+        self.boxes[number], last = parts
+        self.boxes.append(last)
+        for changed in (number, len(self.boxes) - 1):
+            self._weigh(changed)
 
 
-def _within(vector: tuple[float, ...], box: dict[str, Any]) -> bool:
-    return all(low <= u <= high for low, u, high in zip(box["low"], vector, box["high"], strict=True))
-
-
-def box_progress(values: Any) -> float:
+def box_progress(values: Sequence[float]) -> float:
     """Return the absolute learning progress of a sequence of returns, oldest first; 0 for fewer than two."""
     half = len(values) // 2
     if not half:
         return 0.0
-    recent = values[-2 * half :]
-    return abs(float(np.sum(recent[:half]) - np.sum(recent[half:]))) / (2 * half)
+    return abs(sum(values[-2 * half : -half]) - sum(values[-half:])) / (2 * half)
+
+
+def subset_progress(inside: np.ndarray, values: np.ndarray, window: int) -> np.ndarray:
+    """Return `box_progress` of the last returns of several subsets (shape: subsets).
+
+    Args:
+        inside: which of the returns are in each (shape: subsets, returns).
+        values: returns, oldest first.
+        window: how many of the last of a subset count.
+    """
+    rank = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # 1 is the last of a subset
+    half = np.minimum(rank[:, :1], window) // 2
+    sign = np.where(rank > half, 1.0, -1.0) * (inside & (rank <= 2 * half))
+    return np.abs(sign @ values) / np.maximum(2 * half[:, 0], 1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, success_of
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, clipped, success_of
 
 
 class SelfPaced(Teacher):
@@ -39,25 +41,26 @@ class SelfPaced(Teacher):
     ) -> None:
         super().__init__(space, rng)
         self.threshold, self.window, self.spread, self.divergence = threshold, window, spread, divergence
-        self.mean = space.easy
+        self.mean = space.easy.tolist()
         self.successes: list[float] = []
+        self._goal: list[float] = space.goal.tolist()
 
     def ask(self, progress: float) -> Task:
         """Draw a task from the Gaussian; see `Teacher.ask`."""
         del progress
-        if np.array_equal(self.mean, self.space.goal):
-            return Task(tuple(self.space.draw_target(self.rng).tolist()))
-        vector = self.rng.normal(self.mean, self.spread)
-        return Task(tuple(np.clip(vector, 0.0, 1.0).tolist()))
+        if self.mean == self._goal:
+            return Task(self.space.draw_target(self.rng))
+        return Task(clipped([mean + self.spread * self.rng.standard_normal() for mean in self.mean]))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Move to the goal when that is allowed; see `Teacher.tell`."""
         self.successes.append(success_of(outcome))
         if len(self.successes) < self.window:
             return
-        mastered = float(np.mean(self.successes)) >= self.threshold
+        mastered = sum(self.successes) / self.window >= self.threshold
         self.successes = []
         if mastered:
-            way = self.space.goal - self.mean
-            far, step = float(np.linalg.norm(way)), self.spread * np.sqrt(2 * self.divergence)
-            self.mean = self.space.goal if far <= step else self.mean + way * (step / far)
+            far, step = math.dist(self._goal, self.mean), self.spread * math.sqrt(2 * self.divergence)
+            share = 1.0 if far <= step else step / far
+            way = zip(self._goal, self.mean, strict=True)
+            self.mean = self._goal if share == 1.0 else [mean + (goal - mean) * share for goal, mean in way]

@@ -32,6 +32,8 @@ class TaskSpace:
         self._counts = {name: self._count(name) for name in parameters}
         self.goal = np.clip([self._middle(name) for name in parameters], 0.0, 1.0)
         self.easy = np.array([self._easy(name, goal) for name, goal in zip(parameters, self.goal, strict=True)])
+        fixed = not any(isinstance(value, Mapping) for value in target.values())
+        self._fixed = tuple(self.vector(target).tolist()) if fixed else None
 
     def task(self, vector: Sequence[float] | np.ndarray) -> dict[str, Any]:
         """Return the values of a vector (shape: parameters)."""
@@ -41,8 +43,10 @@ class TaskSpace:
         """Return the vector (shape: parameters) of a task."""
         return np.array([self._coordinate(name, task[name]) for name in self.parameters])
 
-    def draw_target(self, rng: np.random.Generator) -> np.ndarray:
+    def draw_target(self, rng: np.random.Generator) -> tuple[float, ...]:
         """Draw the vector of a task from the target distribution."""
+        if self._fixed is not None:
+            return self._fixed
         drawn = {}
         for name, target in self.target.items():
             if isinstance(target, Mapping) and "values" in target:
@@ -53,18 +57,18 @@ class TaskSpace:
                 drawn[name] = int(rng.integers(low, high + 1)) if whole else float(rng.uniform(low, high))
             else:
                 drawn[name] = target
-        return self.vector(drawn)
+        return tuple(self.vector(drawn).tolist())
 
     def cells(self, bins: int) -> tuple[int, ...]:
         """Return how many cells each axis has in a grid of that many bins; no more than it has values."""
         return tuple(min(bins, self._counts[name] or bins) for name in self.parameters)
 
-    def draw_in(self, index: int, bins: int, rng: np.random.Generator) -> tuple[float, ...]:
-        """Draw a vector uniformly from a cell of the grid; the first axis changes fastest with the cell's number."""
+    def draw_in(self, index: int, cells: tuple[int, ...], rng: np.random.Generator) -> tuple[float, ...]:
+        """Draw a vector uniformly from a cell of a grid, `cells`; the first axis changes fastest with its number."""
         vector = []
-        for count, within in zip(self.cells(bins), rng.random(self.dimensions).tolist(), strict=True):
+        for count in cells:
             index, part = divmod(index, count)
-            vector.append((part + within) / count)
+            vector.append((part + rng.random()) / count)
         return tuple(vector)
 
     def _middle(self, name: str) -> float:

@@ -40,6 +40,8 @@ class Stages(Teacher):
     ) -> None:
         super().__init__(space, rng)
         self.stages, self.advance, self.threshold, self.window, self.over = stages, advance, threshold, window, over
+        points = [space.easy + k / (stages - 1) * (space.goal - space.easy) for k in range(stages)]
+        self._points = [tuple(point.tolist()) for point in points]
         self.stage = 0
         self.successes: list[float] = []
 
@@ -49,16 +51,13 @@ class Stages(Teacher):
         if self.advance == "steps":
             self.stage = min(int(progress / self.over * last), last)
         if self.stage == last:
-            vector = self.space.draw_target(self.rng)
-        else:
-            easy = self.space.easy
-            vector = easy + self.stage / last * (self.space.goal - easy)
-        return Task(tuple(vector.tolist()), self.stage)
+            return Task(self.space.draw_target(self.rng), last)
+        return Task(self._points[self.stage], self.stage)
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Go on to the next stage when this one is mastered; see `Teacher.tell`."""
         if self.advance == "steps" or task.mark != self.stage or self.stage == self.stages - 1:
             return
         self.successes = [*self.successes, success_of(outcome)][-self.window :]
-        if len(self.successes) == self.window and float(np.mean(self.successes)) >= self.threshold:
+        if len(self.successes) == self.window and sum(self.successes) / self.window >= self.threshold:
             self.stage, self.successes = self.stage + 1, []

@@ -6,6 +6,7 @@ Knows nothing of autorl: see `sb3/plain.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,18 +33,23 @@ class Outcome:
     """What came of an episode.
 
     Attributes:
-        value: its undiscounted return.
-        success: 1 if it succeeded, 0 if not, or None if nobody says what a success is.
-        length: its steps.
+        value: its undiscounted return; of a group of completions, their mean reward.
+        success: 1 if it succeeded, 0 if not, or None if nobody says what a success is; of a group, the share.
+        length: its steps; of a group, its completions.
+        advantage: of a group, the mean absolute advantage; None of an episode.
     """
 
     value: float
     success: float | None
     length: int
+    advantage: float | None = None
 
 
 class Teacher(ABC):
     """Chooses tasks. Every implementation passes `tests/conformance/teachers.py`.
+
+    It is asked and told once an episode, which may be short: where there are few numbers they are plain ones, since
+    calls of NumPy take longer than what they are called for.
 
     It draws from its own generator alone, so its tasks depend on its seed and on what it was asked and told. Episodes
     of several environments overlap: what it is told need not be what it was asked for last, and some tasks are never
@@ -70,6 +76,11 @@ class Teacher(ABC):
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Learn what came of a task that `ask` returned."""
 
+    def tell_all(self, told: Sequence[tuple[Task, Outcome]]) -> None:
+        """Learn what came of the tasks of one batch."""
+        for task, outcome in told:
+            self.tell(task, outcome)
+
     def state(self) -> dict[str, Any]:
         """Return what changes as plain data for JSON."""
         kept = {name: getattr(self, name) for name in self.kept}
@@ -86,6 +97,47 @@ class Teacher(ABC):
     def _uniform(self) -> Task:
         """Draw a task uniformly."""
         return Task(tuple(self.rng.random(self.space.dimensions).tolist()))
+
+
+class Weights:
+    """Weights that are drawn from and change one at a time: both take the logarithm of how many there are.
+
+    They are the leaves of a binary tree of sums.
+    """
+
+    def __init__(self) -> None:
+        self._leaves, self._sums = 1, [0.0, 0.0]
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self._sums[1]
+
+    def put(self, number: int, weight: float) -> None:
+        """Set the weight of a number, which is 0 until then."""
+        while number >= self._leaves:
+            self._grow()
+        at, sums = number + self._leaves, self._sums
+        sums[at] = weight
+        while at > 1:
+            at //= 2
+            sums[at] = sums[2 * at] + sums[2 * at + 1]
+
+    def _grow(self) -> None:
+        old = self._sums[self._leaves :]
+        self._leaves *= 2
+        self._sums = [0.0] * self._leaves + old + [0.0] * len(old)
+        for at in range(self._leaves - 1, 0, -1):
+            self._sums[at] = self._sums[2 * at] + self._sums[2 * at + 1]
+
+    def draw(self, u: float) -> int:
+        """Return the number at a share u, from 0 to 1, of the total, which is above 0."""
+        at, sums, left = 1, self._sums, u * self._sums[1]
+        while at < self._leaves:
+            at *= 2
+            if left >= sums[at] and sums[at + 1] > 0:
+                left, at = left - sums[at], at + 1
+        return at - self._leaves
 
 
 def success_of(outcome: Outcome) -> float:
@@ -111,7 +163,6 @@ def drawn(rng: np.random.Generator, weights: np.ndarray) -> int:
     return min(int(up_to.searchsorted(rng.random() * total, side="right")), len(weights) - 1)
 
 
-def proportional(weights: np.ndarray) -> np.ndarray:
-    """Return probabilities proportional to weights; equal ones where all weights are 0."""
-    total = weights.sum()
-    return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
+def clipped(vector: Sequence[float]) -> tuple[float, ...]:
+    """Return a vector with its coordinates brought into the unit cube."""
+    return tuple(min(max(u, 0.0), 1.0) for u in vector)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from autorl.errors import did_you_mean
-from autorl.spec.curriculum import KINDS
+from autorl.spec.curriculum import KINDS, OF_LANGUAGE
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.understand import understand
 from autorl.spec.yaml12 import Key
@@ -17,7 +17,7 @@ MAX_CELLS = 10_000
 
 def without_curricula(backend: str, sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     """Find what of a study asks for a curriculum, for a backend that has none."""
-    why = f"backend '{backend}' has no curricula yet; leave this out, or use backend sb3"
+    why = f"backend '{backend}' has no curricula yet; leave this out, or use backend sb3 or jax"
     task, asked, space_spec = (sections.get(name) for name in ("task", "curriculum", "search_space"))
     if task is not None and task.parameters:
         yield ("task", "parameters"), why
@@ -28,8 +28,13 @@ def without_curricula(backend: str, sections: Mapping[str, Any]) -> Iterator[tup
             yield ("search_space", "parameters", parameter.name), why
 
 
-def mistakes(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
-    """Find unknown kinds and parameters, values that they do not allow, and curricula over nothing."""
+def mistakes(sections: Mapping[str, Any], beyond: Collection[str] = OF_LANGUAGE) -> Iterator[tuple[Key, str]]:
+    """Find unknown kinds and parameters, values that they do not allow, and curricula over nothing.
+
+    Args:
+        sections: of the study.
+        beyond: kinds that the backend does not have.
+    """
     asked, space_spec = sections.get("curriculum"), sections.get("search_space")
     if asked is None:
         return
@@ -42,13 +47,12 @@ def mistakes(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
             yield ("curriculum",), why
         yield from ((("search_space", "parameters", parameter.name), why) for parameter in searched)
         return
-    named: list[tuple[Key, str]] = [(("curriculum", "kind"), asked.kind)]
-    for parameter in searched:
-        if parameter.sets == f"{_PREFIX}kind":
-            named += [(("search_space", "parameters", parameter.name), str(value)) for value in _values(parameter)]
+    named = asked_kinds(sections)
     for at, kind in named:
         if kind not in KINDS:
             yield at, f"unknown curriculum '{kind}'{did_you_mean(kind, KINDS)}"
+        elif kind in beyond:
+            yield at, f"curriculum {kind} needs prompts and their solutions; use backend llm, or another kind"
     kinds = list(dict.fromkeys(kind for _, kind in named if kind in KINDS))
     for name, value in asked.options.items():
         yield from _of_values(("curriculum", name), kinds, name, [value])
@@ -60,6 +64,16 @@ def mistakes(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     if task is not None:
         yield from _too_fine(asked, searched, task)
         yield from _set_twice(space, task)
+
+
+def asked_kinds(sections: Mapping[str, Any]) -> list[tuple[Key, str]]:
+    """Return where a study names a kind, and the kind."""
+    asked, space_spec = sections.get("curriculum"), sections.get("search_space")
+    named: list[tuple[Key, str]] = [(("curriculum", "kind"), asked.kind)] if asked is not None else []
+    for parameter in space_spec.space() if space_spec is not None else ():
+        if parameter.sets == f"{_PREFIX}kind":
+            named += [(("search_space", "parameters", parameter.name), str(value)) for value in _values(parameter)]
+    return named
 
 
 def _set_twice(space: SearchSpace, task: Any) -> Iterator[tuple[Key, str]]:

@@ -14,7 +14,9 @@ from autorl.errors import AutorlError, CheckpointError
 from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.task import TaskSpec
 from autorl.spec.yaml12 import Key
-from autorl.training.curriculum.words import without_curricula
+from autorl.training.curriculum import words
+from autorl.training.curriculum.kinds import make_lessons
+from autorl.training.curriculum.tryout import wrong_tasks
 from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.resumption import Origin
 from autorl.training.tasks import make_env, random_streams
@@ -59,7 +61,7 @@ class JaxBackend:
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
-        mistakes = [*_WORDS.mistakes(sections), *without_curricula("jax", sections)]
+        mistakes = [*_WORDS.mistakes(sections), *words.mistakes(sections)]
         if sections.get("task") is not None:
             usable = not mistakes and not {"algorithm", "policy"} & set(repaired)
             mistakes += self._check_task(sections, repaired, usable)
@@ -83,6 +85,8 @@ class JaxBackend:
                 return [(("task", "env"), str(error))]
         if algorithm is not None and (mistake := _engine_mistake(task, algorithm.engine)):
             return [(("algorithm", "engine"), mistake)]
+        if wrong := wrong_tasks(task):
+            return [(("task", "parameters"), wrong)]
         mistakes: list[tuple[Key, str]] = list(unmeasurable(task))
         if not usable or algorithm is None or policy is None:
             return mistakes
@@ -117,7 +121,8 @@ class JaxBackend:
         if _lanes(own) == 1:
             return object()
         judged = recipe.cost, recipe.specification
-        task = repr([recipe.algorithm, engine_of(recipe), recipe.env, recipe.env_kwargs, recipe.wrappers, judged])
+        made_of = recipe.env, recipe.env_kwargs, recipe.wrappers, recipe.task_space
+        task = repr([recipe.algorithm, engine_of(recipe), made_of, judged])
         measured = recipe.env_steps, recipe.evaluation_points, recipe.evaluation_episodes, recipe.deterministic
         return own.shape, own.scaling, task, measured
 
@@ -178,7 +183,12 @@ class JaxBackend:
         if engine_of(recipes[0]) == "compiled":
             return Compiled(compiled(recipes[0].env), recipes[0], batch, states)
         hosted = HostedRollouts if isinstance(batch.shape, OnPolicy) else HostedTransitions
-        return hosted(recipes[0], batch, states, pooled=engine_of(recipes[0]) == "envpool")
+        lessons = [
+            make_lessons(recipe.task_space, recipe.curriculum, recipe.env_steps, course.job.seed)
+            for recipe, course in zip(recipes, courses, strict=True)
+            if recipe.task_space is not None and recipe.curriculum is not None
+        ]
+        return hosted(recipes, batch, lessons, states, pooled=engine_of(recipes[0]) == "envpool")
 
 
 @cache
@@ -208,7 +218,7 @@ def cache_folder() -> Path:
 
 def engine_of(recipe: Recipe) -> str:
     """Return the engine that trains a recipe: the one it names, else `compiled` where there is such an environment."""
-    plain = not (recipe.env_kwargs or recipe.wrappers or recipe.cost or recipe.specification)
+    plain = not (recipe.env_kwargs or recipe.wrappers or recipe.cost or recipe.specification or recipe.task_space)
     return recipe.engine or ("compiled" if plain and recipe.env in COMPILED else "host")
 
 
@@ -221,6 +231,8 @@ def _engine_mistake(task: TaskSpec, engine: str | None) -> str | None:
         return f"engine {engine} does not have {task.env}, only {', '.join(known)}; use engine host"
     if task.env_kwargs or task.wrappers:
         return f"engine {engine} takes no environment with arguments or wrappers; use engine host"
+    if task.parameters:
+        return f"engine {engine} has no curricula, since its environments cannot be told their task; use engine host"
     if engine == "compiled" and (task.cost is not None or task.specification is not None):
         return "engine compiled measures neither a cost nor a specification; use engine host"
     if engine == "envpool" and find_spec("envpool") is None:

@@ -129,7 +129,8 @@ class Batch:
             if wrong:
                 self._end(index, "failed", "diverged", f"after {env_steps} steps {' and '.join(wrong)}")
                 continue
-            reached = Point(env_steps, course.inherited_seconds + self._spent(course).wall_seconds, metrics)
+            seconds = course.inherited_seconds + self._spent(course).wall_seconds
+            reached = Point(env_steps, seconds, metrics, curriculum=self._engine.record(index))
             course.curve.append(reached)
             course.host.evaluated(reached)
 

@@ -89,6 +89,9 @@ class Compiled:
         """Return the state of a run as plain data and arrays."""
         return {"lane": lanes.written(self._lanes, run), "times": self._times}
 
+    def record(self, run: int) -> None:
+        """Return None: what is compiled does not vary."""
+
 
 def loop_of(shape: Shape) -> Any:
     """Return the module that trains programs of a shape: `rollouts` or `transitions`."""

@@ -5,14 +5,18 @@ Python steps Gymnasium's, or envpool its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium.wrappers import RecordEpisodeStatistics
 
+from autorl.training.curriculum.lessons import Lessons, OnTarget, TaskEnv, Taught
 from autorl.training.jax import distributions, lanes, normalize, rollouts, transitions
 from autorl.training.jax.acting import HostPolicy
 from autorl.training.jax.compiled import Lane, loop_of
@@ -35,28 +39,35 @@ class Hosted:
     """A batch of runs; see `protocol.Engine`. How it goes on, its algorithms say.
 
     Args:
-        recipe: of one of the runs; what is used of it they have in common.
+        recipes: of the runs; those of one batch differ in numbers and in their curricula alone.
         batch: the runs.
+        lessons: of each run, or none if the task does not vary.
         states: what `save` returned of each run, or None to begin.
         pooled: whether envpool steps the environments that are trained in; evaluations are always Gymnasium's.
     """
 
     def __init__(
-        self, recipe: Recipe, batch: Lanes, states: Sequence[Mapping[str, Any]] | None, *, pooled: bool
+        self,
+        recipes: Sequence[Recipe],
+        batch: Lanes,
+        lessons: Sequence[Lessons],
+        states: Sequence[Mapping[str, Any]] | None,
+        *,
+        pooled: bool,
     ) -> None:
-        self._recipe, self._batch, self._times = recipe, batch, 0
+        recipe = recipes[0]
+        self._recipes, self._recipe, self._batch, self._lessons, self._times = recipes, recipe, batch, lessons, 0
         shape = batch.shape
         self._program: dict[str, Any] = {"shape": shape, "scaling": batch.scaling}
-        make = partial(make_env, recipe.env, recipe.env_kwargs, recipe.wrappers)
         sizes = batch.runs, batch.lanes
+        asked = recipe.cost, recipe.specification
         self._envs: Environments | Pools
         if pooled:
             self._envs = Pools(recipe.env, batch.lanes, shape.n_envs, shape.features)
         else:
-            self._envs = Environments(lambda: trained_in(make()), *sizes, shape.n_envs, shape.features)
-        asked = recipe.cost, recipe.specification
+            self._envs = Environments(self._to_train_in, *sizes, shape.n_envs, shape.features)
         self._judge = Environments(
-            lambda: measured(make(), *asked), *sizes, recipe.evaluation_episodes, shape.features, measured_keys(*asked)
+            self._to_judge_in, *sizes, recipe.evaluation_episodes, shape.features, measured_keys(*asked)
         )
         self.errors, self.notes = self._envs.errors, dict[int, str]()
         if states is None:
@@ -67,8 +78,33 @@ class Hosted:
             self._lanes = batch.restored(self._lanes, [state["lane"] for state in states])
             self._times = int(states[0]["times"])
             for run, state in enumerate(states):
+                if lessons:
+                    self._go_on_teaching(run, json.loads(state["lessons"]))
                 if not self._envs.replay(run, state["episodes"]):
                     self.notes[run] = FRESH
+
+    def _to_train_in(self, run: int) -> gym.Env[Any, Any]:
+        """Make an environment that a run is trained in."""
+        env = self._make(run)
+        return (
+            Taught(trained_in(RecordEpisodeStatistics(env)), self._lessons[run]) if self._lessons else trained_in(env)
+        )
+
+    def _to_judge_in(self, run: int) -> gym.Env[Any, Any]:
+        """Make an environment that a run is evaluated in."""
+        env = measured(self._make(run), self._recipe.cost, self._recipe.specification)
+        return OnTarget(env, self._lessons[run].space) if self._lessons else env
+
+    def _make(self, run: int) -> gym.Env[Any, Any]:
+        made_of = self._recipe.env, self._recipe.env_kwargs, self._recipe.wrappers
+        return TaskEnv(*made_of, self._lessons[run].space) if self._lessons else make_env(*made_of)
+
+    def _go_on_teaching(self, run: int, stored: Mapping[str, Any]) -> None:
+        """Take up the teacher of a run, or of its donor if it is the same."""
+        if stored["curriculum"] == self._recipes[run].curriculum:
+            self._lessons[run].restore(stored["state"])
+        else:
+            self._lessons[run].go_on(stored["state"], taught=False)
 
     @property
     def unit(self) -> int:
@@ -134,7 +170,15 @@ class Hosted:
     def save(self, run: int) -> dict[str, Any]:
         """Return the state of a run as plain data and arrays."""
         lane = lanes.written(self._lanes, run)
-        return {"lane": lane, "times": self._times, "episodes": self._envs.episodes(run)}
+        state = {"lane": lane, "times": self._times, "episodes": self._envs.episodes(run)}
+        if self._lessons:
+            taught = {"curriculum": self._recipes[run].curriculum, "state": self._lessons[run].state()}
+            state["lessons"] = json.dumps(taught)
+        return state
+
+    def record(self, run: int) -> dict[str, Any] | None:
+        """Return what was trained since this was last asked, or None if nothing varies."""
+        return self._lessons[run].record() if self._lessons else None
 
 
 class HostedRollouts(Hosted):

@@ -65,3 +65,7 @@ class Engine(Protocol):
     def save(self, run: int) -> dict[str, Any]:
         """Return the state of a run as plain data and arrays, from which a batch can be made that goes on with it."""
         ...
+
+    def record(self, run: int) -> dict[str, Any] | None:
+        """Return what a run trained since this was last asked (`Lessons.record`), or None if its task does not vary."""
+        ...

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import NDArray
 
+from autorl.training.curriculum.lessons import Taught
 from autorl.training.replay import ReplayableEnv
 
 Numpy = NDArray[Any]
@@ -35,7 +36,7 @@ class Environments:
     """The environments of a batch: some for each run. A run whose environment raises is left out from then on.
 
     Args:
-        make: makes one.
+        make: makes one of the run with a number.
         runs: how many runs there are.
         lanes: how many the program has; the observations of those without a run are 0.
         copies: environments a run.
@@ -45,7 +46,7 @@ class Environments:
 
     def __init__(
         self,
-        make: Callable[[], gym.Env[Any, Any]],
+        make: Callable[[int], gym.Env[Any, Any]],
         runs: int,
         lanes: int,
         copies: int,
@@ -53,7 +54,7 @@ class Environments:
         signals: Sequence[str] = (),
     ) -> None:
         self._copies = list(range(copies))
-        self.all = [[make() for _ in range(copies)] for _ in range(runs)]
+        self.all = [[make(run) for _ in range(copies)] for run in range(runs)]
         observations, actions = self.all[0][0].observation_space, self.all[0][0].action_space
         self._one_hot = isinstance(observations, gym.spaces.Discrete)
         self._flat = observations.shape == (features,)
@@ -125,18 +126,19 @@ class Environments:
         return vector
 
     def episodes(self, run: int) -> dict[str, Any]:
-        """Return the episodes that a run is in the middle of; its environments are `ReplayableEnv`."""
+        """Return the episodes that a run is in the middle of; its environments are `ReplayableEnv`, perhaps taught."""
         return {str(copy): env.episode() for copy, env in enumerate(self._replayable(run))}
 
     def replay(self, run: int, stored: Mapping[str, Any]) -> bool:
         """Play a run's episodes up to where they were; those that lead elsewhere begin anew, and it says False."""
         exact = [env.replay(stored[str(copy)]) for copy, env in enumerate(self._replayable(run))]
-        for copy, env in enumerate(self._replayable(run)):
+        for copy, env in enumerate(self.all[run]):
             observation = stored[str(copy)]["observation"] if exact[copy] else env.reset()[0]
             self.observations[run, copy] = self._vector(observation)
         return all(exact)
 
     def _replayable(self, run: int) -> Iterator[ReplayableEnv]:
-        for env in self.all[run]:
+        for each in self.all[run]:
+            env = each.env if isinstance(each, Taught) else each
             assert isinstance(env, ReplayableEnv)
             yield env

@@ -10,7 +10,7 @@ from typing import Any
 from autorl.errors import AutorlError, did_you_mean
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
-from autorl.training.curriculum.words import without_curricula
+from autorl.training.curriculum import words
 from autorl.training.metrics import unknown_metrics, without_program, without_signals
 from autorl.training.protocol import Host, Job
 from autorl.trial import Recipe, RunResult
@@ -18,6 +18,7 @@ from autorl.trial import Recipe, RunResult
 try:
     import torch
 
+    from autorl.training.llm.course import target_categories, wrong_space
     from autorl.training.llm.learner import METRICS
     from autorl.training.llm.model import Architecture
     from autorl.training.llm.problems import Interactive, Task
@@ -46,14 +47,17 @@ class LlmBackend:
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown tasks, keys of the recipe, and values; see `Backend.check`."""
-        yield from without_curricula("llm", sections)
         yield from without_signals("llm", sections)
         yield from without_program(sections)
         task = None
         if sections.get("task") is not None and "task" not in repaired:
             task, mistakes = _made(sections["task"])
             yield from mistakes
+        wrong_courses = list(_wrong_courses(sections, task))
+        yield from wrong_courses
         categories = task.categories if task is not None else ()
+        if task is not None and not wrong_courses:
+            categories = target_categories(sections["task"].space(), task)
         known = [*METRICS, *(f"pass_at_1/{category}" for category in categories)]
         yield from unknown_metrics(sections, known, "; pass_at_1 is the usual one")
         if sections.get("evaluation") is not None and not sections["evaluation"].deterministic:
@@ -81,6 +85,8 @@ class LlmBackend:
             return recipe.policy.get(name, defaults_.get(name))
         if key.startswith("task.env_kwargs."):
             return recipe.env_kwargs.get(key.removeprefix("task.env_kwargs."))
+        if key.startswith("curriculum."):
+            return (recipe.curriculum or {}).get(key.removeprefix("curriculum."))
         return recipe.hyperparameters.get(key, defaults(recipe.algorithm).get(key))
 
     def match(
@@ -120,6 +126,22 @@ def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:
         return make_task(spec.env, spec.env_kwargs), []
     except AutorlError as error:
         return None, [(("task", "env_kwargs" if spec.env_kwargs else "env"), str(error))]
+
+
+def _wrong_courses(sections: Mapping[str, Any], task: Task | None) -> Iterator[tuple[Key, str]]:
+    """Find what is wrong with a study's task space and its curriculum."""
+    algorithm = sections.get("algorithm")
+    if algorithm is not None and algorithm.engine == "trl":
+        for key, _ in words.without_curricula("llm", sections):
+            yield key, "engine trl has no curricula; leave this out, or use engine small"
+        return
+    yield from words.mistakes(sections, beyond=())
+    if sections.get("task") is not None:
+        yield from wrong_space(sections["task"], task)
+    if isinstance(task, Interactive):
+        for key, kind in words.asked_kinds(sections):
+            if kind in ("guidance", "item_response"):
+                yield key, f"{kind} gives hints, which have no place in a task of several turns; use another kind"
 
 
 def _wrong_policy(policy: Any, engine: str | None) -> Iterator[tuple[Key, str]]:

@@ -75,11 +75,14 @@ class Written:
 
     Args:
         families: family → its levels.
+        demonstrated: family → those of its levels that the model is shown before RL; all by default.
     """
 
     characters = "0123456789+-=;#,:~!SMAGK"
 
-    def __init__(self, families: Mapping[str, Sequence[int]]) -> None:
+    def __init__(
+        self, families: Mapping[str, Sequence[int]], demonstrated: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
         for name, levels in families.items():
             if name not in FAMILIES:
                 raise ValueError(f"unknown family '{name}'{did_you_mean(name, FAMILIES)}")
@@ -87,6 +90,12 @@ class Written:
         self.categories = [f"{name}/{level}" for name, levels in families.items() for level in levels]
         if not self.categories:
             raise ValueError("no family is asked for")
+        shown = families if demonstrated is None else demonstrated
+        self.demonstrated = [f"{name}/{level}" for name, levels in shown.items() for level in levels]
+        if unknown := [each for each in self.demonstrated if each not in self.categories]:
+            raise ValueError(f"demonstrated: {unknown[0]} is not among the families' levels")
+        if not self.demonstrated:
+            raise ValueError("demonstrated: nothing is")
 
     def draw(self, category: str, rng: random.Random) -> Problem:
         """Draw a problem; see `Task.draw`."""

@@ -81,6 +81,10 @@ class Learner(Protocol):
         """Return the metrics, and `pass_at_1/CATEGORY`, of held-out problems; counts of groups begin anew."""
         ...
 
+    def record(self) -> dict[str, Any] | None:
+        """Return what was trained since this was last called, or None without a curriculum; see `Lessons.record`."""
+        ...
+
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""
         ...

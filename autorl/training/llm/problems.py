@@ -65,6 +65,16 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class Demonstrated(Protocol):
+    """A task of which only some categories are shown to the model before RL."""
+
+    @property
+    def demonstrated(self) -> Sequence[str]:
+        """The categories that there are demonstrations of."""
+        ...
+
+
+@runtime_checkable
 class Inspected(Protocol):
     """A task that also looks at what leads to an answer, as `flaw_penalty` and the filter `on_correct` need."""
 
@@ -108,7 +118,9 @@ def draw_many_to_train(task: Task, count: int, rng: random.Random) -> list[Probl
     return [draw_to_train(task, rng.choice(task.categories), rng) for _ in range(count)]
 
 
-def draw_to_evaluate(task: Task, count: int, seed: int, rng: random.Random) -> list[Problem]:
+def draw_to_evaluate(
+    task: Task, count: int, seed: int, rng: random.Random, categories: Sequence[str] | None = None
+) -> list[Problem]:
     """Draw different problems that are held out for a seed, the same number of each category.
 
     Args:
@@ -116,11 +128,13 @@ def draw_to_evaluate(task: Task, count: int, seed: int, rng: random.Random) -> l
         count: how many.
         seed: the run's seed.
         rng: what they are drawn from.
+        categories: of the problems; all of the task's by default.
     """
+    categories = task.categories if categories is None else categories
     own = seed % _GROUPS
     found: dict[str, Problem] = {}
     for index in range(count):
-        category = task.categories[index % len(task.categories)]
+        category = categories[index % len(categories)]
         problem = _drawn(
             task,
             category,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from autorl.errors import CheckpointError
+from autorl.training.llm.course import Course, target_categories
 from autorl.training.llm.learner import Learner
 from autorl.training.llm.model import Architecture
 from autorl.training.llm.problems import Task, draw_to_evaluate, generator
@@ -86,7 +87,13 @@ class Training:
         self._learner = learner = self._made(recipe, task, own, (network, environment))
         if self._state is not None:
             learner.restore(self._state)
-        problems = draw_to_evaluate(task, recipe.evaluation_episodes, self._job.seed, generator(evaluations[0]))
+        problems = draw_to_evaluate(
+            task,
+            recipe.evaluation_episodes,
+            self._job.seed,
+            generator(evaluations[0]),
+            target_categories(recipe.task_space, task),
+        )
         last = recipe.evaluation_points
         points = [round(recipe.env_steps * k / last) for k in range(1, last + 1)]
         saved = self._meter.spent().wall_seconds
@@ -116,7 +123,10 @@ class Training:
             longer = replace(own, sft_steps=own.teacher_steps, sft_noise=own.teacher_noise)
             teacher = warmed(task, about, shape, longer, self._pulse).eval().requires_grad_(False)
         start = warmed(task, about, shape, own, self._pulse)
-        return SmallLearner(task, start, teacher, own, recipe.env_steps, seeds)
+        course = None
+        if recipe.task_space is not None and recipe.curriculum is not None:
+            course = Course(recipe.task_space, recipe.curriculum, recipe.env_steps, task, self._job.seed)
+        return SmallLearner(task, start, teacher, own, recipe.env_steps, seeds, course)
 
     def _pulse(self) -> None:
         """Say, during the warm-up, that something goes on; nothing of it is worth saving."""
@@ -129,7 +139,7 @@ class Training:
         if self._learner.broken():
             raise FloatingPointError("parameters of the model are not finite")
         spent = self._inherited + self._meter.spent().wall_seconds
-        point = Point(self._learner.counted.completions, spent, metrics)
+        point = Point(self._learner.counted.completions, spent, metrics, curriculum=self._learner.record())
         self._curve.append(point)
         self._host.evaluated(point)
 

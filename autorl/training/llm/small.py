@@ -4,49 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from autorl.training.curriculum.middle_difficulty import MiddleDifficulty
 from autorl.training.llm import objective, selection
-from autorl.training.llm.learner import (
-    SAMPLES,
-    Counted,
-    described,
-    finite,
-    flaw,
-    learning_rate,
-    measured,
-    reward,
-)
+from autorl.training.llm.course import Course
+from autorl.training.llm.learner import SAMPLES, Counted, described, finite, learning_rate, measured
 from autorl.training.llm.model import Characters, Model
-from autorl.training.llm.problems import Interactive, Problem, Task, draw_many_to_train, generator
+from autorl.training.llm.problems import Problem, Task, generator
 from autorl.training.llm.recipe import Settings
-from autorl.training.llm.sampling import Completions, Replies, complete, joined
+from autorl.training.llm.rollouts import Experience, Rollouts, replies_of, scored
+from autorl.training.llm.sampling import Completions, complete
 from autorl.training.llm.update import Critic, Lesson, Update
-
-
-@dataclass(frozen=True)
-class _Experience:
-    """Completions, and of each, shape ``(prompts, rollouts)``, its reward, whether it is right, and its flaws."""
-
-    written: Completions
-    rewards: Tensor
-    right: Tensor
-    flaws: Tensor
-
-    def with_others(self, kept: Tensor, others: _Experience) -> _Experience:
-        """Return the completions of some of the prompts, and after them others."""
-        rows = kept.repeat_interleave(self.rewards.shape[1])
-        written = Completions(*(part[rows] for part in vars(self.written).values()))
-        return _Experience(
-            Completions(**joined(vars(written), vars(others.written))),
-            torch.cat([self.rewards[kept], others.rewards]),
-            torch.cat([self.right[kept], others.right]),
-            torch.cat([self.flaws[kept], others.flaws]),
-        )
+from autorl.training.llm.values import PromptValues
 
 
 class SmallLearner:
@@ -59,10 +32,18 @@ class SmallLearner:
         own: the recipe.
         total: completions of a full run, over which the schedules go.
         seeds: of what is drawn in training, and of the training problems.
+        course: the curriculum, if there is one.
     """
 
     def __init__(
-        self, task: Task, start: Model, teacher: Model | None, own: Settings, total: int, seeds: tuple[int, int]
+        self,
+        task: Task,
+        start: Model,
+        teacher: Model | None,
+        own: Settings,
+        total: int,
+        seeds: tuple[int, int],
+        course: Course | None = None,
     ) -> None:
         self.task, self.own, self._total = task, own, total
         self._characters, self.start = Characters(task.characters), start.eval().requires_grad_(False)
@@ -79,8 +60,11 @@ class SmallLearner:
             )
         self._generator = torch.Generator().manual_seed(seeds[0])
         self._rng = generator(seeds[1])
-        self._temperature = objective.temperature(own)
-        self.counted = Counted()
+        self.counted, self._course = Counted(), course
+        asks = course.teacher if course is not None else None
+        self._values = PromptValues(start, asks.value_rate) if isinstance(asks, MiddleDifficulty) else None
+        drawn_from = self._rng, self._generator
+        self._rollouts = Rollouts(task, self.model, own, course, self._values, self.counted, *drawn_from)
 
     def step(self) -> None:
         """Write completions, score them, and learn from them.
@@ -88,66 +72,17 @@ class SmallLearner:
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        own, found = self.own, self._experience()
+        own, found = self.own, self._rollouts.step()
         kept, gains = selection.credited(found.rewards, found.right, found.flaws, own, self._generator)
         if own.overlong == "mask":
             kept &= found.written.ended.view_as(kept)
-        self._learn(self._lesson(found, gains.reshape(-1, 1)), kept.reshape(-1))
+        lesson = self._lesson(found, gains.reshape(-1, 1))
+        self._rollouts.tell(found, lesson.gains)
+        self._learn(lesson, kept.reshape(-1))
         self.counted.steps += 1
 
-    def _experience(self) -> _Experience:
-        """Return completions; with dynamic sampling, of mixed groups."""
-        own, found = self.own, self._rollouts(self.own.prompts)
-        for _ in range(own.resamplings if own.dynamic_sampling and own.rollouts > 1 else 0):
-            mixed = found.rewards.std(1) > 0
-            if mixed.all():
-                break
-            # Groups that are equal again take the place of equal ones: a step always has as many.
-            found = found.with_others(mixed, self._rollouts(int((~mixed).sum())))
-        return found
-
-    def _rollouts(self, count: int) -> _Experience:
-        own = self.own
-        problems = draw_many_to_train(self.task, count, self._rng)
-        prompts = [self._characters.encode(problem.prompt) for problem in problems]
-        replies = self._replies(problems, own.rollouts)
-        written = complete(
-            self.model, prompts, own.rollouts, own.max_tokens, self._temperature, self._generator, replies
-        )
-        rewards = self._scores(problems, written).view(count, own.rollouts)
-        self.counted.written(rewards, int(written.own.sum()))
-        right, flaws = rewards >= 1.0, torch.zeros_like(rewards)
-        if own.inspects:
-            flaws = self._flaws(problems, written).view_as(rewards)
-        rewards = selection.penalized(rewards, flaws, written.real.sum(1).view_as(rewards), own)
-        return _Experience(written, rewards, right, flaws)
-
-    def _replies(self, problems: Sequence[Problem], copies: int) -> Replies | None:
-        """Return what the task replies, if it does."""
-        task, characters = self.task, self._characters
-        if not isinstance(task, Interactive):
-            return None
-
-        def reply(row: int, tokens: Sequence[int]) -> Sequence[int]:
-            return characters.encode(task.reply(problems[row // copies], characters.decode(tokens)))
-
-        return Replies(characters.encode(task.turn)[0], reply)
-
-    def _scores(self, problems: Sequence[Problem], written: Completions) -> Tensor:
-        copies = len(written.tokens) // len(problems)
-        found = []
-        for row, (tokens, ended) in enumerate(zip(written.tokens.tolist(), written.ended.tolist(), strict=True)):
-            found.append(reward(self.task, problems[row // copies], self._characters.decode(tokens), ended=ended))
-        return torch.tensor(found)
-
-    def _flaws(self, problems: Sequence[Problem], written: Completions) -> Tensor:
-        copies, found = len(written.tokens) // len(problems), []
-        for row, tokens in enumerate(written.tokens.tolist()):
-            found.append(flaw(self.task, problems[row // copies], self._characters.decode(tokens)))
-        return torch.tensor(found)
-
     @torch.no_grad()
-    def _lesson(self, found: _Experience, gains: Tensor) -> Lesson:
+    def _lesson(self, found: Experience, gains: Tensor) -> Lesson:
         written, rewards = found.written, found.rewards.reshape(-1)
         old = returns = torch.zeros(len(rewards), 0)
         if self.own.loss == "rover":
@@ -209,15 +144,15 @@ class SmallLearner:
                 own.max_tokens,
                 None if copies == 1 else lambda _: 1.0,
                 drawn_from,
-                self._replies(problems, copies),
+                replies_of(self.task, self._characters, problems, copies),
             )
             for copies in (1, SAMPLES)
         )
-        rewards = self._scores(problems, written).view(len(problems), SAMPLES)
+        rewards = scored(self.task, self._characters, problems, written).view(len(problems), SAMPLES)
         ids = torch.cat([written.prompts, written.tokens], 1)
         real, length = torch.cat([written.prompt_real, written.real], 1), written.tokens.shape[1]
         log_p, log_q = (model(ids, real, length).log_softmax(-1) for model in (self.model, self.start))
-        greedy = self._scores(problems, best).tolist()
+        greedy = scored(self.task, self._characters, problems, best).tolist()
         metrics = measured(self.task, problems, rewards, greedy, self.counted, self.model)
         return metrics | described(log_p, log_q, written.own, written.ended)
 
@@ -243,6 +178,10 @@ class SmallLearner:
         entropies = -(log_p.exp() * log_p).sum(-1)
         return [row[own].tolist() for row, own in zip(entropies, written.own, strict=True)]
 
+    def record(self) -> dict[str, Any] | None:
+        """Return what was trained since this was last called, or None without a curriculum; see `Lessons.record`."""
+        return self._course.record() if self._course is not None else None
+
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""
         return not finite(self.model)
@@ -254,6 +193,8 @@ class SmallLearner:
             critic = {"model": self._critic.state_dict(), "optimizer": self._of_critic.state_dict()}
         return {
             "critic": critic,
+            "course": self._course.state() if self._course is not None else {},
+            "values": self._values.state() if self._values is not None else {},
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "generator": self._generator.get_state(),
@@ -273,4 +214,8 @@ class SmallLearner:
         self._generator.set_state(state["generator"])
         version, internal, gauss = json.loads(state["rng"])
         self._rng.setstate((version, tuple(internal), gauss))
-        self.counted = Counted(**state["counted"])
+        vars(self.counted).update(state["counted"])
+        # What was saved before there were curricula has none.
+        same = self._course is not None and state.get("course") and self._course.restore(state["course"])
+        if same and self._values is not None:
+            self._values.restore(state["values"])

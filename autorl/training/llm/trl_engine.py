@@ -206,6 +206,9 @@ class TrlLearner:
         log_p, log_q = (predictor(model)(ids, real, length).log_softmax(-1) for model in models)
         return scores, described(log_p, log_q, out.real, out.ended)
 
+    def record(self) -> None:
+        """Return None: there is no curriculum; see `Learner.record`."""
+
     def broken(self) -> bool:
         """Say whether a parameter is not finite."""
         return not finite(self._model)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from autorl.training.llm.model import END, Architecture, Characters, Model, negative_log_likelihood
-from autorl.training.llm.problems import Task, draw_to_train, generator
+from autorl.training.llm.problems import Demonstrated, Task, draw_to_train, generator
 from autorl.training.llm.recipe import Settings
 
 _VERSION = 1
@@ -61,13 +61,14 @@ def _trained(task: Task, shape: Architecture, own: Settings, alive: Callable[[],
     with torch.random.fork_rng():
         torch.manual_seed(own.sft_seed)
         model = Model(shape, characters.size)
+    categories = task.demonstrated if isinstance(task, Demonstrated) else task.categories
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, betas=(0.9, 0.98), foreach=True)
     for step in range(own.sft_steps):
         rate = own.sft_learning_rate * min(1.0, (step + 1) / _RISE) * (1.0 - 0.9 * step / own.sft_steps)
         optimizer.param_groups[0]["lr"] = rate
         pairs = []
         for _ in range(own.sft_batch):
-            problem = draw_to_train(task, rng.choice(task.categories), rng)
+            problem = draw_to_train(task, rng.choice(categories), rng)
             shown = characters.encode(task.demonstration(problem, rng, own.sft_noise))
             pairs.append((characters.encode(problem.prompt), [*shown[: own.max_tokens - 1], END]))
         loss = negative_log_likelihood(model, pairs)

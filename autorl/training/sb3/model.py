@@ -11,14 +11,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from autorl.training.curriculum.kinds import make_teacher
-from autorl.training.curriculum.lessons import Lessons, OnTarget, TaskEnv, Taught
-from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.kinds import make_lessons
+from autorl.training.curriculum.lessons import OnTarget, TaskEnv, Taught
 from autorl.training.replay import ReplayableEnv
 from autorl.training.sb3.algorithms import CONSTRAINED, Arguments, arguments
 from autorl.training.sb3.plain import make_vec_env
 from autorl.training.signals import CostSignal, measured
-from autorl.training.tasks import random_streams, teacher_stream
+from autorl.training.tasks import random_streams
 from autorl.trial import Recipe
 
 
@@ -36,17 +35,15 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
         env = make_vec_env(*task, n_envs, stack, lambda each: ReplayableEnv(_learned_from(recipe, each)))
         eval_env = make_vec_env(*task, recipe.evaluation_episodes, stack, judge)
     else:
-        space = TaskSpace(recipe.task_space["parameters"], recipe.task_space["target"])
-        teacher = make_teacher(recipe.curriculum, space, teacher_stream(seed))
-        lessons = Lessons(space, teacher, recipe.env_steps, recipe.task_space["success_return"])
-        make = partial(TaskEnv, space=space)
+        lessons = make_lessons(recipe.task_space, recipe.curriculum, recipe.env_steps, seed)
+        make = partial(TaskEnv, space=lessons.space)
 
         def taught(each: gym.Env) -> gym.Env:
             return Taught(ReplayableEnv(_learned_from(recipe, each)), lessons)
 
         env = make_vec_env(*task, n_envs, stack, taught, make)
         eval_env = make_vec_env(
-            *task, recipe.evaluation_episodes, stack, lambda each: OnTarget(judge(each), space), make
+            *task, recipe.evaluation_episodes, stack, lambda each: OnTarget(judge(each), lessons.space), make
         )
     args = arguments(recipe, env.observation_space, env.action_space)
     if args.normalize is not None:

@@ -10,10 +10,12 @@ import pytest
 from conformance.teachers import SPACE, MakeTeacher, TeacherConformance
 
 from autorl.spec.curriculum import KINDS, resolved
+from autorl.training.curriculum.alp_gmm import fitted, spread_points
+from autorl.training.curriculum.hints import response
 from autorl.training.curriculum.kinds import TEACHERS, make_teacher
-from autorl.training.curriculum.riac import box_progress
+from autorl.training.curriculum.riac import box_progress, subset_progress
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights
 
 LINE = TaskSpace({"x": {"min": 0.0, "max": 1.0}}, {"x": 1.0})
 
@@ -80,7 +82,7 @@ def test_alp_is_the_difference_to_the_nearest_task() -> None:
     teacher = make("alp_gmm")
     for x, value in ((0.1, 5.0), (0.9, 1.0), (0.2, 3.0), (0.95, 4.0), (0.16, 0.0)):
         told(teacher, Task((x,)), value)
-    assert teacher.progress.tolist() == [0.0, 4.0, 2.0, 3.0, 3.0]  # the nearest of 0.16 is 0.2
+    assert teacher.progress[:5].tolist() == [0.0, 4.0, 2.0, 3.0, 3.0]  # the nearest of 0.16 is 0.2
 
 
 def test_alp_gmm_puts_a_gaussian_where_progress_is() -> None:
@@ -93,10 +95,37 @@ def test_alp_gmm_puts_a_gaussian_where_progress_is() -> None:
     assert np.mean((drawn > 0.3) & (drawn < 0.7)) > 0.8
 
 
+def test_a_mixture_is_that_of_scikit_learn() -> None:
+    from sklearn.mixture import GaussianMixture
+
+    rng = np.random.default_rng(3)
+    centres = np.array([[0.2, 0.0], [0.5, 0.6], [0.9, 0.1]])
+    points = np.vstack([rng.normal(centre, (0.05, 0.03), (80, 2)) for centre in centres])
+    means, covariances, aic = fitted(points, spread_points(points, 3, rng), tolerance=1e-9)
+    theirs = GaussianMixture(3, means_init=centres, tol=1e-9, max_iter=500).fit(points)
+    order = np.argsort(means[:, 0])
+    np.testing.assert_allclose(means[order], theirs.means_, atol=1e-4)
+    np.testing.assert_allclose(covariances[order], theirs.covariances_, atol=1e-5)
+    assert aic == pytest.approx(theirs.aic(points), rel=1e-5)
+
+
+def test_weights_are_drawn_in_proportion() -> None:
+    weights = Weights()
+    for number, weight in ((5, 2.0), (0, 1.0), (2, 4.0), (2, 1.0)):
+        weights.put(number, weight)
+    assert weights.total == 4.0
+    assert [weights.draw(u) for u in (0.0, 0.24, 0.25, 0.49, 0.5, 0.99, 1.0)] == [0, 0, 2, 2, 5, 5, 5]
+
+
 def test_riac_progress_and_split_by_hand() -> None:
     assert box_progress([1.0, 2.0, 5.0, 6.0]) == 2.0  # |(1 + 2) − (5 + 6)| / 4
     assert box_progress([9.0, 1.0, 4.0]) == 1.5  # an odd one out, the oldest, is left out: |1 − 4| / 2
     assert box_progress([1.0]) == 0.0
+    values = np.random.default_rng(0).normal(size=11)
+    inside = np.array([[k % step == 0 for k in range(11)] for step in (1, 2, 3, 7, 11)])
+    for window in (4, 5, 40):
+        by_hand = [box_progress(values[own][-window:]) for own in inside]
+        np.testing.assert_allclose(subset_progress(inside, values, window), by_hand)
     teacher = make("riac", region=40, window=40, splits=200)
     for number in range(20):
         told(teacher, Task((0.3 * number / 20,)), 0.0)  # nothing is learned below 0.3,
@@ -136,10 +165,13 @@ def test_plr_by_hand() -> None:
     for x, value in ((0.1, 2.0), (0.2, 8.0), (0.3, 4.0), (0.1, 5.0)):
         told(teacher, Task((x,)), value)
     # |8 − 2| and |4 − 8|, by the nearest before; |5 − 2|; trained at 4, 2, 3.
-    assert teacher.scores.tolist() == [3.0, 6.0, 4.0]
+    assert teacher.scores == [3.0, 6.0, 4.0]
     by_score = np.array([1 / 9, 1, 1 / 4])  # (1 / rank)²
     by_age = np.array([0, 2, 1]) / 3
-    np.testing.assert_allclose(teacher.probabilities(), 0.75 * by_score / by_score.sum() + 0.25 * by_age)
+    asked = np.array([teacher.ask(0.0).vector[0] for _ in range(4000)])
+    shares = [np.mean(asked == x) for x in (0.1, 0.2, 0.3)]
+    # Three deviations.
+    np.testing.assert_allclose(shares, 0.75 * by_score / by_score.sum() + 0.25 * by_age, atol=0.024)
     told(teacher, Task((0.4,)), 6.5)  # a new one that scores less than the lowest of the memory
     assert [0.4] not in teacher.tasks
     told(teacher, Task((0.5,)), 7.5)
@@ -164,10 +196,72 @@ def test_bandit_by_hand() -> None:
     for category, value in ((0, 0.0), (1, 10.0), (0, 4.0), (0, 4.0)):
         told(teacher, Task((0.5,), category), value)
     # r = |4 − 0| / 10, V = 2; r = |4 − 2| / 10, V = 3.
-    assert teacher.q.tolist() == pytest.approx([0.5 * (0.5 * 0.4) + 0.5 * 0.2, 0.0])
-    assert teacher.values.tolist() == [3.0, 10.0]
+    assert teacher.q == pytest.approx([0.5 * (0.5 * 0.4) + 0.5 * 0.2, 0.0])
+    assert teacher.values == [3.0, 10.0]
     odds = math.exp(0.2 / 0.2)
-    np.testing.assert_allclose(teacher.probabilities(), [odds / (1 + odds), 1 / (1 + odds)])
+    assert np.mean([teacher.ask(0.0).mark == 0 for _ in range(4000)]) == pytest.approx(odds / (1 + odds), abs=0.021)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-5])
+def test_bandit_stays_with_the_best_category_however_cold_it_is(temperature: float) -> None:
+    teacher = make("bandit", bins=3, rate=0.5, temperature=temperature)
+    for value in (0.0, 10.0, 0.0):
+        told(teacher, Task((0.5,), 1), value)
+    assert {teacher.ask(0.0).mark for _ in range(50)} == {1}
+    for _ in range(40):
+        told(teacher, Task((0.5,), 1), 0.0)  # nothing to learn there any more: all are alike
+    for value in (5.0, 5.5):
+        told(teacher, Task((0.9,), 2), value)
+    assert {teacher.ask(0.0).mark for _ in range(50)} == {2}
+
+
+def test_bandit_learns_a_category_once_from_all_groups_of_a_batch() -> None:
+    """SEC's r(c) is the mean absolute advantage of the category's completions, Q(c) ← (1 − α) Q(c) + α r(c)."""
+    teacher = make("bandit", bins=3, rate=0.5, temperature=0.25)
+    for advantages in (((0, 0.8), (0, 0.4), (1, 1.0)), ((1, 0.0), (2, 0.5))):
+        teacher.tell_all([(Task((0.5,), mark), Outcome(0.5, 0.5, 8, gain)) for mark, gain in advantages])
+    q = [0.5 * 0.6, 0.5 * (0.5 * 1.0) + 0.5 * 0.0, 0.5 * 0.5]
+    assert teacher.q == pytest.approx(q)
+    odds, drawn = np.exp(np.array(q) / 0.25), [teacher.ask(0.0).mark for _ in range(4000)]
+    np.testing.assert_allclose(np.bincount(drawn) / 4000, odds / odds.sum(), atol=0.025)  # three deviations
+
+
+def test_degrade_has_the_pace_of_its_paper() -> None:
+    teacher = make("degrade", TaskSpace({"x": {"min": 0.0, "max": 10.0}}, {"x": 10.0}), base=4.0, over=0.5)
+    # p_s = 0, p_e = 10: of m steps, at i/m = 1/2 it is (4^½ − 1) / 3 of the way.
+    at = [teacher.space.task(np.array(teacher.ask(t).vector))["x"] for t in (0.0, 0.25, 0.5, 0.9)]
+    assert at == pytest.approx([0.0, 10 / 3, 10.0, 10.0])
+
+
+def test_middle_difficulty_takes_what_is_nearest_to_the_middle() -> None:
+    teacher = make("middle_difficulty", middle=0.4)
+    assert teacher.nearest(np.array([0.9, 0.45, 0.0, 0.5, 0.35, 0.2]), 3) == [1, 3, 4]
+
+
+def test_item_response_by_hand() -> None:
+    teacher = make("item_response", rounds=3, aim=0.6)
+    # (0.6 − 0.2) / (1 − 0.2) is a half: at h = b the model is half-way between guessing and knowing.
+    fits = np.array([[8.0, 0.3, 0.2], [8.0, 0.3, 0.0], [8.0, -0.4, 0.0], [8.0, 1.4, 0.0]])
+    assert teacher.hints(fits).tolist() == pytest.approx([0.3, 0.3 + math.log(0.6 / 0.4) / 8, 0.0, 0.95])
+    assert float(response(np.array(0.3), *fits[0])) == pytest.approx(0.6)
+    # Before anything is known it is what problems are as a rule. What is always wrong is harder than was thought, what
+    # is always right is easier.
+    nothing = np.zeros((1, 0))
+    assert teacher.fitted(nothing, nothing, [])[0, 1] == pytest.approx(0.5)
+    wrong, right = teacher.fitted(np.array([[0.5], [0.5]]), np.array([[0], [2]]), [2])[:, 1]
+    assert wrong > 0.5 > right
+    # With much evidence it finds what the answers were made from.
+    hints = np.array([[0.0, 0.2, 0.4, 0.6, 0.8]])
+    (found,) = teacher.fitted(hints, np.round(1000 * response(hints, *np.array([16.0, 0.7, 0.0]))), [1000] * 5)
+    assert found.tolist() == pytest.approx([16.0, 0.7, 0.0])
+    teacher.known(np.array([[16.0, 0.7, 0.0], [16.0, 0.9, 0.0]]))
+    assert teacher.usual == pytest.approx(0.5 + 0.05 * 0.2 + 0.05 * (0.9 - 0.51))
+
+
+def test_guidance_and_length_stages_by_hand() -> None:
+    assert make("guidance", stages=3).shares == [0.25, 0.5, 0.75]
+    teacher = make("length_stages", stages=3, first=0.5, over=0.8)
+    assert [teacher.room(t) for t in (0.0, 0.39, 0.4, 0.79, 0.8, 1.0)] == [0.5, 0.5, 0.75, 0.75, 1.0, 1.0]
 
 
 def test_who_needs_successes_says_so() -> None:
