@@ -143,4 +143,5 @@ def subset_progress(inside: np.ndarray, values: np.ndarray, window: int) -> np.n
     rank = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # 1 is the last of a subset
     half = np.minimum(rank[:, :1], window) // 2
     sign = np.where(rank > half, 1.0, -1.0) * (inside & (rank <= 2 * half))
-    return np.abs(sign @ values) / np.maximum(2 * half[:, 0], 1)
+    progress: np.ndarray = np.abs(sign @ values) / np.maximum(2 * half[:, 0], 1)
+    return progress
