@@ -151,7 +151,7 @@ def unchanged(lessons: Lessons) -> None:
 def trained(asked: Recipe, seed: int, change: Callable[[Lessons], None]) -> RunResult:
     """Train a run whose lessons are changed."""
     with taught_by(change):
-        (result,) = Sb3Backend().train([Job(asked, seed, asked.env_steps, None, 1e9, "return")], [Nobody()])
+        (result,) = Sb3Backend().train([Job(asked, seed, asked.env_steps, None, 1e9)], [Nobody()])
     assert result.status == "completed", result.error
     return result
 
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=20)
     parser.add_argument("--steps", type=int, default=30_720)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=3, help="0 for the clock alone")
     of_environments = [kind for kind in KINDS if kind not in OF_LANGUAGE]
     parser.add_argument("--only", nargs="+", choices=of_environments, default=of_environments)
     asked = parser.parse_args()
@@ -198,9 +198,10 @@ def main() -> None:
             result = trained(taught, seed, timed(watch))
             scores.append(result.curve[-1].metrics["return"])
             seconds += result.cpu_seconds
-            beside = np.vstack([beside, side_by_side(taught, seed, asked.pairs)])
+            if asked.pairs:
+                beside = np.vstack([beside, side_by_side(taught, seed, asked.pairs)])
         told, episodes = "  ".join(f"{score:.2f}" for score in scores), watch.calls / 2
-        own, other = beside.sum(axis=0)
+        own, other = beside.sum(axis=0) if asked.pairs else (1.0, float("nan"))
         print(
             f"{kind:18}{told:>24}{np.mean(scores):7.2f}{episodes / asked.seeds:10.0f}"
             f"{watch.seconds / episodes * 1e6:9.0f}{watch.seconds / seconds:8.2%}{own / other - 1:8.2%}",

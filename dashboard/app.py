@@ -19,7 +19,7 @@ PAGES = (
     ("sensitivity", "Sensitivity", ":material/tune:"),
     ("curves", "Learning curves", ":material/show_chart:"),
     ("trials", "Trials", ":material/table_rows:"),
-    ("curricula", "Curricula", ":material/school:"),
+    ("curriculum", "Curricula", ":material/school:"),
     ("pareto", "Trade-offs", ":material/balance:"),
     ("compare", "Compare studies", ":material/compare_arrows:"),
     ("reproduce", "Reproduce", ":material/replay:"),

@@ -66,7 +66,8 @@ def _mean(records: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[np.floa
     values = np.array([record[key] for record in records], dtype=np.float64)
     weights = np.where(np.isnan(values), 0, np.array([record["episodes"] for record in records]))
     total, count = (np.nan_to_num(values) * weights).sum(axis=0), weights.sum(axis=0)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    mean: npt.NDArray[np.float64] = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return mean
 
 
 def curriculum_sentences(findings: Findings, curves: Callable[..., Sequence[CurveRecord]]) -> list[str]:

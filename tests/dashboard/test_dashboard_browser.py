@@ -86,7 +86,7 @@ def test_what_a_curriculum_did_is_drawn(address: str, width: int, tmp_path: Path
     from selenium.webdriver.support.ui import WebDriverWait
 
     with browser(tmp_path, width) as driver:
-        driver.get(f"{address}/curricula?study=taught")
+        driver.get(f"{address}/curriculum?study=taught")
         WebDriverWait(driver, 40).until(
             lambda d: len(d.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .main-svg .hm, .js-plotly-plot .bars")) >= 3
         )

@@ -13,7 +13,7 @@ from autorl.report.findings import Findings, gather
 from autorl.report.sentences import headline_lines, sentences
 
 APP = Path(__file__).parents[2] / "dashboard" / "app.py"
-PAGES = ("overview", "seeds", "sensitivity", "curves", "trials", "curricula", "pareto", "compare", "reproduce")
+PAGES = ("overview", "seeds", "sensitivity", "curves", "trials", "curriculum", "pareto", "compare", "reproduce")
 
 
 def start(url: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:

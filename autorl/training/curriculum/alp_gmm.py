@@ -90,16 +90,22 @@ class AlpGmm(Teacher):
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Compare with the nearest earlier task, and fit now and then; see `Teacher.tell`."""
         at, used = self.told % self.remembered, min(self.told, self.remembered)
-        alp = 0.0
-        if used:
-            away = self.tasks[:, :used] - np.array(task.vector)[:, None]
-            away *= away
-            nearest = (away.sum(axis=0) if len(away) > 1 else away[0]).argmin()
-            alp = abs(outcome.value - float(self.values[nearest]))
-        self.tasks[:, at], self.values[at], self.progress[at] = task.vector, outcome.value, alp
+        alp = abs(outcome.value - float(self.values[self._nearest(task.vector, used)])) if used else 0.0
+        for axis, u in enumerate(task.vector):
+            self.tasks[axis, at] = u
+        self.values[at], self.progress[at] = outcome.value, alp
         self.told += 1
         if self.told % self.fit_every == 0:
             self._fit()
+
+    def _nearest(self, vector: tuple[float, ...], used: int) -> int:
+        """Return the place of the task that is nearest to a vector, of the first so many."""
+        away = self.tasks[0, :used] - vector[0]
+        away *= away
+        for axis in range(1, len(vector)):
+            along = self.tasks[axis, :used] - vector[axis]
+            away += along * along
+        return int(away.argmin())
 
     def _fit(self) -> None:
         used = min(self.told, self.remembered)

@@ -101,7 +101,8 @@ class Riac(Teacher):
         places = self.rng.uniform(np.array(box["low"])[axes], np.array(box["high"])[axes])
         below = places[:, None] >= tasks[:, axes].T
         count = below.sum(axis=1)
-        apart = np.abs(subset_progress(below, values, self.window) - subset_progress(~below, values, self.window))
+        progress = subset_progress(np.concatenate([below, ~below]), values, self.window)
+        apart = np.abs(progress[: self.splits] - progress[self.splits :])
         quality = np.where(np.minimum(count, len(values) - count) >= 2, count * (len(values) - count) * apart, -1.0)
         best = int(quality.argmax())
         if quality[best] < 0:  # all its tasks are one
@@ -142,4 +143,5 @@ def subset_progress(inside: np.ndarray, values: np.ndarray, window: int) -> np.n
     rank = inside[:, ::-1].cumsum(axis=1)[:, ::-1]  # 1 is the last of a subset
     half = np.minimum(rank[:, :1], window) // 2
     sign = np.where(rank > half, 1.0, -1.0) * (inside & (rank <= 2 * half))
-    return np.abs(sign @ values) / np.maximum(2 * half[:, 0], 1)
+    progress: np.ndarray = np.abs(sign @ values) / np.maximum(2 * half[:, 0], 1)
+    return progress

@@ -37,7 +37,7 @@ def recipe(
     return Recipe("jax", algorithm, *made_of, steps, 4, 2, True, task_space=taught, curriculum=resolved(kind))
 
 
-ADR = {"kind": "adr", "buffer": 2, "boundary": 0.9}
+ADR: dict[str, Any] = {"kind": "adr", "buffer": 2, "boundary": 0.9}
 RECIPES = {
     "ppo": recipe("ppo", "CartPole-v1", ON, {**GRAVITY, "success_return": 15.0}, **ADR),
     "dqn": recipe("dqn", LAKE, {**OFF, "target_update_interval": 20}, DISTANCE, kind="alp_gmm", fit_every=5, window=10),
