@@ -24,6 +24,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+# Apart, on the path of tests of Hydra alone: it needs another version of antlr4 than the extra stl.
+	$(PIP) install --quiet --target $(VENV)/hydra --upgrade hydra-core==1.3.8
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed ## Install into .venv what studies and the dashboard need
