@@ -55,6 +55,7 @@ for command in (
     files.export,
 ):
     app.command()(command)
+app.command("import")(files.import_)
 app.command()(look.dashboard)
 app.command()(files.schema)
 app.command()(files.space)
