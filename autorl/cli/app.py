@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autorl.cli import control, files, look, storage, study
+from autorl.cli import archive, control, files, look, storage, study
 from autorl.errors import AutorlError, SpecError
 
 app = typer.Typer(
@@ -55,6 +55,9 @@ for command in (
     files.export,
 ):
     app.command()(command)
+app.command("import")(files.import_)
+app.command()(archive.dump)
+app.command()(archive.load)
 app.command()(look.dashboard)
 app.command()(files.schema)
 app.command()(files.space)

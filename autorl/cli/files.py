@@ -1,11 +1,11 @@
-"""Commands that write files for other tools: export, schema, space."""
+"""Commands that write files for other tools, and read theirs: export, import, schema, space."""
 
 from __future__ import annotations
 
 import enum
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,15 +13,38 @@ from autorl.cli.look import write_atomically
 from autorl.cli.output import StorageOption, StudyArgument, console, find_study
 from autorl.errors import AutorlError
 
+if TYPE_CHECKING:
+    from autorl.ledger.reader import Reader
+    from autorl.ledger.records import TrialRecord
+    from autorl.report.findings import Findings
+    from autorl.spec.foreign.translation import Translation
+
 
 class ExportFormat(enum.StrEnum):
     """Formats of `autorl export`."""
 
     sb3 = "sb3"
     zoo = "rl-zoo3"
+    cleanrl = "cleanrl"
     trl = "trl"
     trl_script = "trl-script"
     schedule = "schedule"
+    yaml = "yaml"
+    json = "json"
+    hydra = "hydra"
+    configspace = "configspace"
+    sweep = "wandb-sweep"
+    model = "model"
+
+
+class ImportFormat(enum.StrEnum):
+    """What `autorl import` reads."""
+
+    zoo = "rl-zoo3"
+    zoo_space = "rl-zoo3-space"
+    wandb = "wandb"
+    configspace = "configspace"
+    optuna = "optuna"
 
 
 class Document(enum.StrEnum):
@@ -49,12 +72,16 @@ def export(
         ExportFormat | None,
         typer.Option(
             "--format",
-            help="A plain Stable-Baselines3 script, rl-zoo3's YAML, TRL's, or a schedule's stages as YAML "
-            "[default: the first that holds what the study trains].",
+            help="A plain Stable-Baselines3 script, rl-zoo3's YAML, CleanRL's command, TRL's YAML or script, a "
+            "schedule's stages, everything as YAML or JSON, a config of Hydra, the space as ConfigSpace's JSON or a "
+            "sweep of W&B, or the model of a run in a folder [default: the first that holds what the study trains].",
         ),
     ] = None,
     trial: Annotated[int | None, typer.Option(help="Trial to export [default: the winner, or the incumbent].")] = None,
-    out: OutOption = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --format model: seed of the run [default: the first test seed].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write, instead of printing; of a model the folder.")] = None,
 ) -> None:
     """Write a trial for your own training code."""
     from autorl.ledger.reader import Reader
@@ -62,17 +89,99 @@ def export(
     from autorl.report.findings import gather
 
     name, url = find_study(study, storage)
+    if seed is not None and format is not ExportFormat.model:
+        raise AutorlError("--seed goes with --format model; other formats are of a configuration, whatever the seed")
     with Reader(url) as reader:
         found = gather(reader, name)
-    chosen = found.winner or found.incumbent
-    if trial is not None:
-        chosen = next((t for t in found.trials if t.number == trial), None)
-    if chosen is None:
-        raise AutorlError(
-            f"'{name}' has no trial {trial}" if trial is not None else f"no trial of '{name}' has finished yet"
-        )
+        chosen = found.winner or found.incumbent
+        if trial is not None:
+            chosen = next((t for t in found.trials if t.number == trial), None)
+        if chosen is None:
+            raise AutorlError(
+                f"'{name}' has no trial {trial}" if trial is not None else f"no trial of '{name}' has finished yet"
+            )
+        if format is ExportFormat.model:
+            _deliver_model(found, chosen, reader, seed, out)
+            return
     best = fitting(chosen.recipe.backend)[0] if format is None else format.value
     _deliver(render(found, chosen, best), out)
+
+
+def _deliver_model(found: Findings, trial: TrialRecord, reader: Reader, seed: int | None, out: Path | None) -> None:
+    """Train a run again, saying how far it is, and write its model."""
+    from autorl.report.export.model import write
+
+    if out is None:
+        raise AutorlError("a model is a folder: name it with --out FOLDER")
+    screen, full = console(), trial.recipe.env_steps
+    with screen.status("training the run again") as status:
+        run = write(
+            found,
+            trial,
+            reader,
+            out,
+            seed,
+            lambda steps: status.update(f"training the run again: {min(steps / full, 1):.0%} of {full:,} steps"),
+        )
+    screen.print(
+        f"Wrote {out}: the model of trial {trial.number}, {run.phase} seed {run.seed}, and its card", soft_wrap=True
+    )
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A file; of rl-zoo3 also an algorithm, for its own settings or space; of Optuna a storage.",
+        ),
+    ],
+    format: Annotated[ImportFormat, typer.Option("--from", help="Whose it is.")],
+    algorithm: Annotated[str | None, typer.Option(help="Algorithm of the study to be written.")] = None,
+    env: Annotated[str | None, typer.Option(help="Its environment; of rl-zoo3's file which entry.")] = None,
+    study: Annotated[str | None, typer.Option(help="Optuna's study, if the storage holds several.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="Of an Optuna study, how many configurations are tried first.")] = 5,
+    out: OutOption = None,
+) -> None:
+    """Turn what you have for another tool into a study, or a search space if no environment and algorithm are given."""
+    found, of = _translated(format, source, env, study, top)
+    algorithm, env = algorithm or of, env or found.env
+    whole = algorithm is not None and env is not None
+    text = found.study_file(str(algorithm), str(env)) if whole else found.space_file()
+    _deliver(text, out)
+    if found.lost and out is not None:
+        lines = len(found.lost)
+        told = "lines could not be translated; they stand in the file as comments"
+        console().print(
+            f"{lines} {told}" if lines > 1 else "1 line could not be translated; it stands in the file as a comment"
+        )
+
+
+def _translated(
+    format: ImportFormat, source: str, env: str | None, study: str | None, top: int
+) -> tuple[Translation, str | None]:
+    """Return what becomes of a source, and the algorithm that it is for, if it is for one."""
+    match format:
+        case ImportFormat.zoo:
+            from autorl.spec.foreign import zoo
+
+            return zoo.hyperparameters(source, env)
+        case ImportFormat.zoo_space:
+            from autorl.spec.foreign import sampled
+
+            return sampled.sampler(source)
+        case ImportFormat.optuna:
+            from autorl.spec.foreign import sampled
+
+            return sampled.study(source, study, top), None
+        case ImportFormat.wandb:
+            from autorl.spec.foreign import wandb
+
+            return wandb.translate(Path(source)), None
+        case ImportFormat.configspace:
+            from autorl.spec.foreign import space
+
+            return space.translate(Path(source)), None
 
 
 def schema(document: Annotated[Document, typer.Argument(help="Which file.")] = Document.study) -> None:

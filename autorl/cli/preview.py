@@ -32,12 +32,13 @@ def show(spec: StudySpec, console: Console) -> None:
     console.print(Syntax(dump(data).rstrip(), "yaml", background_color="default"))
     console.print()
     if len(spec.space):
-        console.print(_samples(spec.space, spec.optimizer.seed))
+        console.print(samples(spec.space, spec.optimizer.seed))
     console.print()
     console.print(_cost(spec))
 
 
-def _samples(space: SearchSpace, seed: int) -> Table:
+def samples(space: SearchSpace, seed: int) -> Table:
+    """Return some configurations of a space, drawn at random, as a table."""
     generator = np.random.default_rng(seed)
     configs = [draw(space, generator) for _ in range(SAMPLES)]
     table = Table(

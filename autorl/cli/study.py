@@ -45,9 +45,14 @@ def init(
 
 
 def validate(file: FileArgument, overrides: Overrides = None) -> None:
-    """Show a study as it will run, five configurations of its space, and what it will cost."""
-    from autorl.cli.preview import show
+    """Show a study as it will run, five configurations of its space, and what it will cost; or a search-space file."""
+    from autorl.cli.preview import samples, show
+    from autorl.spec.load import load_space
+    from autorl.spec.sources import is_space
 
+    if not overrides and is_space(file):
+        console().print(samples(load_space(file), 0))
+        return
     show(_load(file, overrides), console())
 
 

@@ -28,7 +28,7 @@ from autorl.ledger.database import (
     shown,
 )
 from autorl.ledger.digest import digest
-from autorl.ledger.mirror import optuna_storage
+from autorl.ledger.mirror import NUMBER, optuna_storage
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
 
@@ -159,12 +159,17 @@ def _backup(url: str, before: str) -> Path | None:
 
 
 def _migrate(connection: Connection, before: str) -> None:
+    if before == "0001":
+        command.stamp(alembic_config(connection), before)
+    command.upgrade(alembic_config(connection), "head")
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Return what Alembic needs to bring the tables of a database from one version to another."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    if before == "0001":
-        command.stamp(config, before)
-    command.upgrade(config, "head")
+    return config
 
 
 def copy(source: str, target: str, studies: Sequence[str]) -> list[str]:
@@ -207,6 +212,9 @@ def _copy_optuna(source: str, target: str, name: str) -> None:
     a, b = optuna_storage(source), optuna_storage(target)
     try:
         if name in {known.study_name for known in b.get_all_studies()}:
+            there = optuna.load_study(study_name=name, storage=b).get_trials(deepcopy=False)
+            if not all(NUMBER in trial.user_attrs for trial in there):
+                raise StorageError(f"{shown(target)} holds a study '{name}' of Optuna's own; choose another database")
             optuna.delete_study(study_name=name, storage=b)  # left by a copy that was interrupted
         if name in {known.study_name for known in a.get_all_studies()}:
             optuna.copy_study(from_study_name=name, from_storage=a, to_storage=b)

@@ -33,7 +33,8 @@ from autorl.ledger.records import TrialRecord
 from autorl.spec.distributions import readable
 from autorl.spec.space import Configuration, SearchSpace
 
-_NUMBER = "autorl:trial"
+NUMBER = "autorl:trial"
+"""Attribute of Optuna's trials that are ours: the trial's number."""
 _TRIAL, _PARAM = TrialModel.__table__, TrialParamModel.__table__
 _VALUE, _ATTRIBUTE = TrialValueModel.__table__, TrialUserAttributeModel.__table__
 _SYSTEM = TrialSystemAttributeModel.__table__
@@ -72,7 +73,7 @@ class Mirror:
         ours = (
             select(func.count())
             .select_from(_ATTRIBUTE.join(_TRIAL, _TRIAL.c.trial_id == _ATTRIBUTE.c.trial_id))
-            .where(_TRIAL.c.study_id == self._study_id, _ATTRIBUTE.c.key == _NUMBER)
+            .where(_TRIAL.c.study_id == self._study_id, _ATTRIBUTE.c.key == NUMBER)
         )
         return int(connection.execute(ours).scalar_one())
 
@@ -106,7 +107,7 @@ class Mirror:
             for name, value in params.items()
         ]
         attributes = {
-            _NUMBER: trial.number,
+            NUMBER: trial.number,
             "origin": trial.origin,
             "scores by tuning seed": {
                 str(seed): (own if len(own) > 1 else own[0]) if own else None for seed, own in scores.items()
@@ -145,7 +146,7 @@ class Mirror:
 
     def _holds(self, connection: Connection, trial_id: int, number: int) -> bool:
         """Say whether a row is our trial: the answer to the commit that wrote it may have been lost."""
-        query = select(_ATTRIBUTE.c.value_json).where(_ATTRIBUTE.c.trial_id == trial_id, _ATTRIBUTE.c.key == _NUMBER)
+        query = select(_ATTRIBUTE.c.value_json).where(_ATTRIBUTE.c.trial_id == trial_id, _ATTRIBUTE.c.key == NUMBER)
         return connection.execute(query).scalar() == str(number)
 
 

@@ -30,6 +30,21 @@ def to_autorl(document: Document) -> Document:
     Raises:
         SpecError: the file is not ConfigSpace's, or says what a search space cannot.
     """
+    translated, problems = translate(document)
+    if problems:
+        raise SpecError(problems)
+    return translated
+
+
+def translate(document: Document) -> tuple[Document, list[Problem]]:
+    """Turn a ConfigSpace file into a search-space file as far as that goes.
+
+    Returns:
+        The search space, and what it cannot say; a condition that it cannot say is left out.
+
+    Raises:
+        SpecError: the file is not ConfigSpace's.
+    """
     if isinstance(listed := document.data["hyperparameters"], list) and len(listed) > MAX_PARAMETERS:
         message = f"{len(listed):,} hyperparameters; at most {MAX_PARAMETERS:,} are allowed"
         raise SpecError([Problem(document.place(("hyperparameters",)), "hyperparameters", message)])
@@ -58,11 +73,9 @@ def to_autorl(document: Document) -> Document:
                 _add_condition(parameters, child, parent, coordinates)
         except AutorlError as error:
             problems.append(Problem(document.place(("conditions", index)), "conditions", str(error)))
-    if problems:
-        raise SpecError(problems)
     places: dict[Key, str] = {(): document.place(()), ("parameters",): document.place(("hyperparameters",))}
     places |= {("parameters", name): document.place(at) for name, at in hyperparameters.items()}
-    return Document({"parameters": parameters}, places)
+    return Document({"parameters": parameters}, places), problems
 
 
 def _meta(meta: Any) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from autorl.spec.yaml12 import show
 
 MAX_PARAMETERS = 1_000
 MAX_VALUES = 1_000
+NAME = r"^[A-Za-z_][A-Za-z0-9_.@-]{0,199}$"
 # Beyond this a float cannot tell whole numbers apart.
 MAX_BOUND = 2**53
 
@@ -162,7 +163,7 @@ def prior_entry(parameter: Parameter) -> dict[str, float]:
 class SearchSpaceSpec(Spec):
     """A search-space file."""
 
-    parameters: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.@-]{0,199}$")], ParameterSpec] = Field(
+    parameters: dict[Annotated[str, Field(pattern=NAME)], ParameterSpec] = Field(
         default={},
         max_length=MAX_PARAMETERS,
         json_schema_extra={"additionalProperties": False},

@@ -69,6 +69,16 @@ def space_document(path: Path) -> Document:
     return document
 
 
+def is_space(path: Path) -> bool:
+    """Say whether a file holds a search space rather than a study.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
+    data = read(path).data
+    return isinstance(data, dict) and bool({"parameters", "hyperparameters"} & set(data)) and "study" not in data
+
+
 def _with_includes(path: Path, seen: tuple[Path, ...]) -> Document:
     document = read(path)
     if not isinstance(document.data, dict) or "include" not in document.data:

@@ -104,6 +104,12 @@ def dump(data: Any) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
+def inline(data: Any) -> str:
+    """Write plain data as `dump` does, on one line."""
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=math.inf, allow_unicode=True, default_flow_style=True)
+    return str(text).removesuffix("\n").removesuffix("\n...")
+
+
 class _Dumper(yaml.SafeDumper):
     """PyYAML's, which knows YAML 1.1 only and would write the text '1e-5' without quotes."""
 

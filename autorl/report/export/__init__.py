@@ -9,10 +9,29 @@ from autorl.errors import ExportError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 
-BACKENDS = {"sb3": ("sb3", "jax"), "rl-zoo3": ("sb3", "jax"), "trl": ("llm",), "trl-script": ("llm",)}
+BACKENDS = {
+    "sb3": ("sb3", "jax"),
+    "rl-zoo3": ("sb3", "jax"),
+    "cleanrl": ("sb3", "jax"),
+    "trl": ("llm",),
+    "trl-script": ("llm",),
+}
 """Format → backends whose trials it holds; any trial's is data."""
-FORMATS = (*BACKENDS, "schedule")
-_MODULES = {"sb3": "sb3_script", "rl-zoo3": "zoo", "trl": "trl", "trl-script": "trl_script", "schedule": "schedule"}
+FORMATS = (*BACKENDS, "schedule", "yaml", "json", "hydra", "configspace", "wandb-sweep")
+_RENDERERS = {
+    "sb3": ("sb3_script", "render"),
+    "rl-zoo3": ("zoo", "render"),
+    "cleanrl": ("cleanrl", "render"),
+    "trl": ("trl", "render"),
+    "trl-script": ("trl_script", "render"),
+    "schedule": ("schedule", "render"),
+    "yaml": ("configuration", "as_yaml"),
+    "json": ("configuration", "as_json"),
+    "hydra": ("hydra", "render"),
+    "configspace": ("space", "configspace"),
+    "wandb-sweep": ("space", "sweep"),
+}
+_ENDINGS = {"sb3": "py", "trl-script": "py", "cleanrl": "sh", "json": "json", "configspace": "json"}
 
 
 def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
@@ -29,7 +48,8 @@ def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:
         raise ExportError(
             f"{format_name} is for trials of backend {known}, not '{backend}'; use --format {fitting(backend)[0]}"
         )
-    renderer: Callable[[Findings, TrialRecord], str] = import_module(f"{__name__}.{_MODULES[format_name]}").render
+    module, function = _RENDERERS[format_name]
+    renderer: Callable[[Findings, TrialRecord], str] = getattr(import_module(f"{__name__}.{module}"), function)
     return renderer(findings, trial)
 
 
@@ -40,7 +60,7 @@ def fitting(backend: str) -> list[str]:
 
 def ending(format_name: str) -> str:
     """Return what a file of a format ends in."""
-    return "py" if format_name in ("sb3", "trl-script") else "yaml"
+    return _ENDINGS.get(format_name, "yaml")
 
 
 def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -> ExportError:

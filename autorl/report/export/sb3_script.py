@@ -13,7 +13,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,13 @@ from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, stages, unable
 from autorl.report.export.judged import Judged, judged
+from autorl.report.export.sb3_arguments import OUTSIDE, resolve
 from autorl.report.findings import Findings
 from autorl.training import tasks
 from autorl.training.curriculum import lessons, space, teacher
 from autorl.training.curriculum.kinds import TEACHERS
 from autorl.training.sb3 import plain
-from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, arguments, own_defaults
+from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, own_defaults
 from autorl.trial import Recipe
 
 _COPIED: tuple[Any, ...] = (
@@ -345,20 +345,6 @@ def _lines(arguments: Sequence[str], indent: int) -> str:
     return textwrap.indent("".join(f"{argument},\n" for argument in arguments).rstrip("\n"), " " * indent)
 
 
-def resolve(recipe: Recipe) -> Arguments:
-    """Return a recipe in SB3's terms.
-
-    Raises:
-        ExportError: the environment cannot be made here, so its spaces are unknown.
-    """
-    try:
-        env = plain.make_vec_env(recipe.env, recipe.env_kwargs, recipe.wrappers, 1, None)
-    except Exception as error:  # noqa: BLE001 - an environment's constructor may raise anything
-        raise ExportError(f"'{recipe.env}' cannot be made here: {type(error).__name__}: {error}") from None
-    with closing(env):
-        return arguments(recipe, env.observation_space, env.action_space)
-
-
 def _normalize(args: Arguments) -> str:
     if args.normalize is None:
         return ""
@@ -384,8 +370,7 @@ def _shared(args: Arguments) -> list[str]:
 
 def _arguments(algorithm: str, args: Arguments) -> list[str]:
     """Return the hyperparameters as code, the algorithm's own defaults written out."""
-    outside = {"n_envs", "normalize", "frame_stack", "lr_schedule", "noise_type", "noise_std"}
-    defaults = {key: value for key, value in own_defaults(algorithm).items() if key not in outside}
+    defaults = {key: value for key, value in own_defaults(algorithm).items() if key not in OUTSIDE}
     return [f"{key}={code(value)}" for key, value in {**defaults, **args.kwargs}.items()]
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header
-from autorl.report.export.zoo import Dumper
+from autorl.report.export.configuration import dumped
 from autorl.report.findings import Findings
 
 
@@ -31,7 +29,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
             for stage, value in zip(stages, values, strict=True):
                 stage[key] = _plain(value)
     comment = "".join(f"# {line}\n" for line in header(findings, trial))
-    return comment + yaml.dump({**content, "stages": stages}, Dumper=Dumper, sort_keys=False, width=100)
+    return comment + dumped({**content, "stages": stages})
 
 
 def _plain(value: Any) -> Any:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, unable
-from autorl.report.export.sb3_script import code, resolve
+from autorl.report.export.configuration import dumped
+from autorl.report.export.sb3_arguments import OUTSIDE, resolve
+from autorl.report.export.sb3_script import code
 from autorl.report.findings import Findings
 from autorl.training.sb3.algorithms import CONSTRAINED, own_defaults
 
@@ -43,10 +43,9 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         for key, value in own_defaults(recipe.algorithm).items()
         if isinstance(value, bool | int | float | str)
     }
-    outside = ("n_envs", "normalize", "frame_stack", "lr_schedule", "noise_type", "noise_std")
     entry: dict[str, Any] = {"n_timesteps": recipe.env_steps, "policy": args.policy, "n_envs": args.n_envs}
-    entry |= {key: value for key, value in defaults.items() if key not in outside}
-    entry |= {key: value for key, value in recipe.hyperparameters.items() if key not in outside and value is not None}
+    entry |= {key: value for key, value in defaults.items() if key not in OUTSIDE}
+    entry |= {key: value for key, value in recipe.hyperparameters.items() if key not in OUTSIDE and value is not None}
     if recipe.hyperparameters.get("lr_schedule") == "linear" and not isinstance(entry["learning_rate"], str):
         entry["learning_rate"] = f"lin_{entry['learning_rate']!r}"
     if recipe.hyperparameters.get("noise_type", "none") != "none":
@@ -72,22 +71,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         f"Train: python -m rl_zoo3.train --algo {algorithm} --env {recipe.env} -conf THIS_FILE",
     ]
     comment = "".join(f"# {line}\n" for line in lines)
-    return comment + yaml.dump({recipe.env: entry}, Dumper=Dumper, sort_keys=False, width=120)
-
-
-class Dumper(yaml.SafeDumper):
-    """Writes floats so that PyYAML, which rl-zoo3 reads with, reads them as floats: `1.0e-05`, not `1e-05`."""
-
-
-def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    text = repr(value)
-    mantissa, mark, exponent = text.partition("e")
-    if mark and "." not in mantissa:
-        text = f"{mantissa}.0e{exponent}"
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-Dumper.add_representer(float, _float)
+    return comment + dumped({recipe.env: entry}, width=120)
 
 
 def _wrapper(wrapper: Any) -> Any:

@@ -30,7 +30,7 @@ def upgrade() -> None:
     op.create_table(
         "autorl_trial",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("study_id", sa.ForeignKey("autorl_study.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("study_id", sa.Integer, sa.ForeignKey("autorl_study.id", ondelete="CASCADE"), nullable=False),
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("origin", sa.String(20), nullable=False),
         sa.Column("params", sa.Text, nullable=False),
@@ -47,7 +47,7 @@ def upgrade() -> None:
     op.create_table(
         "autorl_run",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("trial_id", sa.ForeignKey("autorl_trial.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("trial_id", sa.Integer, sa.ForeignKey("autorl_trial.id", ondelete="CASCADE"), nullable=False),
         sa.Column("phase", sa.String(20), nullable=False),
         sa.Column("seed", sa.Integer, nullable=False),
         sa.Column("state", sa.String(20), nullable=False),
@@ -65,14 +65,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "autorl_curve",
-        sa.Column("run_id", sa.ForeignKey("autorl_run.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("run_id", sa.Integer, sa.ForeignKey("autorl_run.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("first_point", sa.Integer, primary_key=True),
         sa.Column("points", sa.Text, nullable=False),
     )
     op.create_table(
         "autorl_event",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("study_id", sa.ForeignKey("autorl_study.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("study_id", sa.Integer, sa.ForeignKey("autorl_study.id", ondelete="CASCADE"), nullable=False),
         sa.Column("at", sa.Float, nullable=False),
         sa.Column("kind", sa.String(30), nullable=False),
         sa.Column("detail", sa.Text, nullable=False),

@@ -1,0 +1,96 @@
+"""What a study searched, for other tools: ConfigSpace's JSON with the winner as default, and a sweep of W&B."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from autorl.ledger.records import TrialRecord
+from autorl.report.export import header
+from autorl.report.export.configuration import Dumper, dumped, origin
+from autorl.report.findings import Findings
+from autorl.report.words import setting
+from autorl.spec.space import Choice, Parameter, SearchSpace
+
+# Points of a range that W&B has no distribution for.
+_POINTS = 33
+
+
+def configspace(findings: Findings, trial: TrialRecord) -> str:
+    """Return the search space in ConfigSpace's JSON, in search coordinates, with the trial as default."""
+    from autorl.spec.configspace import to_configspace
+
+    values = trial.config.values
+    space = SearchSpace(tuple(replace(p, default=values.get(p.name, p.default)) for p in findings.spec.space))
+    made = to_configspace(space, findings.study.name)
+    # ConfigSpace does not write the space's own `meta`; keys that it does not know it leaves alone.
+    return json.dumps({**made.to_serialized_dict(), "origin": origin(findings, trial)}, indent=2) + "\n"
+
+
+def sweep(findings: Findings, trial: TrialRecord) -> str:
+    """Return the search space as a sweep of Weights & Biases; what the trial has stands behind each parameter.
+
+    W&B's space is flat, and its numbers are the values that are used: what is searched under a condition or on a scale
+    that it does not have says so in a comment.
+    """
+    spec = findings.spec
+    fixed = {key: value for key, value in spec.algorithm.fixed.items() if key not in {p.sets for p in spec.space}}
+    goal = spec.objective.direction
+    head: dict[str, Any] = {
+        "program": "train.py",
+        "method": "bayes",
+        "metric": {"name": spec.objective.metric, "goal": goal},
+    }
+    lines = [f"# {line}" for line in header(findings, trial)]
+    lines += ["# program: your training script, which takes the parameters and logs the metric.", dumped(head).rstrip()]
+    lines.append("parameters:")
+    for parameter in spec.space:
+        entry, remark = _entry(parameter)
+        if parameter.when:
+            told = [f"{name} is {' or '.join(setting(v) for v in allowed)}" for name, allowed in parameter.when]
+            remark = "; ".join(
+                [f"only where {' and '.join(told)}, which W&B cannot say", *([remark] if remark else [])]
+            )
+        lines += [f"  # {remark}"] if remark else []
+        chosen = trial.config.values.get(parameter.name)
+        comment = "" if chosen is None else f"  # trial {trial.number}: {setting(chosen)}"
+        lines.append(f"  {_flow({parameter.name: entry})}{comment}")
+    lines += [f"  {_flow({key: {'value': value}})}" for key, value in fixed.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(entry: dict[str, Any]) -> str:
+    """Return a mapping of one key on one line."""
+    ((key, value),) = entry.items()
+    shown = yaml.dump(value, Dumper=Dumper, default_flow_style=True, sort_keys=False, width=1_000_000).strip()
+    return f"{key}: {shown}"
+
+
+def _entry(parameter: Parameter) -> tuple[dict[str, Any], str]:
+    """Return W&B's words for a parameter, and what they leave unsaid."""
+    domain = parameter.domain
+    if isinstance(domain, Choice):
+        return {"values": list(domain.values)}, ""
+    ends = sorted((parameter.value(domain.low), parameter.value(domain.high)))
+    low, high = ends
+    if parameter.transform == "power_of_two":
+        return {"values": [parameter.value(power) for power in range(int(domain.low), int(domain.high) + 1)]}, ""
+    if parameter.transform == "one_minus" and domain.log:
+        ratio = domain.high / domain.low
+        points = [domain.low * ratio ** (k / (_POINTS - 1)) for k in range(_POINTS)]
+        found = [parameter.value(min(point, domain.high)) for point in points]
+        remark = f"{_POINTS} points, evenly spread over log(1 - {parameter.sets}), of which W&B has no distribution"
+        return {"values": sorted(found)}, remark
+    bounds = {"min": low, "max": high}
+    if domain.integer:
+        if domain.log:
+            return {"distribution": "q_log_uniform_values", "q": 1, **bounds}, ""
+        if (domain.step or 1) == 1:
+            return {"distribution": "int_uniform", **bounds}, ""
+        return {"distribution": "q_uniform", "q": domain.step, **bounds}, ""
+    if domain.step is not None:
+        return {"distribution": "q_uniform", "q": domain.step, **bounds}, ""
+    return {"distribution": "log_uniform_values" if domain.log else "uniform", **bounds}, ""

@@ -1,0 +1,312 @@
+"""What people have written for other tools becomes studies and search spaces that autorl takes as they are."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import ConfigSpace as cs
+import optuna
+import pytest
+import yaml
+from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
+
+from autorl.engine.check import check
+from autorl.engine.plan import default_recipe, enqueued
+from autorl.errors import AutorlError, SpecError
+from autorl.spec.foreign import sampled, space, wandb, zoo
+from autorl.spec.foreign.translation import Translation
+from autorl.spec.load import draft_study, load_space, load_study
+from autorl.spec.space import Numeric, Prior, SearchSpace
+from autorl.spec.study import StudySpec
+from autorl.training.sb3 import Sb3Backend
+
+SWEEP = """\
+program: train.py
+method: bayes
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 1e-5, max: 1e-2}
+  rate_by_exponents: {distribution: log_uniform, min: -9.0, max: -4.5}
+  batch_size: {values: [32, 64, 128]}
+  n_epochs: {min: 1, max: 20}
+  clip_range: {min: 0.1, max: 1}
+  dropout: {distribution: q_uniform, min: 0.0, max: 0.5, q: 0.2}
+  width: {distribution: q_log_uniform_values, q: 1, min: 8, max: 512}
+  momentum: {distribution: normal, mu: 0.9, sigma: 0.01}
+  scale: {distribution: log_normal, mu: 0.0, sigma: 2.302585092994046}
+  inverse: {distribution: inv_log_uniform_values, min: 0.001, max: 0.1}
+  skewed: {distribution: beta, a: 1, b: 2}
+  threads: {value: 3}
+  activation: {values: [relu, tanh], probabilities: [0.3, 0.7]}
+  broken: {min: 3}
+  optimizer:
+    parameters:
+      name: {values: [adam, sgd]}
+  policy:
+    parameters:
+      net_arch: {values: [small, [128, 128]]}
+"""
+
+
+def written(found: Translation, folder: Path) -> SearchSpace:
+    file = folder / "space.yaml"
+    file.write_text(found.space_file())
+    return load_space(file)
+
+
+def studied(found: Translation, algorithm: str, env: str, folder: Path) -> StudySpec:
+    file = folder / "study.yaml"
+    file.write_text(found.study_file(algorithm, env))
+    return check(draft_study(file, []))
+
+
+def test_a_sweep_becomes_a_search_space(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    found = wandb.translate(file)
+    made = written(found, tmp_path)
+    domains = {p.name: p.domain for p in made}
+    assert domains["learning_rate"] == Numeric(1e-5, 1e-2, log=True)
+    by_exponents = domains["rate_by_exponents"]
+    assert isinstance(by_exponents, Numeric)
+    assert (by_exponents.low, by_exponents.high) == (pytest.approx(math.exp(-9)), pytest.approx(math.exp(-4.5)))
+    assert domains["n_epochs"] == Numeric(1, 20, integer=True)
+    assert domains["clip_range"] == Numeric(0.1, 1.0)
+    assert domains["dropout"] == Numeric(0.0, 0.4, step=0.2)
+    assert domains["width"] == Numeric(8, 512, log=True, integer=True)
+    assert domains["inverse"] == Numeric(0.001, 0.1, log=True)
+    assert made["momentum"].prior == Prior(0.9, 0.01)
+    assert made["scale"].prior == Prior(1.0, pytest.approx(1.0))
+    assert [list(domains[name].values) for name in ("batch_size", "threads", "policy.net_arch")] == [  # type: ignore[union-attr]
+        [32, 64, 128],
+        [3],
+        ["small", [128, 128]],
+    ]
+    assert "optimizer_name" in domains
+    text = found.space_file()
+    for said in (
+        "#   sweep.yaml:1: program: train.py: no part of a search space",
+        "#   sweep.yaml:14: skewed: {distribution: beta, a: 1, b: 2}: the distribution beta has no counterpart",
+        "#   sweep.yaml:17: broken: {min: 3}: 'max' is missing",
+        "activation: {values: [relu, tanh]}  # without its probabilities [0.3, 0.7]",
+        "# 'optimizer.name' there",
+    ):
+        assert said in text
+
+
+def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    for text, says in (
+        ("a: [", "x.yaml:1: not valid YAML|x.yaml:2: not valid YAML"),
+        ("- 1\n", "not a mapping"),
+        ("method: bayes\n", "no sweep of Weights & Biases"),
+        ("a: &a [1]\nb: !!python/object:os.system x\n", "not valid YAML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SpecError, match=says):
+            wandb.translate(file)
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    for above, name in zip("abcdefg", "bcdefgh", strict=True):
+        bomb += f"{name}: &{name} [{', '.join([f'*{above}'] * 10)}]\n"
+    file.write_text(bomb + "parameters: {x: {values: *h}}\n")
+    with pytest.raises(SpecError, match="expand to more than"):
+        wandb.translate(file)
+
+
+def entries() -> list[tuple[Path, str]]:
+    own = zoo._installed("ppo").parent
+    found = []
+    for file in sorted(own.glob("*.yml")):
+        if file.stem not in ("her",):
+            found += [(file, env) for env in yaml.safe_load(file.read_text())]
+    return found
+
+
+def test_every_entry_of_rl_zoo3_becomes_a_study(tmp_path: Path) -> None:
+    listed = entries()
+    assert len(listed) > 100
+    for file, env in listed[::12]:
+        found, algorithm = zoo.hyperparameters(str(file), env)
+        study = tmp_path / "study.yaml"
+        study.write_text(found.study_file(algorithm, env))
+        load_study(study)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env"),
+    [
+        ("ppo", "CartPole-v1"),
+        ("ppo", "MountainCarContinuous-v0"),
+        ("a2c", "Pendulum-v1"),
+        ("sac", "Pendulum-v1"),
+        ("sac", "MountainCarContinuous-v0"),
+        ("td3", "Pendulum-v1"),
+        ("dqn", "CartPole-v1"),
+        ("trpo", "Pendulum-v1"),
+        ("ars", "Pendulum-v1"),
+        ("tqc", "Pendulum-v1"),
+    ],
+)
+def test_the_default_configuration_is_rl_zoo3s(algorithm: str, env: str, tmp_path: Path) -> None:
+    found, name = zoo.hyperparameters(algorithm, env)
+    spec = studied(found, name, env, tmp_path)
+    recipe = default_recipe(spec, Sb3Backend())
+    theirs: dict[str, Any] = yaml.safe_load(zoo._installed(algorithm).read_text())[env]
+    assert recipe.env_steps == int(theirs["n_timesteps"])
+    for key, value in theirs.items():
+        if key in ("n_timesteps", "policy", "policy_kwargs"):
+            continue
+        ours = recipe.hyperparameters[key]
+        if key == "learning_rate" and isinstance(value, str):
+            assert recipe.hyperparameters["lr_schedule"] == "linear"
+            value = float(value.removeprefix("lin_"))
+        assert ours == (zoo._evaluated(value) if key == "normalize" else value), key
+    kwargs = zoo._evaluated(theirs.get("policy_kwargs", "dict()"))
+    assert {key: recipe.policy[key] for key in kwargs} == kwargs
+    assert recipe.policy["name"] == theirs["policy"]
+    assert "Not translated" not in found.study_file(name, env)
+
+
+def test_what_rl_zoo3_has_and_autorl_not_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "sac.yml"
+    file.write_text(
+        "defaults: &d\n  n_timesteps: !!float 2e4\n  policy: MlpPolicy\n"
+        "Mine-v0:\n  <<: *d\n  env_wrapper:\n    - a.b.Wrapper:\n        horizon: 2\n    - c.Other\n"
+        "  replay_buffer_class: HerReplayBuffer\n  ent_coef: 0.1\n  buffer_size: !!float 1e5\n"
+        '  policy_kwargs: "dict(activation_fn=nn.GELU, net_arch=dict(pi=[8], qf=[16]), optimizer_class=Mine)"\n'
+    )
+    found, algorithm = zoo.hyperparameters(str(file), "Mine-v0")
+    text = found.study_file(algorithm, "Mine-v0")
+    assert "#   sac.yml:10: replay_buffer_class: HerReplayBuffer: backend sb3 has no replay buffer" in text
+    assert "#   sac.yml:13: policy_kwargs.optimizer_class: Mine: Python code" in text
+    study = tmp_path / "study.yaml"
+    study.write_text(text)
+    spec = load_study(study)
+    assert spec.task.wrappers == ({"a.b:Wrapper": {"horizon": 2}}, "c:Other")
+    assert spec.budget.steps_per_run == 20_000
+    assert spec.space["ent_coef_auto"].default is False
+    assert spec.space["policy.net_arch"].default == {"pi": [8], "qf": [16]}
+    assert spec.space["policy.activation_fn"].default == "gelu"
+    assert spec.space["buffer_size"].default == 100_000
+    with pytest.raises(AutorlError, match=r"sac\.yml has no entry 'Mine-v1'; did you mean 'Mine-v0'"):
+        zoo.hyperparameters(str(file), "Mine-v1")
+    with pytest.raises(AutorlError, match="several entries; name one with --env: defaults, Mine-v0"):
+        zoo.hyperparameters(str(file), None)
+    with pytest.raises(AutorlError, match="no hyperparameters of 'pppo'; did you mean 'ppo'"):
+        zoo.hyperparameters("pppo", None)
+
+
+@pytest.mark.parametrize("algorithm", HYPERPARAMS_SAMPLER)
+def test_what_rl_zoo3_samples_is_searched(algorithm: str, tmp_path: Path) -> None:
+    found, name = sampled.sampler(algorithm)
+    continuous = algorithm in ("sac", "td3", "tqc", "ddpg", "ars", "ppo_lstm")
+    made = studied(found, name, "Pendulum-v1" if continuous else "CartPole-v1", tmp_path).space
+    rate = made["learning_rate"].domain
+    assert rate == Numeric(1e-5, 0.002, log=True)
+    if algorithm != "ars":
+        assert made["gamma"].transform == "one_minus"
+        assert made["gamma"].domain == Numeric(0.0001, 0.03, log=True)
+    if algorithm == "ppo":
+        assert made["n_steps"].domain == Numeric(5, 12, integer=True)
+        assert made["n_steps"].transform == "power_of_two"
+        assert list(made["clip_range"].domain.values) == [0.1, 0.2, 0.3, 0.4]  # type: ignore[union-attr]
+        assert {p.name for p in made if p.name.startswith("policy.")} == {"policy.net_arch", "policy.activation_fn"}
+    if algorithm == "td3":
+        assert list(made["noise_type"].domain.values) == ["ornstein-uhlenbeck", "normal", "none"]  # type: ignore[union-attr]
+    if algorithm == "dqn":
+        assert "subsample_steps" not in [p.name for p in made]
+        assert any("subsample_steps" in line for line in found.lost)
+
+
+def test_a_configspace_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
+    theirs = cs.ConfigurationSpace(name="mine")
+    kind = cs.CategoricalHyperparameter("kind", ["a", "b", "c"])
+    rate = cs.UniformFloatHyperparameter("rate", 1e-5, 1e-1, log=True, default_value=1e-3)
+    odd = cs.NormalFloatHyperparameter("odd", 0.0, 1.0, lower=-2.0, upper=2.0)
+    theirs.add([kind, rate, odd])
+    theirs.add(cs.EqualsCondition(rate, kind, "b"))
+    theirs.add(cs.ForbiddenEqualsClause(kind, "c"))
+    file = tmp_path / "mine.json"
+    theirs.to_json(file)
+    found = space.translate(file)
+    made = written(found, tmp_path)
+    assert [p.name for p in made] == ["kind", "rate"]
+    assert made["rate"].when == (("kind", ("b",)),)
+    assert made["rate"].default == 1e-3
+    assert any("forbidden clause" in line for line in found.lost)
+    assert any("odd" in line for line in found.lost)
+    with pytest.raises(SpecError, match="no file of ConfigSpace"):
+        space.translate(tmp_path / "space.yaml")
+
+
+def optimized(storage: Any, **more: Any) -> optuna.Study:
+    """Return a study of Optuna's with a condition, one configuration twice, and trials that did not finish."""
+    study = optuna.create_study(
+        study_name="theirs", storage=storage, sampler=optuna.samplers.RandomSampler(seed=1), **more
+    )
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True)
+        trial.suggest_int("n_steps", 32, 256, step=32)
+        if trial.suggest_categorical("normalize", [True, False]):
+            trial.suggest_float("clip_range_vf", 0.1, 1.0)
+        if trial.number == 3:
+            raise optuna.TrialPruned
+        return -abs(math.log10(rate) + 3)
+
+    study.optimize(objective, n_trials=12)
+    best = study.best_trial
+    study.add_trial(optuna.create_trial(params=best.params, distributions=best.distributions, value=best.value))
+    return study
+
+
+def test_an_optuna_study_becomes_a_warm_start(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/theirs.db"
+    theirs = optimized(url, direction="maximize")
+    found = sampled.study(url, None, 3)
+    spec = studied(found, "ppo", "CartPole-v1", tmp_path)
+    assert spec.space["learning_rate"].domain == Numeric(1e-5, 1e-2, log=True)
+    assert spec.space["n_steps"].domain == Numeric(32, 256, step=32, integer=True)
+    assert spec.space["clip_range_vf"].when == (("normalize", (True,)),)
+    ranked = sorted((t for t in theirs.trials[:12] if t.value is not None), key=lambda t: -t.value)
+    assert [dict(one) for one in spec.optimizer.enqueue] == [t.params for t in ranked[:3]]
+    for config, trial in zip(enqueued(spec, Sb3Backend()), ranked, strict=False):
+        assert config.values == trial.params
+    theirs._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    space_only = written(found, tmp_path)
+    assert [p.name for p in space_only] == [p.name for p in spec.space]
+    assert "# optimizer:\n#   enqueue:" in found.space_file()
+
+
+def test_optunas_journals_and_mistakes(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.log"
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    optimized(optuna.storages.JournalStorage(backend), directions=["maximize"])
+    assert len(sampled.study(str(journal), "theirs", 2).enqueue) == 2
+    with pytest.raises(AutorlError, match="has no study 'their'; did you mean 'theirs'"):
+        sampled.study(str(journal), "their", 2)
+    with pytest.raises(AutorlError, match="no database there"):
+        sampled.study(f"sqlite:///{tmp_path}/none.db", None, 2)
+    with pytest.raises(AutorlError, match="neither a database URL nor the file of a journal"):
+        sampled.study(str(tmp_path / "none.log"), None, 2)
+    (tmp_path / "text.db").write_text("no database" * 100)
+    with pytest.raises(AutorlError, match="no storage of Optuna's"):
+        sampled.study(f"sqlite:///{tmp_path}/text.db", None, 2)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_study_of_rl_zoo3s_tuning_is_read_in_our_units(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/zoo.db"
+    theirs = optuna.create_study(study_name="ppo", storage=url, sampler=optuna.samplers.RandomSampler(seed=0))
+    theirs.optimize(
+        lambda trial: HYPERPARAMS_SAMPLER["ppo"](trial, 1, 1, {"using_her_replay_buffer": False})["gamma"], 4
+    )
+    best = theirs.best_trial
+    found = sampled.study(url, None, 1)
+    spec = studied(found, "ppo", "CartPole-v1", tmp_path)
+    (first,) = spec.optimizer.enqueue
+    assert first["gamma"] == best.user_attrs["gamma"]
+    assert first["n_steps"] == best.user_attrs["n_steps"]
+    assert first["policy.net_arch"] == best.params["net_arch"]
+    theirs._storage._backend.engine.dispose()  # type: ignore[attr-defined]
