@@ -227,14 +227,15 @@ def make_objectives(folder: Path) -> StudySpec:
     spec = load(folder, *OBJECTIVES)
     rng = np.random.default_rng(0)
     with Book(spec, max_pending=1, waiting=print) as book:
-        write = Writer(book)
+        write, full = Writer(book), {}
         for number in range(20):
             drawn = draw(spec.space, rng)
             write.propose(number, drawn)
             worth = -abs(math.log10(drawn.values["learning_rate"]) + 2.5)
-            own = _scored(write, number, "tuning", (worth, float(drawn.values["batch_size"]), 0.1), rng)
-            over = tuple(float(v) for v in np.mean(own, axis=0))
+            full[number] = _scored(write, number, "tuning", (worth, float(drawn.values["batch_size"]), 0.1), rng)
+            over = tuple(float(v) for v in np.mean(full[number], axis=0))
             book.set_trial(number, TrialProgress("completed", over[0], 128, 2, over))
+        book.judge(verdicts(spec, full))
     return book.spec
 
 
