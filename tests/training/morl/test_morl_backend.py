@@ -21,8 +21,29 @@ from autorl.training.protocol import Interrupted
 from autorl.trial import Point, Recipe, RunResult, Start
 
 TREASURE, TRADE = "deep-sea-treasure-v0", "probe_envs:autorl-tests/Trade-v0"
+CAR = "mo-mountaincarcontinuous-v0"
 OPTIMUM = 360.4
 NET = {"net_arch": [8, 8], "learning_starts": 20, "batch_size": 16, "num_eval_weights_for_front": 3}
+MODEL = {
+    "timesteps_per_iter": 60,
+    "gradient_updates": 1,
+    "dynamics_net_arch": [8],
+    "dynamics_train_freq": 20,
+    "dynamics_rollout_starts": 40,
+    "dynamics_rollout_freq": 20,
+    "dynamics_rollout_batch_size": 20,
+    "dynamics_buffer_size": 100,
+}
+POPULATION = {
+    "pop_size": 3,
+    "exchange_every": 50,
+    "update_passes": 1,
+    "num_eval_episodes_for_front": 1,
+    "net_arch": [8, 8],
+    "learning_starts": 20,
+    "batch_size": 16,
+    "buffer_size": 500,
+}
 MEASURE = {"ref_point": [0, -25], "eval_gamma": 0.99}
 
 
@@ -49,7 +70,20 @@ RECIPES = {
     "pcn": recipe("pcn", {"num_points_pf": 4, "num_er_episodes": 3, "num_step_episodes": 2, "num_model_updates": 2}),
     "envelope": recipe("envelope", {**NET, "buffer_size": 500}),
     "gpi_ls": recipe("gpi_ls", {**NET, "timesteps_per_iter": 60, "num_eval_episodes_for_front": 1}, steps=120),
-    "capql": recipe("capql", {**NET, "ref_point": [-110, 0]}, "mo-mountaincarcontinuous-v0", 150, evaluation_points=2),
+    "capql": recipe("capql", {**NET, "ref_point": [-110, 0]}, CAR, 150, evaluation_points=2),
+    "gpi_pd": recipe("gpi_pd", {**NET, **MODEL, "num_eval_episodes_for_front": 1}, steps=120),
+    "gpi_pd_continuous": recipe(
+        "gpi_pd_continuous", {**NET, **MODEL, "ref_point": [-110, 0], "num_eval_episodes_for_front": 1}, CAR, 150
+    ),
+    "gpi_ls_continuous": recipe(
+        "gpi_ls_continuous",
+        {**NET, "ref_point": [-110, 0], "timesteps_per_iter": 60, "num_eval_episodes_for_front": 1},
+        CAR,
+        150,
+    ),
+    "morld_mosac": recipe("morld_mosac", {**POPULATION, "ref_point": [-110, 0]}, CAR, 150),
+    "morld_mosac_discrete": recipe("morld_mosac_discrete", {**POPULATION, "update_frequency": 2, "target_net_freq": 20}),
+    "morld_eupg": recipe("morld_eupg", {"pop_size": 3, "exchange_every": 50, "num_eval_episodes_for_front": 1}),
     "scalarized_ppo": recipe("scalarized_ppo", {"n_steps": 32, "n_weights": 3}, policy={"net_arch": [8]}),
     "scalarized_dqn": recipe("scalarized_dqn", {"learning_starts": 20, "n_weights": 3}, policy={"net_arch": [8]}),
 }
