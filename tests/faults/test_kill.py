@@ -64,7 +64,7 @@ class Storm:
 
 SHORT = Storm(engines=4, workers=3, trials=8, pace=0.002, at_a_time=2)
 LONG = Storm(engines=50, workers=200, trials=200, pace=0.085, at_a_time=8)
-# Two objectives and a constraint that about half of the trials break, weighed by the optimizer that asks the most of them.
+# Two objectives and a constraint that some trials break, weighed by the optimizer that asks the most of them.
 TRADED = (
     "objectives=[{metric: return}, {metric: return_std, direction: minimize}]",
     "constraints=[{metric: return, at_least: 0.5, probability: 0.6}]",

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_study import load
 from rich.console import Console
+from small_study import load
 from states import STATES, Writer, make, make_objectives
 
 from autorl.analysis import difference, seeds_needed, split_variance, winners_curse
 from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
+from autorl.report import text
 from autorl.report.evidence import evidence, tuning_minus_test
 from autorl.report.findings import Findings, gather
-from autorl.report import text
 from autorl.report.html import page
-from autorl.report.influence import Influence, domain, influence, influences as learned, shares
+from autorl.report.influence import Influence, domain, influence, shares
+from autorl.report.influence import influences as learned
 from autorl.report.sentences import influences, sentences, what_matters
 from autorl.spec.space import Configuration
 from autorl.spec.unit import place
@@ -204,7 +205,7 @@ def test_each_objective_has_a_model_of_its_own(tmp_path: Path) -> None:
     assert any(sentence.startswith("Mean length: what matters most is batch_size") for sentence in said)
     assert all(escape(sentence) in html for sentence in said)
     rows = dict(shares(seen))
-    assert list(rows)[0] in ("learning_rate", "batch_size")
+    assert next(iter(rows)) in ("learning_rate", "batch_size")
     for name, (of_return, of_length) in rows.items():
         assert of_return is not None
         assert of_length is not None

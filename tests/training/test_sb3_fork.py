@@ -282,7 +282,9 @@ def test_a_study_whose_forks_could_not_go_on_is_refused(name: str, searched: str
     if not said:
         load(tmp_path, *overrides)
         return
-    with pytest.raises(SpecError, match=f"optimizer.name: 'bg_pbt' starts trials .* cannot go on with {said}; leave it"):
+    with pytest.raises(
+        SpecError, match=f"optimizer.name: 'bg_pbt' starts trials .* cannot go on with {said}; leave it"
+    ):
         load(tmp_path, *overrides)
 
 

@@ -147,8 +147,9 @@ class _Kind:
 
 
 _ONLY_LOGGED = frozenset({"num_eval_episodes_for_front"})
-# What makes one of the two of the other; and without prioritized replay morl-baselines 1.3.0 raises at the first update.
+# What makes one of the two of the other; without prioritized replay morl-baselines 1.3.0 raises at the first update.
 _GPI = frozenset({"per", "dyna", "gpi_pd"})
+
 
 def _arguments(made: type[Any]) -> Mapping[str, inspect.Parameter]:
     """Return the arguments of a class, of the first ancestor that names them."""

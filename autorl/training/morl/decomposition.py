@@ -36,7 +36,18 @@ class _EUPG(EUPG):  # type: ignore[misc]  # morl-baselines has no types
 _WEIGHTED_EUPG = "EUPG by weighted sums"
 POLICIES[_WEIGHTED_EUPG] = _EUPG
 # Set elsewhere, or by MORL/D for all of its policies. Of the ways to scalarize and to share, those that work in 1.3.0.
-_NOT_OF_POLICIES = {"env", "weights", "scalarization", "gamma", "id", "log", "log_every", "seed", "device", "parent_rng"}
+_NOT_OF_POLICIES = {
+    "env",
+    "weights",
+    "scalarization",
+    "gamma",
+    "id",
+    "log",
+    "log_every",
+    "seed",
+    "device",
+    "parent_rng",
+}
 _NOT_OF_POLICIES |= {"project_name", "experiment_name", "wandb_entity"}
 _NOT_OF_ALL = {"scalarization_method", "evaluation_mode", "policy_name", "policy_args", "rng", "dist_metric"}
 
@@ -64,8 +75,8 @@ class Decomposed(MORLD):  # type: ignore[misc]
     @classmethod
     def arguments(cls) -> Mapping[str, inspect.Parameter]:
         """Return what it takes."""
-        own = dict(inspect.signature(MORLD).parameters)
-        return cls._of_policies() | {key: own[key] for key in own.keys() - _NOT_OF_ALL - cls.lacks}
+        own = inspect.signature(MORLD).parameters.items()
+        return cls._of_policies() | {key: each for key, each in own if key not in _NOT_OF_ALL | cls.lacks}
 
     @classmethod
     def _of_policies(cls) -> dict[str, inspect.Parameter]:
@@ -119,7 +130,7 @@ def _play(net: torch.nn.Module, env: gym.Env) -> None:
     observation, over, earned = env.reset()[0], False, np.zeros(objectives(env) or 0)
     while not over:
         observation, reward, terminated, truncated, _ = env.step(_mode(net, observation, earned))
-        earned += reward
+        earned += np.asarray(reward, float)
         over = terminated or truncated
 
 

@@ -19,7 +19,7 @@ from morl_baselines.multi_policy.gpi_pd import gpi_pd, gpi_pd_continuous_action
 from autorl.training.morl.indicators import Array
 
 Ends = Callable[[Any, Any, Array, Array], Any]
-"""Observations, actions, next observations (n, features), rewards (n, objectives) → whether the episode ends, (n, 1)."""
+"""Observations, actions, next observations, (n, features), rewards, (n, objectives) → whether episodes end, (n, 1)."""
 
 _KNOWN = "deep seas, mountain cars, minecarts, lunar landers, hoppers, half-cheetahs, humanoids and reachers"
 

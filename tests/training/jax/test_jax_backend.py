@@ -195,7 +195,9 @@ def test_a_population_that_would_change_shapes_is_refused(
     if not shape:
         check(draft)
         return
-    with pytest.raises(SpecError, match=f"optimizer.name: .* cannot go on with another {shape}, only with other numbers"):
+    with pytest.raises(
+        SpecError, match=f"optimizer.name: .* cannot go on with another {shape}, only with other numbers"
+    ):
         check(draft)
 
 

@@ -82,7 +82,9 @@ RECIPES = {
         150,
     ),
     "morld_mosac": recipe("morld_mosac", {**POPULATION, "ref_point": [-110, 0]}, CAR, 150),
-    "morld_mosac_discrete": recipe("morld_mosac_discrete", {**POPULATION, "update_frequency": 2, "target_net_freq": 20}),
+    "morld_mosac_discrete": recipe(
+        "morld_mosac_discrete", {**POPULATION, "update_frequency": 2, "target_net_freq": 20}
+    ),
     "morld_eupg": recipe("morld_eupg", {"pop_size": 3, "exchange_every": 50, "num_eval_episodes_for_front": 1}),
     "scalarized_ppo": recipe("scalarized_ppo", {"n_steps": 32, "n_weights": 3}, policy={"net_arch": [8]}),
     "scalarized_dqn": recipe("scalarized_dqn", {"learning_starts": 20, "n_weights": 3}, policy={"net_arch": [8]}),

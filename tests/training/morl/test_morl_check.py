@@ -95,7 +95,9 @@ def test_forks_are_refused(tmp_path: Path, optimizer: str) -> None:
     with pytest.raises(SpecError) as caught:
         check(draft_study(tmp_path / "a.yaml"))
     (problem,) = caught.value.problems
-    assert f"optimizer.name: '{optimizer}' starts trials from the checkpoints of others, and backend morl" in str(problem)
+    assert f"optimizer.name: '{optimizer}' starts trials from the checkpoints of others, and backend morl" in str(
+        problem
+    )
     assert "use an optimizer that forks none" in str(problem)
 
 
@@ -124,9 +126,11 @@ def test_the_default_configuration_is_the_librarys() -> None:
 def test_shipped_spaces_are_of_hyperparameters_that_there_are(tmp_path: Path, algorithm: str, env: str) -> None:
     space = f"search_space: {ROOT}/search_spaces/morl_{algorithm}.yaml"
     text = STUDY.replace("search_space: {parameters: {gamma: {min: 0.8, max: 0.99}}}", space)
-    (tmp_path / "a.yaml").write_text(text.replace("name: pql", f"name: {algorithm}").replace("deep-sea-treasure-v0", env))
+    (tmp_path / "a.yaml").write_text(
+        text.replace("name: pql", f"name: {algorithm}").replace("deep-sea-treasure-v0", env)
+    )
     spec = check(draft_study(tmp_path / "a.yaml"))
     default = default_recipe(spec, MorlBackend()).hyperparameters
-    # Four layers of 256, the default of networks, have no word here and are left as they are.
-    assert set(default) | {"net_arch"} >= {p.sets for p in spec.space if not p.when}
+    # Four layers of 256 or 200, or one of 50, have no word here, and are left as they are where they are the default.
+    assert set(default) | {"net_arch", "dynamics_net_arch"} >= {p.sets for p in spec.space if not p.when}
     assert None not in default.values()
