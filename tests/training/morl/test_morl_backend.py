@@ -21,14 +21,14 @@ from autorl.training.protocol import Interrupted
 from autorl.trial import Point, Recipe, RunResult, Start
 
 TREASURE, TRADE = "deep-sea-treasure-v0", "probe_envs:autorl-tests/Trade-v0"
-CAR = "mo-mountaincarcontinuous-v0"
+CAR_ENV, CAR, SHORT = "mo-mountaincarcontinuous-v0", {"ref_point": [-110, 0]}, {"env_kwargs": {"max_episode_steps": 20}}
 OPTIMUM = 360.4
 NET = {"net_arch": [8, 8], "learning_starts": 20, "batch_size": 16, "num_eval_weights_for_front": 3}
+ITERATION = {"timesteps_per_iter": 60, "num_eval_episodes_for_front": 1, "gradient_updates": 1}
 MODEL = {
-    "timesteps_per_iter": 60,
-    "gradient_updates": 1,
+    **ITERATION,
     "dynamics_net_arch": [8],
-    "dynamics_train_freq": 20,
+    "dynamics_train_freq": 40,
     "dynamics_rollout_starts": 40,
     "dynamics_rollout_freq": 20,
     "dynamics_rollout_batch_size": 20,
@@ -70,18 +70,11 @@ RECIPES = {
     "pcn": recipe("pcn", {"num_points_pf": 4, "num_er_episodes": 3, "num_step_episodes": 2, "num_model_updates": 2}),
     "envelope": recipe("envelope", {**NET, "buffer_size": 500}),
     "gpi_ls": recipe("gpi_ls", {**NET, "timesteps_per_iter": 60, "num_eval_episodes_for_front": 1}, steps=120),
-    "capql": recipe("capql", {**NET, "ref_point": [-110, 0]}, CAR, 150, evaluation_points=2),
-    "gpi_pd": recipe("gpi_pd", {**NET, **MODEL, "num_eval_episodes_for_front": 1}, steps=120),
-    "gpi_pd_continuous": recipe(
-        "gpi_pd_continuous", {**NET, **MODEL, "ref_point": [-110, 0], "num_eval_episodes_for_front": 1}, CAR, 150
-    ),
-    "gpi_ls_continuous": recipe(
-        "gpi_ls_continuous",
-        {**NET, "ref_point": [-110, 0], "timesteps_per_iter": 60, "num_eval_episodes_for_front": 1},
-        CAR,
-        150,
-    ),
-    "morld_mosac": recipe("morld_mosac", {**POPULATION, "ref_point": [-110, 0]}, CAR, 150),
+    "capql": recipe("capql", {**NET, **CAR}, CAR_ENV, 150, **SHORT),
+    "gpi_pd": recipe("gpi_pd", {**NET, **MODEL}, steps=90),
+    "gpi_pd_continuous": recipe("gpi_pd_continuous", {**NET, **MODEL, **CAR}, CAR_ENV, 90, **SHORT),
+    "gpi_ls_continuous": recipe("gpi_ls_continuous", {**NET, **CAR, **ITERATION}, CAR_ENV, 90, **SHORT),
+    "morld_mosac": recipe("morld_mosac", {**POPULATION, **CAR}, CAR_ENV, 150, **SHORT),
     "morld_mosac_discrete": recipe(
         "morld_mosac_discrete", {**POPULATION, "update_frequency": 2, "target_net_freq": 20}
     ),
