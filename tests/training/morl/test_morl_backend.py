@@ -16,6 +16,7 @@ from probe_envs import Trade
 from autorl.training.morl import MorlBackend
 from autorl.training.morl.algorithms import ALGORITHMS as BASELINES
 from autorl.training.morl.episodes import known_front, make
+from autorl.training.morl.model_based import ends
 from autorl.training.morl.scalarized import ALGORITHMS as SCALARIZED
 from autorl.training.protocol import Interrupted
 from autorl.trial import Point, Recipe, RunResult, Start
@@ -193,6 +194,80 @@ def test_a_front_with_a_hollow_is_found_as_far_as_weights_reach(
     assert result.curve[-1].metrics["cardinality"] == points
     assert result.curve[-1].metrics["hypervolume"] == pytest.approx(3.16 if points == 3 else 3.0)
     assert "igd" not in result.curve[-1].metrics  # nobody knows this front
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("morld_eupg", {"exchange_every": 50, "learning_rate": 0.05, "net_arch": [16], "update_passes": 0}),
+        (
+            "morld_mosac_discrete",
+            POPULATION
+            | {"policy_lr": 0.01, "q_lr": 0.01, "update_frequency": 1, "target_net_freq": 10, "update_passes": 5},
+        ),
+    ],
+)
+def test_a_population_finds_what_is_best_for_each_of_its_weights(
+    backend: MorlBackend, name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    given = {**settings, "pop_size": 2, "num_eval_episodes_for_front": 1, "ref_point": [-1, -1]}
+    result = train(backend, recipe(name, given, TRADE, 200, evaluation_points=1), tmp_path / "a")
+    found = front(result)
+    assert all(pytest.approx(point) in found for point in ([1.0, 0.0], [0.0, 1.0]))
+    assert (result.curve[-1].metrics["hypervolume"] or 0.0) > 2.99
+
+
+@pytest.mark.parametrize(
+    ("env", "env_kwargs"),
+    [
+        (TREASURE, {}),
+        (TREASURE, {"float_state": True}),
+        ("deep-sea-treasure-concave-v0", {}),
+        ("deep-sea-treasure-mirrored-v0", {}),
+        ("mo-mountaincar-v0", {}),
+        (CAR_ENV, {}),
+        ("minecart-v0", {}),
+    ],
+)
+def test_imagined_episodes_end_where_real_ones_do(env: str, env_kwargs: dict[str, Any]) -> None:
+    real = make(env, env_kwargs, ())
+    rule = ends(real)
+    real.reset(seed=0)
+    real.action_space.seed(0)
+    observation, ended = real.reset(seed=0)[0], 0
+    for _ in range(1_000):
+        action = real.action_space.sample()
+        if "car-" in env or "carcontinuous" in env:  # with the velocity, else it never gets there
+            action = 2 * int(observation[1] >= 0) if env != CAR_ENV else np.sign(observation[1:])
+        following, reward, terminated, truncated, _ = real.step(action)
+        assert rule(observation[None], np.zeros((1, 1)), following[None], np.asarray(reward)[None]).tolist() == [
+            [terminated]
+        ]
+        ended += terminated
+        observation = real.reset()[0] if terminated or truncated else following
+    assert ended
+
+
+@pytest.mark.slow
+def test_gpi_pd_finds_most_of_the_deep_sea(backend: MorlBackend, tmp_path: Path) -> None:
+    settings = {
+        "learning_rate": 1e-3,
+        "initial_epsilon": 1.0,
+        "final_epsilon": 0.1,
+        "epsilon_decay_steps": 2_000,
+        "learning_starts": 50,
+        "net_arch": [64, 64],
+        "gradient_updates": 2,
+        "tau": 0.01,
+        "timesteps_per_iter": 250,
+        "num_eval_episodes_for_front": 1,
+        "num_eval_weights_for_front": 20,
+        "dynamics_net_arch": [64, 64],
+        "dynamics_rollout_starts": 500,
+        "dynamics_rollout_batch_size": 1_000,
+    }
+    result = train(backend, recipe("gpi_pd", settings, steps=3_000, evaluation_points=1), tmp_path / "a")
+    assert (result.curve[-1].metrics["hypervolume"] or 0.0) > 0.9 * OPTIMUM
 
 
 def test_noise_does_not_widen_the_front(backend: MorlBackend, tmp_path: Path) -> None:
