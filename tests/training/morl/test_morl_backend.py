@@ -137,7 +137,7 @@ def test_training_leaves_the_global_generators_as_they_were(backend: MorlBackend
     assert (random.random(), np.random.random(), float(torch.rand(1))) == expected  # noqa: NPY002
 
 
-@pytest.mark.parametrize("name", ["pql", "pcn", "gpi_ls", "mpmoqlearning", "scalarized_ppo"])
+@pytest.mark.parametrize("name", ["pql", "pcn", "gpi_ls", "gpi_pd", "mpmoqlearning", "scalarized_ppo"])
 def test_evaluations_leave_training_as_it_is(backend: MorlBackend, name: str, tmp_path: Path) -> None:
     """Six evaluations or two of three episodes: the last is of the same agent."""
     often = replace(RECIPES[name], evaluation_points=6)
