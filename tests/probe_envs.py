@@ -63,10 +63,16 @@ class Risky(gym.Env[np.ndarray, np.ndarray]):
 
     The best return is 2, at a cost of 2. Under a limit `d` on an episode's cost it is `sqrt(2 d)`, with both actions
     `sqrt(d / 2)`.
+
+    Args:
+        seconds: that a step takes.
     """
 
     observation_space = spaces.Box(0.0, 1.0, (2,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -76,6 +82,7 @@ class Risky(gym.Env[np.ndarray, np.ndarray]):
         return self.np_random.random(2, dtype=np.float32), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        time.sleep(self._seconds)
         over, self._second = self._second, True
         paid = float(action[0])
         return self.np_random.random(2, dtype=np.float32), paid, over, False, {"risk": paid**2, "fast": paid > 0.5}

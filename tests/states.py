@@ -222,6 +222,23 @@ def make_front(folder: Path) -> StudySpec:
     return book.spec
 
 
+def make_objectives(folder: Path) -> StudySpec:
+    """Write a study of 20 trials that tunes: the learning rate decides the return, the batch size the length."""
+    spec = load(folder, *OBJECTIVES)
+    rng = np.random.default_rng(0)
+    with Book(spec, max_pending=1, waiting=print) as book:
+        write, full = Writer(book), {}
+        for number in range(20):
+            drawn = draw(spec.space, rng)
+            write.propose(number, drawn)
+            worth = -abs(math.log10(drawn.values["learning_rate"]) + 2.5)
+            full[number] = _scored(write, number, "tuning", (worth, float(drawn.values["batch_size"]), 0.1), rng)
+            over = tuple(float(v) for v in np.mean(full[number], axis=0))
+            book.set_trial(number, TrialProgress("completed", over[0], 128, 2, over))
+        book.judge(verdicts(spec, full))
+    return book.spec
+
+
 def _scored(
     write: Writer, number: int, phase: Phase, mean: tuple[float, ...], rng: np.random.Generator
 ) -> list[tuple[float, ...]]:

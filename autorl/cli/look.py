@@ -135,14 +135,11 @@ def best(
 
 
 def _front(found: Findings) -> Front:
-    from autorl.report.front import front
-
-    chosen = front(found)
-    if chosen is None:
+    if found.front is None:
         several = len(found.spec.objectives) > 1
         why = "no trial has finished yet" if several else "it has one objective, and so no front"
         raise AutorlError(f"study '{found.study.name}': {why}")
-    return chosen
+    return found.front
 
 
 def _weights(text: str) -> dict[str, float]:
@@ -260,8 +257,7 @@ def report(
     from autorl.report import text
     from autorl.report.evidence import evidence
     from autorl.report.findings import gather
-    from autorl.report.front import front, kept
-    from autorl.report.influence import influence
+    from autorl.report.influence import influences
     from autorl.report.scaling import scalings
     from autorl.report.switches import switches
 
@@ -283,17 +279,20 @@ def report(
             console().print(f"Wrote {html}")
             return
         if format is not Format.table:
-            seen = influence(found, partial(reader.curves, name))
-            sensitivity = {"unknown": seen} if isinstance(seen, str) else seen.to_dict()
+            sensitivity = [
+                {"objective": objective.words, "unknown": seen} if isinstance(seen, str) else seen.to_dict()
+                for objective, seen in zip(
+                    found.spec.objectives, influences(found, partial(reader.curves, name)), strict=True
+                )
+            ]
             tried = [one.to_dict() for one in switches(found)]
             grown = [one.to_dict() for one in scalings(found, lambda trials: reader.curves(name, trials, "tuning"))]
-            traded = front(found)
             more = {
                 "sensitivity": sensitivity,
                 "switches": tried,
                 "scaling": grown,
-                "front": None if traded is None else traded.to_dict(),
-                "constraints": [one.to_dict() for one in kept(found)],
+                "front": None if found.front is None else found.front.to_dict(),
+                "constraints": [one.to_dict() for one in found.kept],
             }
             emit({**found.to_dict(), "seeds": evidence(found).to_dict(), **more}, format)
             return

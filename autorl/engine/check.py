@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autorl.engine.plan import enqueued, make_optimizer, optimizer_options
 from autorl.errors import AutorlError, PluginNotFound, did_you_mean
-from autorl.optimizers.protocol import Method
+from autorl.optimizers.protocol import Forking, Method
 from autorl.plugins import find, names
 from autorl.spec.load import Draft
 from autorl.spec.space import Choice
@@ -12,6 +12,7 @@ from autorl.spec.study import OptimizerSpec, StudySpec
 from autorl.spec.understand import understand
 from autorl.spec.yaml12 import Key, show
 from autorl.training.protocol import Backend
+from autorl.trial import bind
 
 
 def check(draft: Draft) -> StudySpec:
@@ -45,7 +46,7 @@ def check(draft: Draft) -> StudySpec:
                 draft.report(place, message)
     spec = draft.spec()
     _check_enqueued(draft, spec, backend)
-    _check_optimizer(draft, spec)
+    _check_optimizer(draft, spec, backend)
     return draft.spec()
 
 
@@ -63,7 +64,7 @@ def _check_enqueued(draft: Draft, spec: StudySpec, backend: Backend) -> None:
                 draft.report(at, f"{show(value)} is not one of {show(list(domain.values))}")
 
 
-def _check_optimizer(draft: Draft, spec: StudySpec) -> None:
+def _check_optimizer(draft: Draft, spec: StudySpec, backend: Backend) -> None:
     """Report what the optimizer says against the study."""
     method, _ = optimizer_options(spec)
     for asked, can, what in (
@@ -78,13 +79,19 @@ def _check_optimizer(draft: Draft, spec: StudySpec) -> None:
             if getattr(spec.budget, key) is not None:
                 draft.report(("budget", key), "it is one number, and the study has several objectives; leave it out")
     try:
-        make_optimizer(spec)
+        optimizer = make_optimizer(spec)
     except ImportError as error:
         draft.report(
             ("optimizer", "name"), f"'{spec.optimizer.name}' needs '{error.name}'; pip install 'autorl[{method.extra}]'"
         )
     except AutorlError as error:
         draft.report(("optimizer", "name"), str(error))
+    else:
+        if isinstance(optimizer, Forking):
+            keys = {spec.space[name].sets for name in optimizer.forked}
+            if why := backend.unforkable(bind(spec, spec.space, {}), keys):
+                message = f"'{spec.optimizer.name}' starts trials from the checkpoints of others, and {why}"
+                draft.report(("optimizer", "name"), message)
 
 
 def _able(what: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -69,6 +69,11 @@ class BayesianGenerationalPBT(PopulationBasedBandits):
         parts = question.options.generations
         self._boundaries = {round(k * len(self.ends) / parts) for k in range(1, parts)} - {0}
         self._side = SIDE
+
+    @property
+    def forked(self) -> Collection[str]:
+        """Names of the parameters that forks may change, where architectures change too."""
+        return self._renewable if self._boundaries else self.mutable
 
     @property
     def _renewing(self) -> bool:

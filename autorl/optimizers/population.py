@@ -143,6 +143,11 @@ class Population(abc.ABC):
         self._untold: set[int] = set()
 
     @property
+    def forked(self) -> Collection[str]:
+        """Names of the parameters that forks may change."""
+        return self.mutable
+
+    @property
     def forks(self) -> list[Member]:
         """The forks of this generation that are known so far."""
         return list(self._members.values())[: self._size - len(self._staying)] if self.generation else []

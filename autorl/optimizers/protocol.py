@@ -6,7 +6,7 @@ import enum
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from autorl.spec.section import Spec
 from autorl.spec.space import SearchSpace
@@ -113,6 +113,16 @@ class Optimizer(Protocol):
 
         Without it, trials are ranked by how far they were trained, then by their objective.
         """
+        ...
+
+
+@runtime_checkable
+class Forking(Optimizer, Protocol):
+    """An optimizer that starts trials from the checkpoints of others, under configurations of their own."""
+
+    @property
+    def forked(self) -> Collection[str]:
+        """Names of the parameters that may differ from the trial that is started from."""
         ...
 
 

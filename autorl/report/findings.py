@@ -14,6 +14,7 @@ from autorl.engine.plan import planned_steps
 from autorl.engine.selection import better, rank
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
+from autorl.report.front import Front, Kept, gather_front, gather_kept
 from autorl.spec.study import StudySpec
 from autorl.trial import Phase
 
@@ -90,6 +91,16 @@ class Findings:
             )
             for index, objective in enumerate(self.spec.objectives)
         )
+
+    @cached_property
+    def front(self) -> Front | None:
+        """The front: the one that was chosen, or that of the tuning data so far; None with one objective."""
+        return gather_front(self)
+
+    @cached_property
+    def kept(self) -> list[Kept]:
+        """Whether the winner, or the incumbent while there is none, keeps to each constraint."""
+        return gather_kept(self)
 
     @property
     def cautions(self) -> tuple[str, ...]:

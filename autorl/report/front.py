@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,10 +13,12 @@ from autorl.analysis import Estimate, estimate, hypervolume, hypervolume_gap, pr
 from autorl.engine import front as judged
 from autorl.errors import AutorlError, did_you_mean
 from autorl.ledger.records import TrialRecord
-from autorl.report.findings import Findings
 from autorl.report.words import interval, number, probability
 from autorl.spec.objectives import ConstraintSpec, ObjectiveSpec
 from autorl.trial import Phase
+
+if TYPE_CHECKING:
+    from autorl.report.findings import Findings
 
 LATER: tuple[Phase, ...] = ("validation", "test")
 
@@ -148,7 +150,7 @@ def in_full(found: Findings, trial: int, *phases: Phase) -> list[tuple[float, ..
     ]
 
 
-def front(found: Findings) -> Front | None:
+def gather_front(found: Findings) -> Front | None:
     """Gather the front: the one that was chosen, or that of the tuning data so far; None with one objective."""
     spec = found.spec
     objectives = len(spec.objectives)
@@ -269,7 +271,7 @@ def beside(studies: Sequence[Findings], budget: int) -> list[tuple[float | None,
         where there is none.
     """
     objectives = studies[0].spec.objectives
-    points = [judged.reference_point(found.spec, found.trials) for found in studies if front(found) is not None]
+    points = [judged.reference_point(found.spec, found.trials) for found in studies if found.front is not None]
     if not points:
         return [(None, None)] * len(studies)
     reference = [
@@ -278,7 +280,7 @@ def beside(studies: Sequence[Findings], budget: int) -> list[tuple[float | None,
     result: list[tuple[float | None, float | None]] = []
     for found in studies:
         reached = [volume.value for volume in volumes(found, reference) if volume.env_steps <= budget]
-        traded = front(found)
+        traded = found.front
         tested = None
         if traded is not None and traded.test is not None:
             values = [[one.value for one in member.test] for member in traded.members[: traded.on]]
@@ -287,7 +289,7 @@ def beside(studies: Sequence[Findings], budget: int) -> list[tuple[float | None,
     return result
 
 
-def kept(found: Findings) -> list[Kept]:
+def gather_kept(found: Findings) -> list[Kept]:
     """Gather whether the winner, or the incumbent while there is none, keeps to each constraint."""
     best, spec = found.winner or found.incumbent, found.spec
     if best is None or not spec.constraints:
@@ -340,7 +342,7 @@ def constraint_sentences(findings: Findings) -> list[str]:
     """Say whether the winner keeps to the constraints, and how likely it was said to."""
     said = []
     best = findings.winner or findings.incumbent
-    for one in kept(findings):
+    for one in findings.kept:
         assert best is not None
         text = (
             f"Constraint {one.constraint.words}: from the seeds that chose it trial {best.number} was to meet it on "

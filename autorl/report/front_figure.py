@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from autorl.report.figures import Drawing
 from autorl.report.findings import Findings
-from autorl.report.front import front
 from autorl.report.svg import DEFAULT, INK, MUTED, TUNED, dots, embed, render
 from autorl.report.words import number
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def front_figure(findings: Findings) -> Drawing | None:
     """Draw the front over its first two objectives; None with one objective, or while no trial has finished."""
-    found = front(findings)
+    found = findings.front
     if found is None:
         return None
     across, up = findings.spec.objectives[:2]

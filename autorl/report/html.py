@@ -20,12 +20,11 @@ from autorl.report.checklist import Item, checklist
 from autorl.report.curricula import curriculum_sentences
 from autorl.report.figures import Drawing, figures
 from autorl.report.findings import PHASES, Findings
-from autorl.report.front import front
 from autorl.report.front_figure import front_figure
-from autorl.report.influence import influence
+from autorl.report.influence import SHARES, Influence, influences, shares
 from autorl.report.reproduce import commands, resolved
 from autorl.report.scaling import scalings
-from autorl.report.sentences import headline_lines, influences, sentences
+from autorl.report.sentences import headline_lines, sentences, what_matters
 from autorl.report.switches import switches
 from autorl.report.words import duration, energy, hardware, interval, number, probability, setting, tries
 from autorl.spec.yaml12 import dump
@@ -42,19 +41,21 @@ def page(found: Findings, reader: Reader) -> str:
         reader: the ledger, for the learning curves and for its address.
     """
     name = escape(found.study.name)
+    seen = influences(found, partial(reader.curves, found.study.name))
     traded = front_figure(found)
     drawings = [*([] if traded is None else [traded]), *figures(found, reader)]
     parts = [
         _header(found),
         _headline(found),
         _section("Paused", f"<pre>{escape(found.study.paused)}</pre>") if found.study.paused else "",
-        _section("What was found", _findings(found, reader)),
+        _section("What was found", _findings(found, reader, seen)),
         _section("Figures", f'<div class="figures">{"".join(map(_figure, drawings))}</div>'),
         '<div class="pair">',
         _configuration(found),
         _trials(found),
         "</div>",
         _front(found),
+        _shares(found, seen),
         _switches(found),
         _scalings(found, reader),
         _failures(found),
@@ -120,11 +121,9 @@ def _state(found: Findings) -> str:
     )
 
 
-def _findings(found: Findings, reader: Reader) -> str:
+def _findings(found: Findings, reader: Reader, seen: Sequence[Influence | str]) -> str:
     curves = partial(reader.curves, found.study.name)
-    said = [*sentences(found), *curriculum_sentences(found, curves)]
-    if len(found.spec.objectives) == 1:
-        said += influences(influence(found, curves))
+    said = [*sentences(found), *curriculum_sentences(found, curves), *what_matters(seen, found.spec.objectives)]
     return f'<ul class="findings">\n{"".join(f"<li>{_text(sentence)}</li>{chr(10)}" for sentence in said)}</ul>'
 
 
@@ -189,7 +188,7 @@ def _trials(found: Findings) -> str:
 
 
 def _front(found: Findings) -> str:
-    traded = front(found)
+    traded = found.front
     if traded is None:
         return ""
     names = [objective.words for objective in found.spec.objectives]
@@ -209,6 +208,15 @@ def _front(found: Findings) -> str:
         "is at least as good in every objective.</p>"
     )
     return _section("The front, and the default beside it", _table(columns, rows, marked) + note)
+
+
+def _shares(found: Findings, seen: Sequence[Influence | str]) -> str:
+    rows = shares(seen)
+    if len(seen) == 1 or not rows:
+        return ""
+    columns = ("hyperparameter", *(objective.words for objective in found.spec.objectives))
+    cells = [[escape(name), *("–" if share is None else f"{share:.0%}" for share in own)] for name, own in rows]
+    return _section(SHARES, _table(columns, cells))
 
 
 def _switches(found: Findings) -> str:

@@ -1,4 +1,4 @@
-"""What the hyperparameters of a study do to its objective, from its ledger."""
+"""What the hyperparameters of a study do to its objectives, from its ledger."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ from autorl.analysis.sensitivity import (
     ped_anova,
 )
 from autorl.analysis.sensitivity.forest import Points
+from autorl.engine.measures import course
 from autorl.ledger.records import CurveRecord, TrialRecord
 from autorl.report.findings import Findings
+from autorl.spec.objectives import ObjectiveSpec
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace, same
 from autorl.spec.unit import bins, from_unit, place
 from autorl.trial import Phase
@@ -45,14 +47,16 @@ SMALLEST_CHANCE = 0.05
 """Where even seeds of one mind would agree by chance more often than this, nothing is said of their agreement."""
 PAIRED = 5
 """Hyperparameters whose interactions are looked at: the most important ones."""
+SHARES = "What matters for each objective: shares of its variance over the search space"
 Curves = Callable[[Sequence[int], Phase], Sequence[CurveRecord]]
 
 
 @dataclass(frozen=True)
 class Influence:
-    """The models of a study's hyperparameters, and what they say.
+    """The models of a study's hyperparameters, and what they say of one objective.
 
     Attributes:
+        objective: the objective.
         space: the search space.
         trials: trials that the models learned from.
         until: environment steps after which their scores were taken: where at least half of all trials were.
@@ -62,9 +66,9 @@ class Influence:
             for which.
         failed: trials that failed and are not among them.
         forest: the model of the values.
-        higher_is_better: the objective's direction.
     """
 
+    objective: ObjectiveSpec
     space: SearchSpace
     trials: tuple[TrialRecord, ...]
     until: int
@@ -73,7 +77,11 @@ class Influence:
     values: npt.NDArray[np.float64]
     failed: int
     forest: Forest
-    higher_is_better: bool
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The objective's direction."""
+        return self.objective.direction == "maximize"
 
     @property
     def names(self) -> list[str]:
@@ -185,6 +193,7 @@ class Influence:
             for index, name in enumerate(self.names)
         }
         return {
+            "objective": self.objective.words,
             "trials": len(self.trials),
             "failed_trials": self.failed,
             "env_steps": self.until,
@@ -195,14 +204,21 @@ class Influence:
         }
 
 
-def influence(found: Findings, curves: Curves) -> Influence | str:
-    """Learn what the hyperparameters do, or say why the trials do not tell.
+def influences(found: Findings, curves: Curves) -> list[Influence | str]:
+    """Learn what the hyperparameters do to each objective; see `influence`."""
+    return [influence(found, curves, index) for index in range(len(found.spec.objectives))]
+
+
+def influence(found: Findings, curves: Curves, index: int = 0) -> Influence | str:
+    """Learn what the hyperparameters do to an objective, or say why the trials do not tell.
 
     Args:
         found: the study.
         curves: reads curves of trials in a phase; asked only where scores before the end of runs are needed.
+        index: of the objective.
     """
-    space, seeds = found.spec.space, found.spec.seeds.tuning
+    objective = found.spec.objectives[index]
+    space = found.spec.space
     if not len(space):
         return "The search space has no hyperparameter."
     scored = [trial for trial in found.trials if trial.value is not None]
@@ -211,17 +227,18 @@ def influence(found: Findings, curves: Curves) -> Influence | str:
     until = sorted((trial.env_steps for trial in scored), reverse=True)[(len(scored) - 1) // 2]
     used = [trial for trial in scored if trial.env_steps >= until]
     used = used[:: -(-len(used) // MOST_TRIALS)]
-    scores = _scores(found, used, until, seeds, curves)
-    told = [index for index, row in enumerate(scores) if np.isfinite(row).any()]
-    used, scores = [used[index] for index in told], scores[told]
+    scores = _scores(found, used, until, index, curves)
+    told = [row for row, own in enumerate(scores) if np.isfinite(own).any()]
+    used, scores = [used[row] for row in told], scores[told]
     if len(used) < FEWEST_TRIALS:
         return f"{len(used)} trials have a score after {until:,} steps; a model needs at least {FEWEST_TRIALS}."
     complete = np.isfinite(scores).all()
-    values = aggregate_rows(scores, found.spec.objective.statistic) if complete else adjusted_means(scores)
+    values = aggregate_rows(scores, objective.statistic) if complete else adjusted_means(scores)
     if np.ptp(values) == 0:
         return "All trials have the same score: no hyperparameter makes a difference."
     points = np.array([_point(space, trial.config) for trial in used])
     return Influence(
+        objective,
         space,
         tuple(used),
         until,
@@ -230,8 +247,25 @@ def influence(found: Findings, curves: Curves) -> Influence | str:
         values,
         len({run.trial for run in found.failed if run.phase == "tuning"}),
         Forest(domain(space), points, values),
-        found.spec.objective.direction == "maximize",
     )
+
+
+def shares(seen: Sequence[Influence | str]) -> list[tuple[str, list[float | None]]]:
+    """Return each hyperparameter and its share of the variance (0 to 1) of each objective, None where no model tells.
+
+    Args:
+        seen: of each objective, what `influence` returned.
+
+    Returns:
+        The hyperparameters, those first that explain most of any objective; empty without a model.
+    """
+    models = [each if isinstance(each, Influence) else None for each in seen]
+    names = next((model.names for model in models if model is not None), [])
+    rows = [
+        (name, [None if model is None else float(model.fanova[axis]) for model in models])
+        for axis, name in enumerate(names)
+    ]
+    return sorted(rows, key=lambda row: -max(share for share in row[1] if share is not None))
 
 
 def domain(space: SearchSpace) -> Domain:
@@ -278,25 +312,30 @@ def _point(space: SearchSpace, config: Configuration) -> Points:
 
 
 def _scores(
-    found: Findings, trials: Sequence[TrialRecord], until: int, seeds: Sequence[int], curves: Curves
+    found: Findings, trials: Sequence[TrialRecord], until: int, index: int, curves: Curves
 ) -> npt.NDArray[np.float64]:
-    """Return the scores of trials after so many steps, shape (trials, seeds); from curves where runs went further."""
+    """Return what runs scored for an objective after so many steps, shape (trials, seeds).
+
+    From the curves of those that went further.
+    """
+    seeds = found.spec.seeds.tuning
     scores = np.full((len(trials), len(seeds)), math.nan)
     column = {seed: index for index, seed in enumerate(seeds)}
     row = {trial.number: index for index, trial in enumerate(trials)}
     further = set()
     for trial in trials:
         for run in found.runs.get(trial.number, ()):
-            if run.phase != "tuning" or run.score is None or run.seed not in column:
+            if run.phase != "tuning" or not run.scores or run.seed not in column:
                 continue
             if run.env_steps == until or (run.state == "completed" and until == found.spec.budget.steps_per_run):
-                scores[row[trial.number], column[run.seed]] = run.score
+                scores[row[trial.number], column[run.seed]] = run.scores[index]
             elif run.env_steps > until:
                 further.add(trial.number)
     if further:
-        metric = found.spec.curve_metric
+        seconds = {run.run: run.cpu_seconds for own in found.runs.values() for run in own}
         for record in curves(sorted(further), "tuning"):
-            reached = [point for point in record.points if point.env_steps <= until]
+            scored = course(found.spec, record.points, seconds[record.run])
+            reached = [measured for steps, measured in scored if steps <= until]
             if reached and record.points[-1].env_steps > until and record.run.seed in column:
-                scores[row[record.run.trial], column[record.run.seed]] = reached[-1].metrics[metric]
+                scores[row[record.run.trial], column[record.run.seed]] = reached[-1][index]
     return scores

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 from autorl.ledger.records import TrialRecord
 from autorl.report.evidence import Evidence, evidence, tuning_minus_test
 from autorl.report.findings import Findings
-from autorl.report.front import constraint_sentences, front, front_sentences
+from autorl.report.front import constraint_sentences, front_sentences
 from autorl.report.influence import Influence
 from autorl.report.words import FAILURES, interval, number, probability
+from autorl.spec.objectives import ObjectiveSpec
 from autorl.spec.study import StudySpec
 
 LITTLE_EXPLAINED = 0.1
@@ -42,10 +44,9 @@ def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
 
 def sentences(findings: Findings) -> list[str]:
     """Say what was found, and what it is worth, one finding a sentence."""
-    several = front(findings)
-    if several is not None:
+    if findings.front is not None:
         knee = findings.winner
-        said = front_sentences(several, findings)
+        said = front_sentences(findings.front, findings)
         said += [*([] if knee is None else _knee(findings, knee)), *constraint_sentences(findings), *_ended(findings)]
     elif findings.winner is None:
         said = [_leading(findings), *constraint_sentences(findings), *_ended(findings)]
@@ -205,8 +206,29 @@ def _seeds(findings: Findings, seen: Evidence) -> list[str]:
     return said
 
 
+def what_matters(seen: Sequence[Influence | str], objectives: Sequence[ObjectiveSpec]) -> list[str]:
+    """Say which hyperparameters matter for each objective, or why that is not known.
+
+    Args:
+        seen: of each objective, what `autorl.report.influence.influence` returned.
+        objectives: the study's.
+    """
+    if len(seen) == 1 or (isinstance(seen[0], str) and all(each == seen[0] for each in seen)):
+        return influences(seen[0])
+    return [
+        said_of(objective, sentence)
+        for each, objective in zip(seen, objectives, strict=True)
+        for sentence in influences(each)
+    ]
+
+
+def said_of(objective: ObjectiveSpec, sentence: str) -> str:
+    """Return a sentence that names the one of several objectives that it is about."""
+    return f"{objective.words[0].upper()}{objective.words[1:]}: {sentence[0].lower()}{sentence[1:]}"
+
+
 def influences(seen: Influence | str) -> list[str]:
-    """Say which hyperparameters matter, or why that is not known."""
+    """Say which hyperparameters matter for an objective, or why that is not known."""
     if isinstance(seen, str):
         return [seen]
     said = _matters(seen)

@@ -17,10 +17,10 @@ from autorl.report.compare import Comparison
 from autorl.report.compare import sentences as compared
 from autorl.report.curricula import curriculum_sentences
 from autorl.report.findings import PHASES, Findings
-from autorl.report.front import Front, front
-from autorl.report.influence import influence
+from autorl.report.front import Front
+from autorl.report.influence import SHARES, influences, shares
 from autorl.report.scaling import Scaled, scalings
-from autorl.report.sentences import headline_lines, influences, sentences
+from autorl.report.sentences import headline_lines, sentences, what_matters
 from autorl.report.switches import Switch, switches
 from autorl.report.words import duration, energy, interval, number, probability, setting, trained
 
@@ -37,14 +37,13 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
     """
     if findings.study.paused is not None:
         console.print(Text(f"Paused: {findings.study.paused}", style="yellow"), soft_wrap=True)
-    traded = front(findings)
     console.print(_headline(findings))
     for sentence in sentences(findings):
         console.print(f"• {sentence}")
     curves = partial(reader.curves, findings.study.name)
-    if len(findings.spec.objectives) == 1:
-        for sentence in influences(influence(findings, curves)):
-            console.print(f"• {sentence}")
+    seen = influences(findings, curves)
+    for sentence in what_matters(seen, findings.spec.objectives):
+        console.print(f"• {sentence}")
     for sentence in curriculum_sentences(findings, curves):
         console.print(f"• {sentence}")
     for caution in findings.cautions:
@@ -53,7 +52,10 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
         console.print()
         console.print(_configuration(findings))
         console.print()
-        console.print(_trials(findings) if traded is None else front_table(findings, traded))
+        console.print(_trials(findings) if findings.front is None else front_table(findings, findings.front))
+    if len(seen) > 1 and (rows := shares(seen)):
+        console.print()
+        console.print(_shares(findings, rows))
     if tried := switches(findings):
         console.print()
         console.print(_switches(findings, tried))
@@ -142,6 +144,16 @@ def front_table(findings: Findings, traded: Front) -> Table:
 
 def _ends(found: Estimate) -> str:
     return "" if math.isnan(found.low) else f"[{number(found.low, 3)}, {number(found.high, 3)}]"
+
+
+def _shares(findings: Findings, rows: Sequence[tuple[str, Sequence[float | None]]]) -> Table:
+    table = Table(title=SHARES, title_justify="left", box=None, header_style="dim")
+    table.add_column("hyperparameter")
+    for objective in findings.spec.objectives:
+        table.add_column(objective.words, justify="right", overflow="fold")
+    for name, own in rows:
+        table.add_row(name, *("–" if share is None else f"{share:.0%}" for share in own))
+    return table
 
 
 def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.trial import Point, Recipe, RunResult
+
+KEEP: Final = "leave it out of the search space, or of 'optimizer.mutable', or use an optimizer that forks none"
+"""What to do where a fork cannot change a key; see `Backend.unforkable`."""
 
 
 class Interrupted(Exception):
@@ -116,6 +119,18 @@ class Backend(Protocol):
 
     def group(self, recipe: Recipe) -> Hashable:
         """Return a value that only recipes share which can be trained in one call; not asked where `lanes` is 1."""
+        ...
+
+    def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
+        """Say why a run cannot start from another's checkpoint with other values of some keys, or None if it can.
+
+        Args:
+            recipe: the study's recipe, without a configuration's values.
+            keys: hyperparameters, and dotted addresses.
+
+        Returns:
+            The reason and what to do, to be read after "and".
+        """
         ...
 
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:

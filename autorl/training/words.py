@@ -204,7 +204,7 @@ def _searched(space: SearchSpace) -> list[str]:
 
 def wrong_value(key: str, value: Any) -> str | None:
     """Say what is wrong with the value of a hyperparameter or policy argument, or None; only what the words allow."""
-    if key == "net_arch" and isinstance(value, str) and value not in NET_ARCHS:
+    if key.endswith("net_arch") and isinstance(value, str) and value not in NET_ARCHS:
         return f"unknown architecture '{value}'{did_you_mean(value, NET_ARCHS)}"
     if key == "activation_fn" and value not in ACTIVATIONS:
         return f"unknown activation '{value}'{did_you_mean(str(value), ACTIVATIONS)}"

@@ -9,7 +9,6 @@ from board import data, front, show, tables, tradeoff
 
 from autorl.report.findings import Findings
 from autorl.report.front import Front
-from autorl.report.front import front as gather
 from autorl.trial import Phase
 
 
@@ -40,7 +39,7 @@ def _score_and_cost(found: Findings) -> None:
 
 
 def _objectives(found: Findings) -> None:
-    traded = gather(found)
+    traded = found.front
     if traded is None:
         st.info("No trial has been trained in full yet: until then there is no front.")
         return

@@ -56,14 +56,14 @@ def curves(url: str, study: str, trials: tuple[int, ...], phase: Phase) -> list[
         return _curves(url, study, trials, phase, _marker(reader, reader.study(study)))
 
 
-def influence(url: str, study: str) -> Influence | str:
-    """Return what the hyperparameters of a study do, or why that is not known.
+def influence(url: str, study: str, index: int) -> Influence | str:
+    """Return what the hyperparameters of a study do to one of its objectives, or why that is not known.
 
     Raises:
         StorageError: there is no such database or study.
     """
     with Reader(url) as reader:
-        return _influence(url, study, _marker(reader, reader.study(study)))
+        return _influence(url, study, index, _marker(reader, reader.study(study)))
 
 
 def _marker(reader: Reader, study: StudyRecord) -> Hashable:
@@ -95,9 +95,9 @@ def _curves(url: str, study: str, trials: tuple[int, ...], phase: Phase, marker:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Learning what the hyperparameters do …")
-def _influence(url: str, study: str, marker: Hashable) -> Influence | str:
+def _influence(url: str, study: str, index: int, marker: Hashable) -> Influence | str:
     with Reader(url) as reader:
-        return learn(_findings(url, study, marker), lambda trials, phase: reader.curves(study, trials, phase))
+        return learn(_findings(url, study, marker), lambda trials, phase: reader.curves(study, trials, phase), index)
 
 
 def selected() -> Findings:

@@ -12,7 +12,7 @@ from autorl.analysis import estimate
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 from autorl.report.influence import Influence
-from autorl.report.sentences import influences
+from autorl.report.sentences import influences, said_of
 from autorl.report.words import number, setting
 from board import figures
 from board.tables import named
@@ -35,7 +35,7 @@ def model_note(seen: Influence) -> str:
     return note
 
 
-def importance(seen: Influence) -> figures.Picture:
+def importance(found: Findings, seen: Influence) -> figures.Picture:
     """Draw the importance of each hyperparameter by both methods, with its interval over seeds."""
     rows = []
     for index in seen.ranked:
@@ -99,10 +99,11 @@ def importance(seen: Influence) -> figures.Picture:
             "single seed's scores are noisier than their mean over seeds, so its shares need not be those of the bars."
         )
     listed = "; ".join(f"{r['hyperparameter']}: fANOVA {r['fANOVA']:.2f}, PED-ANOVA {r['PED-ANOVA']:.2f}" for r in rows)
-    return figures.Picture(said[0], f"{said[0]} Bars, the most important first. {listed}.", figure, table, tuple(notes))
+    title = said_of(seen.objective, said[0]) if len(found.spec.objectives) > 1 else said[0]
+    return figures.Picture(title, f"{title} Bars, the most important first. {listed}.", figure, table, tuple(notes))
 
 
-def effect(found: Findings, seen: Influence, index: int) -> figures.Picture:
+def effect(seen: Influence, index: int) -> figures.Picture:
     """Draw the partial dependence of the score on one hyperparameter, with single configurations and a band."""
     name, along = seen.names[index], seen.effect(index)
     values = [seen.value_at(index, place) for place in along.at]
@@ -143,10 +144,10 @@ def effect(found: Findings, seen: Influence, index: int) -> figures.Picture:
         customdata=table[name],
         hovertemplate=name + " %{customdata}: %{y:.4g}<extra></extra>",
     )
-    figures.lay_out(figure, name, f"predicted {figures.axis(found.spec.objective.metric)}, tuning seeds")
+    figures.lay_out(figure, name, f"predicted {figures.axis(seen.objective.measured)}, tuning seeds")
     shown = range(len(values)) if choice else range(0, len(values), 3)
     figure.update_xaxes(tickvals=[along.at[i] for i in shown], ticktext=[setting(values[i]) for i in shown])
-    title = _effect_title(found, seen, index)
+    title = _effect_title(seen, index)
     where = "" if along.active == 1.0 else f" It is active in {along.active:.0%} of the space, and this is about there."
     notes = (
         "Thick line: the model's mean over configurations spread over the space. Thin grey lines: single ones; where "
@@ -160,9 +161,9 @@ def effect(found: Findings, seen: Influence, index: int) -> figures.Picture:
     return figures.Picture(title, alt, figure, table, notes)
 
 
-def _effect_title(found: Findings, seen: Influence, index: int) -> str:
+def _effect_title(seen: Influence, index: int) -> str:
     along, name = seen.effect(index), seen.names[index]
-    higher = found.spec.objective.direction == "maximize"
+    higher = seen.higher_is_better
     best = int(np.argmax(along.mean) if higher else np.argmin(along.mean))
     worst = int(np.argmin(along.mean) if higher else np.argmax(along.mean))
     if np.ptp(along.mean) == 0:
@@ -222,7 +223,7 @@ def path(found: Findings, seen: Influence, best: TrialRecord) -> figures.Picture
         customdata=labels,
         hovertemplate="%{customdata}: %{y:.4g}<extra></extra>",
     )
-    figures.lay_out(figure, "changes, the best first", f"predicted {figures.axis(found.spec.objective.metric)}")
+    figures.lay_out(figure, "changes, the best first", f"predicted {figures.axis(seen.objective.measured)}")
     figure.update_xaxes(tickvals=list(range(len(rows))), ticktext=labels, tickangle=30)
     gains = np.diff([begun, *(step.score for step in steps)]) * (1 if seen.higher_is_better else -1)
     top = int(np.argmax(gains))
@@ -288,7 +289,7 @@ def around(found: Findings, seen: Influence, best: TrialRecord) -> figures.Pictu
             hovertemplate="%{y}: %{x:.4g}<extra>" + label + "</extra>",
         )
     figure.add_vline(x=0, line={"color": figures.NEUTRAL, "dash": "dot", "width": 1})
-    change = f"predicted change of the {figures.axis(found.spec.objective.metric)}"
+    change = f"predicted change of the {figures.axis(seen.objective.measured)}"
     figures.lay_out(figure, change, "hyperparameter, the locally most important first")
     figures.rows_high(figure, len(rows), 36)
     figure.update_yaxes(categoryorder="array", categoryarray=list(upward["hyperparameter"]))

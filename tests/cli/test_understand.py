@@ -30,7 +30,7 @@ def test_the_report_says_what_seeds_and_hyperparameters_do(autorl: Command, tmp_
     assert "(the winner's curse, from tuning data alone)" in said
     data = json.loads(autorl("report", "small", "--storage", url, "--format", "json").out)
     assert data["seeds"]["trials_on_all_seeds"] == 30
-    assert max(data["sensitivity"]["importance"].items(), key=lambda item: item[1]["fanova"])[0] == "learning_rate"
+    assert max(data["sensitivity"][0]["importance"].items(), key=lambda item: item[1]["fanova"])[0] == "learning_rate"
 
 
 @pytest.mark.parametrize("state", ["no_trial", "all_failed", "one_trial"])
@@ -38,7 +38,7 @@ def test_what_is_not_known_is_no_number(state: str, autorl: Command, tmp_path: P
     url = make(state, tmp_path).storage
     data = json.loads(autorl("report", "small", "--storage", url, "--format", "json").out)
     assert data["seeds"]["winners_curse"] is None
-    assert "needs at least 8" in data["sensitivity"]["unknown"]
+    assert "needs at least 8" in data["sensitivity"][0]["unknown"]
 
 
 def test_studies_are_compared(autorl: Command, tmp_path: Path) -> None:

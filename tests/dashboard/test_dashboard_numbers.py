@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from states import make
+from states import make, make_objectives
 from streamlit.testing.v1 import AppTest
 
 from autorl.analysis import probability_better, split_variance, winners_curse
@@ -175,7 +175,7 @@ def test_the_headline_is_the_reports(app: AppTest, ledger: tuple[str, Runs, dict
 
 def test_the_sensitivity(app: AppTest, ledger: tuple[str, Runs, dict[int, float]]) -> None:
     _, runs, values = ledger
-    report = told("report", "small", "--storage", ledger[0])["sensitivity"]
+    report = told("report", "small", "--storage", ledger[0])["sensitivity"][0]
     visit(app, "sensitivity")
     shown = frame(app, "hyperparameter", "fANOVA").set_index("hyperparameter")
     assert set(shown.index) == set(report["importance"])
@@ -198,6 +198,31 @@ def test_the_sensitivity(app: AppTest, ledger: tuple[str, Runs, dict[int, float]
     assert f"the model predicts {number(abs(gain))} better" in said
     near = frame(app, "hyperparameter", "local importance")
     assert near["local importance"].sum() == pytest.approx(1.0)
+
+
+def test_the_sensitivity_of_each_objective(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make_objectives(tmp_path).storage
+    monkeypatch.setenv("AUTORL_STORAGE", url)
+    monkeypatch.syspath_prepend(str(APP.parent))
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        rows = connection.execute(
+            "SELECT t.number, r.scores FROM autorl_run r JOIN autorl_trial t ON t.id = r.trial_id"
+        ).fetchall()
+    reports = told("report", "small", "--storage", url)["sensitivity"]
+    visit(app, "sensitivity")
+    for column, report in enumerate(reports):
+        app.segmented_control(key="objective-small").set_value(report["objective"]).run()
+        assert not app.exception
+        shown = frame(app, "hyperparameter", "fANOVA").set_index("hyperparameter")
+        for name, shares in report["importance"].items():
+            assert shown.loc[name, "fANOVA"] == pytest.approx(shares["fanova"])
+        assert shown.index[0] == ("learning_rate", "batch_size")[column]
+        values = [json.loads(scores)[column] for _, scores in rows]
+        effect = frame(app, "mean", "low", "high")
+        assert effect["mean"].between(min(values), max(values)).all()
+        path = frame(app, "change", "predicted score")
+        assert path["predicted score"].between(min(values), max(values)).all()
 
 
 def test_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

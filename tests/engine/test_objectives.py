@@ -21,7 +21,6 @@ from autorl.ledger.reader import Reader
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import render
 from autorl.report.findings import Findings, gather
-from autorl.report.front import front, kept
 from autorl.report.sentences import sentences
 from autorl.spec.space import Configuration
 from autorl.trial import Point, Verdict
@@ -56,12 +55,12 @@ def test_a_study_of_two_objectives_finds_a_front_and_tests_it(tmp_path: Path) ->
             assert trial.values[0] == trial.value
             assert trial.verdict is not None
             assert trial.verdict.undominated is not None
-    traded = front(found)
+    traded = found.front
     assert traded is not None
     assert [member.trial.number for member in traded.members[: traded.on]] == list(chosen)
     assert traded.test is not None
     assert all(len(member.test) == 2 for member in traded.members)
-    (bound,) = kept(found)
+    (bound,) = found.kept
     assert bound.holds
     script = render(found, found.winner, "sb3")
     assert f"trial {found.winner.number}" in script
@@ -109,7 +108,7 @@ def test_what_meets_no_constraint_is_no_failure_and_is_said(tmp_path: Path) -> N
     found = findings(spec.storage)
     assert {trial.state for trial in found.trials} == {"completed"}
     assert found.winner is not None
-    (bound,) = kept(found)
+    (bound,) = found.kept
     assert (bound.likely, bound.holds) == (0.0, False)
     said = " ".join(sentences(found))
     assert "less than the 0.90 asked for: no trial was more likely to" in said

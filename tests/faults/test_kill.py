@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import databases
@@ -49,17 +49,28 @@ KINDS = (
 
 @dataclass
 class Storm:
-    """How many kills, and how long the study is that they fall into."""
+    """How many kills, and how long the study is that they fall into.
+
+    `asked` are further overrides, after those that all storms have.
+    """
 
     engines: int
     workers: int
     trials: int
     pace: float
     at_a_time: int
+    asked: tuple[str, ...] = ()
 
 
 SHORT = Storm(engines=4, workers=3, trials=8, pace=0.002, at_a_time=2)
 LONG = Storm(engines=50, workers=200, trials=200, pace=0.085, at_a_time=8)
+# Two objectives and a constraint that some trials break.
+TRADED = (
+    "task.env=probe_envs:autorl-tests/Risky-v0",
+    "task.cost=info.risk",
+    "objectives=[{metric: return}, {metric: cost, direction: minimize}]",
+    "constraints=[{metric: cost, at_most: 0.3, probability: 0.6}]",
+)
 
 
 @dataclass
@@ -84,6 +95,7 @@ def start(
         "optimizer={name: tpe, seed: 1, max_pending: 4}",
         f"budget.trials={storm.trials}",
         f"execution={{executor: processes, workers: {storm.at_a_time}, checkpoint_seconds: 0.5}}",
+        *storm.asked,
     )
     command = [sys.executable, ENGINE, str(file.parent / "commits"), *map(str, death), str(file), *overrides]
     environment = {
@@ -150,11 +162,11 @@ def storm_over(file: Path, storm: Storm, url: str) -> Count:
     return count
 
 
-def mirror(url: str) -> list[tuple[int, str, float | None, dict[str, object]]]:
+def mirror(url: str) -> list[tuple[int, str, list[float] | None, dict[str, object], object]]:
     storage = optuna_storage(url)
     trials = optuna.load_study(study_name="small", storage=storage).trials
     storage.engine.dispose()
-    return [(t.number, t.state.name, t.value, t.params) for t in trials]
+    return [(t.number, t.state.name, t.values, t.params, t.system_attrs.get("constraints")) for t in trials]
 
 
 def hashed(url: str) -> str:
@@ -167,6 +179,36 @@ def hashed(url: str) -> str:
     "storm", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.faults)]
 )
 def test_kill_nine_loses_nothing_and_repeats_nothing(storm: Storm, kind: str, tmp_path: Path) -> None:
+    weather(storm, kind, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("storm", "kind"),
+    [
+        pytest.param(replace(SHORT, engines=2, workers=0, trials=4, pace=0.0, asked=TRADED), "sqlite", id="short"),
+        *(
+            pytest.param(
+                replace(LONG, engines=20, workers=40, trials=40, asked=(*TRADED, "optimizer.name=race")),
+                kind,
+                id=f"long-{kind}",
+                marks=pytest.mark.faults,
+            )
+            for kind in databases.KINDS
+        ),
+    ],
+)
+def test_a_front_and_what_keeps_to_its_constraint_come_out_the_same(storm: Storm, kind: str, tmp_path: Path) -> None:
+    url = weather(storm, kind, tmp_path)
+    with Reader(url) as reader:
+        study, trials = reader.study("small"), reader.trials("small")
+    assert study.front
+    assert {len(trial.values) for trial in trials} == {3}
+    verdicts = [trial.verdict for trial in trials if trial.verdict is not None]
+    assert {verdict.admissible for verdict in verdicts} == {True, False}
+
+
+def weather(storm: Storm, kind: str, tmp_path: Path) -> str:
+    """Conduct a study twice, quietly and through a storm, compare them, and return the URL of the second."""
     (quiet := tmp_path / "quiet").mkdir()
     (killed := tmp_path / "killed").mkdir()
     expected, url = databases.url(kind, quiet), databases.url(kind, killed)
@@ -188,3 +230,4 @@ def test_kill_nine_loses_nothing_and_repeats_nothing(storm: Storm, kind: str, tm
         f"{count.seconds:.0f} s against {quiet_seconds:.0f} s, {ratio:.2f} times\n"
         f"  engines died at: {dict(sorted(count.engines.items()))}"
     )
+    return url

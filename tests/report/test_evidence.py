@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from small_study import load
-from states import STATES, Writer, make
+from states import STATES, Writer, make, make_objectives
 
 from autorl.analysis import difference, seeds_needed, split_variance, winners_curse
 from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
+from autorl.report import text
 from autorl.report.evidence import evidence, tuning_minus_test
 from autorl.report.findings import Findings, gather
-from autorl.report.influence import Influence, domain, influence
-from autorl.report.sentences import influences, sentences
+from autorl.report.html import page
+from autorl.report.influence import Influence, domain, influence, shares
+from autorl.report.influence import influences as learned
+from autorl.report.sentences import influences, sentences, what_matters
 from autorl.spec.space import Configuration
 from autorl.spec.unit import place
 
@@ -105,7 +111,7 @@ def test_an_easy_seed_does_not_pass_for_merit(tmp_path: Path) -> None:
     # Every other trial was trained on one seed alone, on which everything scores ten more.
     runs = {
         number: tuple(
-            replace(run, score=run.score + 10 * (run.seed == 1))
+            replace(run, scores=(run.score + 10 * (run.seed == 1),))
             for run in own
             if run.phase == "tuning" and run.score is not None and (run.seed == 1 or number % 2)
         )
@@ -177,3 +183,40 @@ def test_trials_that_got_less_far_are_compared_where_all_were(tmp_path: Path) ->
     assert half.until == 64
     assert half.scores[0] == pytest.approx(seen.scores[0] / 2)
     assert half.scores[1] == pytest.approx(seen.scores[1])
+
+
+def test_each_objective_has_a_model_of_its_own(tmp_path: Path) -> None:
+    spec = make_objectives(tmp_path)
+    with Reader(spec.storage) as reader:
+        found = gather(reader, "small")
+        seen = learned(found, lambda trials, phase: reader.curves("small", trials, phase))
+        console = Console(width=120, record=True, file=StringIO())
+        text.show(found, reader, console)
+        told, html = console.export_text(), page(found, reader)
+    for each, name, top in zip(seen, ("return", "length"), ("learning_rate", "batch_size"), strict=True):
+        assert isinstance(each, Influence)
+        assert each.objective.metric == name
+        assert each.names[each.ranked[0]] == top
+        scores = [found.scores(trial.number, "tuning", seen.index(each)) for trial in each.trials]
+        assert each.values == pytest.approx(np.mean(scores, axis=1))
+        assert each.higher_is_better == (name == "return")
+    said = what_matters(seen, spec.objectives)
+    assert said[0].startswith("Mean return: what matters most is learning_rate")
+    assert any(sentence.startswith("Mean length: what matters most is batch_size") for sentence in said)
+    assert all(escape(sentence) in html for sentence in said)
+    rows = dict(shares(seen))
+    assert next(iter(rows)) in ("learning_rate", "batch_size")
+    for name, (of_return, of_length) in rows.items():
+        assert of_return is not None
+        assert of_length is not None
+        assert f"<td>{of_return:.0%}</td>" in html
+        (line,) = [line for line in told.splitlines() if line.split()[:1] == [name] and "%" in line and "•" not in line]
+        assert line.split()[1:] == [f"{of_return:.0%}", f"{of_length:.0%}"]
+
+
+def test_what_no_objective_tells_is_said_once(tmp_path: Path) -> None:
+    found, _ = gathered("one_trial", tmp_path, "objectives=[{metric: return}, {metric: return_std}]")
+    seen = learned(found, lambda trials, phase: ())
+    assert shares(seen) == []
+    (said,) = what_matters(seen, found.spec.objectives)
+    assert "needs at least 8" in said

@@ -18,7 +18,7 @@ from autorl.report import text
 from autorl.report.compare import compare
 from autorl.report.compare import sentences as compared
 from autorl.report.findings import Findings, gather
-from autorl.report.front import front, kept, volumes
+from autorl.report.front import volumes
 from autorl.report.html import page
 from autorl.report.sentences import sentences
 
@@ -35,7 +35,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_front_survives_its_test(url: str) -> None:
     found = findings(url)
-    traded = front(found)
+    traded = found.front
     assert traded is not None
     assert [(m.trial.number, m.survives) for m in traded.members] == [(1, 1.0), (2, 1.0), (0, 0.0)]
     assert traded.reference == pytest.approx((0.2, 5.0), abs=0.05)  # the default is the worst in both
@@ -50,7 +50,7 @@ def test_the_front_survives_its_test(url: str) -> None:
     )
     assert said[1] == "On 3 test seeds that chose nothing 2 of 2 stay on the front."
     assert "the knee of the front, trial 2, has mean return" in said[3]
-    (bound,) = kept(found)
+    (bound,) = found.kept
     assert bound.holds
     assert bound.likely > 0.9
 
@@ -84,14 +84,14 @@ def test_the_command_line_picks_from_the_front(url: str) -> None:
 
 
 def test_wrong_weights_and_studies_without_a_front_are_named(url: str, tmp_path: Path) -> None:
-    traded = front(findings(url))
+    traded = findings(url).front
     assert traded is not None
     with pytest.raises(AutorlError, match="'retrun' is no objective; did you mean 'return'"):
         traded.prefer({"retrun": 1.0})
     with pytest.raises(AutorlError, match="expected 0 or more"):
         traded.prefer({"return": -1.0})
     one = make("finished", tmp_path).storage
-    assert front(findings(one)) is None
+    assert findings(one).front is None
     assert volumes(findings(one)) == []
     for options, message in (
         (["--prefer", "return"], "'return' is no weight; write NAME=WEIGHT"),

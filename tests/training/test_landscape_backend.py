@@ -263,6 +263,10 @@ def test_the_table_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeyp
         ("algorithm.fixed.tua=0.5", "algorithm.fixed.tua: the table has no hyperparameter 'tua'; did you mean 'tau'"),
         ("algorithm.fixed.frozen=0.6", "algorithm.fixed.frozen: no configuration of the table has 0.6"),
         ("search_space.parameters={tua: {min: 0.1, max: 0.2}}", "no hyperparameter 'tua'; did you mean 'tau'"),
+        (
+            "optimizer.name=pbt",
+            "a table knows no run that changed its hyperparameters; use an optimizer that forks none",
+        ),
     ],
 )
 def test_a_study_that_asks_for_what_the_table_has_not(tmp_path: Path, override: str, message: str) -> None:

@@ -15,7 +15,7 @@ from conformance.backends import RecordingHost, learned, train, train_for
 from small_study import ignore, load
 
 from autorl.engine.conductor import conduct
-from autorl.errors import ExportError
+from autorl.errors import ExportError, SpecError
 from autorl.ledger.reader import Reader
 from autorl.report.export import render
 from autorl.report.findings import gather
@@ -261,6 +261,31 @@ def test_what_cannot_be_taken_over_is_a_failure_that_says_so(
     assert (result.status, result.error_class) == ("failed", "exception")
     assert result.error is not None
     assert said in result.error.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "searched", "said"),
+    [
+        ("ppo", "frame_stack: {values: [1, 2]}", "another frame_stack"),
+        ("recurrent_ppo", "policy.net_arch: {values: [tiny, small]}", "another policy.net_arch"),
+        ("ppo", "policy.net_arch: {values: [tiny, small]}", ""),
+    ],
+)
+def test_a_study_whose_forks_could_not_go_on_is_refused(name: str, searched: str, said: str, tmp_path: Path) -> None:
+    mutable = f", mutable: [{searched.split(':')[0]}]" if said.endswith("stack") else ""
+    overrides = (
+        f"algorithm={{name: {name}}}",
+        f"search_space.parameters={{learning_rate: {{min: 1e-4, max: 1e-1}}, {searched}}}",
+        f"optimizer={{name: bg_pbt{mutable}}}",
+        "evaluation.points=4",
+    )
+    if not said:
+        load(tmp_path, *overrides)
+        return
+    with pytest.raises(
+        SpecError, match=f"optimizer.name: 'bg_pbt' starts trials .* cannot go on with {said}; leave it"
+    ):
+        load(tmp_path, *overrides)
 
 
 # Whole studies

@@ -17,7 +17,7 @@ from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
 from autorl.training.curriculum.kinds import make_lessons
 from autorl.training.curriculum.tryout import wrong_tasks
-from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.protocol import KEEP, Host, Interrupted, Job
 from autorl.training.resumption import Origin
 from autorl.training.tasks import make_env, random_streams
 from autorl.training.words import METRICS, Vocabulary, made, missing_env, probe, unmeasurable
@@ -44,6 +44,18 @@ except ImportError as _error:
 _WORDS = Vocabulary(
     DEFAULTS, lambda name: DEFAULTS[name], lambda name: POLICY_KEYS[name], METRICS, ("compiled", "envpool", "host")
 )
+# What a run's state has its shape from.
+_IN_STATE = {
+    "algorithm.name",
+    "buffer_size",
+    "n_envs",
+    "n_steps",
+    "normalize",
+    "policy.n_critics",
+    "policy.net_arch",
+    "train_freq",
+    "use_rms_prop",
+}
 
 
 class JaxBackend:
@@ -125,6 +137,12 @@ class JaxBackend:
         task = repr([recipe.algorithm, engine_of(recipe), made_of, judged])
         measured = recipe.env_steps, recipe.evaluation_points, recipe.evaluation_episodes, recipe.deterministic
         return own.shape, own.scaling, task, measured
+
+    def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
+        """Say if the state of a run has its shape from one of the keys; see `Backend.unforkable`."""
+        del recipe
+        other = sorted(_IN_STATE.intersection(keys))
+        return f"backend jax cannot go on with another {other[0]}, only with other numbers; {KEEP}" if other else None
 
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
         """Train runs together, those that start from different steps one after the other; see `Backend.train`."""

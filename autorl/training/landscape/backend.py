@@ -83,6 +83,11 @@ class LandscapeBackend:
         """Return nothing of use: runs are looked up one by one; see `Backend.group`."""
         return recipe.backend
 
+    def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
+        """Say that no run can be forked; see `Backend.unforkable`."""
+        del recipe, keys
+        return "a table knows no run that changed its hyperparameters; use an optimizer that forks none, such as tpe"
+
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
         """Look the runs up; see `Backend.train`."""
         return [_Lookup(job, host).result() for job, host in zip(jobs, hosts, strict=True)]

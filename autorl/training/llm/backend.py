@@ -12,7 +12,7 @@ from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
 from autorl.training.metrics import unknown_metrics, without_program, without_signals
-from autorl.training.protocol import Host, Job
+from autorl.training.protocol import KEEP, Host, Job
 from autorl.trial import Recipe, RunResult
 
 try:
@@ -112,6 +112,12 @@ class LlmBackend:
     def group(self, recipe: Recipe) -> Hashable:
         """Return nothing of use: runs are trained one by one; see `Backend.group`."""
         return recipe.backend
+
+    def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
+        """Say if another model or task would have to go on; see `Backend.unforkable`."""
+        del recipe
+        other = sorted(key for key in keys if key.startswith(("policy.", "task.")))
+        return f"backend llm cannot go on with another {other[0]}; {KEEP}" if other else None
 
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
         """Train the runs one after the other; see `Backend.train`."""

@@ -15,12 +15,21 @@ from morl_baselines.common.evaluation import eval_mo
 from morl_baselines.common.weights import equally_spaced_weights
 from morl_baselines.multi_policy.capql.capql import CAPQL
 from morl_baselines.multi_policy.envelope.envelope import Envelope
-from morl_baselines.multi_policy.gpi_pd.gpi_pd import GPILS, GPIPD
+from morl_baselines.multi_policy.gpi_pd.gpi_pd import GPILS
+from morl_baselines.multi_policy.gpi_pd.gpi_pd_continuous_action import GPILSContinuousAction
 from morl_baselines.multi_policy.multi_policy_moqlearning.mp_mo_q_learning import MPMOQLearning
 from morl_baselines.multi_policy.pareto_q_learning.pql import PQL
 from morl_baselines.multi_policy.pcn.pcn import PCN
 
+from autorl.training.morl.decomposition import (
+    Decomposed,
+    DecomposedEUPG,
+    DecomposedMOSAC,
+    DecomposedMOSACDiscrete,
+    populated,
+)
 from autorl.training.morl.episodes import Clock, Policy, objectives
+from autorl.training.morl.model_based import GPIPD, GPIPDContinuous
 from autorl.training.words import NET_ARCHS
 
 # Arguments that the study sets elsewhere, that only matter for logs, or that no file can write down.
@@ -37,7 +46,6 @@ _NOT_HYPERPARAMETERS = {
     "log_every",
     "scalarization",
     "model_class",
-    "dynamics_train_freq",
     "total_timesteps",
     "total_episodes",
     "weight",
@@ -139,18 +147,40 @@ class _Kind:
 
 
 _ONLY_LOGGED = frozenset({"num_eval_episodes_for_front"})
-# Without prioritized replay morl-baselines 1.3.0 raises at the first update.
+# What makes one of the two of the other; without prioritized replay morl-baselines 1.3.0 raises at the first update.
 _GPI = frozenset({"per", "dyna", "gpi_pd"})
-# From dynamics_rollout_starts on there are gradient_updates a step, with a model of the dynamics or without.
-_MODEL = {key for key in inspect.signature(GPIPD).parameters if key.startswith("dynamics_")}
-_MODEL = _MODEL - {"dynamics_rollout_starts"} | {"real_ratio"}
+
+
+def _arguments(made: type[Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the arguments of a class, of the first ancestor that names them."""
+    if issubclass(made, Decomposed):
+        return made.arguments()
+    signatures = (inspect.signature(ancestor).parameters for ancestor in made.__mro__)
+    return next(found for found in signatures if "args" not in found)
+
+
+def _of_model(made: type[Any], *kept: str) -> frozenset[str]:
+    return frozenset(key for key in _arguments(made) if key.startswith("dynamics_") and key not in kept)
+
+
 _KINDS: Mapping[str, _Kind] = {
     "pql": _Kind(PQL, _tracked),
     "mpmoqlearning": _Kind(MPMOQLearning, _several, "timesteps_per_iteration"),
     "pcn": _Kind(_PCN, _commanded),
     "envelope": _Kind(Envelope, _weighted, hidden=_ONLY_LOGGED),
-    "gpi_ls": _Kind(GPILS, _weighted, "timesteps_per_iter", _GPI | _MODEL),
+    "gpi_pd": _Kind(GPIPD, _weighted, "timesteps_per_iter", _GPI),
+    "gpi_pd_continuous": _Kind(GPIPDContinuous, _weighted, "timesteps_per_iter", _GPI),
+    # From dynamics_rollout_starts on there are gradient_updates a step, with a model of the dynamics or without.
+    "gpi_ls": _Kind(
+        GPILS, _weighted, "timesteps_per_iter", _GPI | {"real_ratio"} | _of_model(GPILS, "dynamics_rollout_starts")
+    ),
+    "gpi_ls_continuous": _Kind(
+        GPILSContinuousAction, _weighted, "timesteps_per_iter", _GPI | _of_model(GPILSContinuousAction)
+    ),
     "capql": _Kind(CAPQL, _weighted, hidden=_ONLY_LOGGED),
+    "morld_mosac": _Kind(DecomposedMOSAC, populated, "exchange_every"),
+    "morld_mosac_discrete": _Kind(DecomposedMOSACDiscrete, populated, "exchange_every"),
+    "morld_eupg": _Kind(DecomposedEUPG, populated, "exchange_every"),
 }
 ALGORITHMS: tuple[str, ...] = tuple(_KINDS)
 
@@ -160,18 +190,14 @@ def own_defaults(name: str) -> dict[str, Any]:
     kind = _KINDS[name]
     found = {
         key: None if parameter.default is inspect.Parameter.empty else parameter.default
-        for key, parameter in {**_constructor(kind.made), **inspect.signature(kind.made.train).parameters}.items()
+        for key, parameter in {**_arguments(kind.made), **inspect.signature(kind.made.train).parameters}.items()
         if key not in _NOT_HYPERPARAMETERS | kind.hidden
     }
     if name == "pcn":
         found["scaling_factor"] = 0.1
+    if name == "gpi_pd":
+        found["dynamics_train_freq"] = 250
     return found
-
-
-def _constructor(made: type[Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the arguments of a class, of the first ancestor that names them."""
-    signatures = (inspect.signature(ancestor).parameters for ancestor in made.__mro__)
-    return next(found for found in signatures if "args" not in found)
 
 
 class BaselinesAgent:
@@ -190,7 +216,7 @@ class BaselinesAgent:
         self._kind = _KINDS[name]
         self._own_env = own_env
         self._given = {key: _argument(key, value, env) for key, value in {**own_defaults(name), **given}.items()}
-        taken = _constructor(self._kind.made)
+        taken = _arguments(self._kind.made)
         offered = {**self._given, "seed": seed, "log": False, "device": "cpu"}
         self.agent: Any = self._kind.made(env, **{key: value for key, value in offered.items() if key in taken})
 

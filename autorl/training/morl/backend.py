@@ -100,6 +100,11 @@ class MorlBackend:
         """Return nothing of use: runs are trained one by one; see `Backend.group`."""
         return recipe.backend
 
+    def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
+        """Say that no run can be forked; see `Backend.unforkable`."""
+        del recipe, keys
+        return "backend morl cannot go on from another run's agent; use an optimizer that forks none, such as tpe"
+
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
         """Train the runs one after the other; see `Backend.train`."""
         torch.set_num_threads(1)

@@ -13,8 +13,9 @@ from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
 from autorl.training.curriculum.tryout import wrong_tasks
-from autorl.training.protocol import Host, Job
+from autorl.training.protocol import KEEP, Host, Job
 from autorl.training.sb3.algorithms import ALGORITHMS, CONSTRAINED, arguments, own_defaults, policy_arguments
+from autorl.training.sb3.fork import fixed_for_life
 from autorl.training.sb3.model import build
 from autorl.training.sb3.plain import make_vec_env
 from autorl.training.sb3.run import Training
@@ -103,6 +104,11 @@ class Sb3Backend:
     def group(self, recipe: Recipe) -> Hashable:
         """Return nothing of use: runs are trained one by one; see `Backend.group`."""
         return recipe.backend
+
+    def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
+        """Say if a key is one that a run cannot go on with another value of; see `Backend.unforkable`."""
+        other = sorted(key for key in keys if fixed_for_life(recipe.algorithm, key))
+        return f"a run of {recipe.algorithm} cannot go on with another {other[0]}; {KEEP}" if other else None
 
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
         """Train the runs one after the other; see `Backend.train`."""

@@ -33,6 +33,8 @@ UPDATES: Final = 1000
 BATCH: Final = 128
 LEARNING_RATE: Final = 3e-3
 """At the first update; it falls linearly to zero."""
+_NOT_DISTILLED: Final = ("ars", "recurrent_ppo", "ppo_lagrangian")
+_FIXED: Final = ("algorithm.name", "frame_stack", "policy.n_critics", "policy.n_quantiles")
 
 
 def take_over(
@@ -83,6 +85,12 @@ def take_over(
     return kept, notes
 
 
+def fixed_for_life(algorithm: str, key: str) -> bool:
+    """Say whether no run of an algorithm can go on with another value of a key."""
+    of_policy = key.startswith("policy.") or key in ("use_sde", "normalize")
+    return key in _FIXED or (of_policy and algorithm in _NOT_DISTILLED)
+
+
 def _refuse(donor: Recipe, recipe: Recipe, same_policy: bool) -> None:
     if donor.algorithm != recipe.algorithm:
         raise ValueError(f"a run of {donor.algorithm} cannot go on as one of {recipe.algorithm}")
@@ -92,7 +100,7 @@ def _refuse(donor: Recipe, recipe: Recipe, same_policy: bool) -> None:
     if n_step and not _same(donor, recipe, "n_envs"):
         # The rows of a replay buffer for n-step returns are what one environment did.
         raise ValueError("a run with n-step returns cannot go on with another n_envs")
-    if not same_policy and recipe.algorithm in ("ars", "recurrent_ppo", "ppo_lagrangian"):
+    if not same_policy and recipe.algorithm in _NOT_DISTILLED:
         raise ValueError(f"a run of {recipe.algorithm} cannot go on with another policy: it has no distillation")
 
 

@@ -176,6 +176,31 @@ def test_mistakes_are_told_before_anything_trains(override: str, message: str, t
         check(draft_study(file, re.split(r" (?=task)", override)))
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "searched", "shape"),
+    [
+        ("{name: bg_pbt}", "policy.net_arch: {values: [tiny, small]}", "policy.net_arch"),
+        ("{name: bg_pbt}", "n_steps: {min: 5, max: 8, transform: power_of_two}", "n_steps"),
+        ("{name: pbt, mutable: [learning_rate, n_envs]}", "n_envs: {min: 1, max: 8}", "n_envs"),
+        ("{name: pbt}", "policy.net_arch: {values: [tiny, small]}", ""),
+        ("{name: bg_pbt}", "gamma: {min: 0.9, max: 0.99}", ""),
+    ],
+)
+def test_a_population_that_would_change_shapes_is_refused(
+    optimizer: str, searched: str, shape: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(SECTIONS.replace("log: true}}}", f"log: true}}, {searched}}}}}"))
+    draft = draft_study(file, [f"optimizer={optimizer}", "evaluation.points=10"])
+    if not shape:
+        check(draft)
+        return
+    with pytest.raises(
+        SpecError, match=f"optimizer.name: .* cannot go on with another {shape}, only with other numbers"
+    ):
+        check(draft)
+
+
 def test_defaults_are_sb3s() -> None:
     ours = {name: dict(DEFAULTS[name]) for name in DEFAULTS}
     for name, defaults in ours.items():

@@ -181,6 +181,16 @@ def test_mistakes_are_told_before_anything_trains(override: str, message: str, t
         check(draft_study(file, [override]))
 
 
+def test_a_population_that_would_change_the_model_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(SECTIONS)
+    space = "search_space={parameters: {learning_rate: {min: 1e-5, max: 1e-3}, policy.width: {values: [32, 64]}}}"
+    with pytest.raises(
+        SpecError, match=r"backend llm cannot go on with another policy\.width; leave it out of the search"
+    ):
+        check(draft_study(file, [space, "optimizer={name: bg_pbt}", "evaluation.points=10"]))
+
+
 def test_a_category_can_be_the_objective(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(SECTIONS)

@@ -16,13 +16,35 @@ from probe_envs import Trade
 from autorl.training.morl import MorlBackend
 from autorl.training.morl.algorithms import ALGORITHMS as BASELINES
 from autorl.training.morl.episodes import known_front, make
+from autorl.training.morl.model_based import ends
 from autorl.training.morl.scalarized import ALGORITHMS as SCALARIZED
 from autorl.training.protocol import Interrupted
 from autorl.trial import Point, Recipe, RunResult, Start
 
 TREASURE, TRADE = "deep-sea-treasure-v0", "probe_envs:autorl-tests/Trade-v0"
+CAR_ENV, CAR, SHORT = "mo-mountaincarcontinuous-v0", {"ref_point": [-110, 0]}, {"env_kwargs": {"max_episode_steps": 20}}
 OPTIMUM = 360.4
 NET = {"net_arch": [8, 8], "learning_starts": 20, "batch_size": 16, "num_eval_weights_for_front": 3}
+ITERATION = {"timesteps_per_iter": 60, "num_eval_episodes_for_front": 1, "gradient_updates": 1}
+MODEL = {
+    **ITERATION,
+    "dynamics_net_arch": [8],
+    "dynamics_train_freq": 40,
+    "dynamics_rollout_starts": 40,
+    "dynamics_rollout_freq": 20,
+    "dynamics_rollout_batch_size": 20,
+    "dynamics_buffer_size": 100,
+}
+POPULATION = {
+    "pop_size": 3,
+    "exchange_every": 50,
+    "update_passes": 1,
+    "num_eval_episodes_for_front": 1,
+    "net_arch": [8, 8],
+    "learning_starts": 20,
+    "batch_size": 16,
+    "buffer_size": 500,
+}
 MEASURE = {"ref_point": [0, -25], "eval_gamma": 0.99}
 
 
@@ -49,7 +71,15 @@ RECIPES = {
     "pcn": recipe("pcn", {"num_points_pf": 4, "num_er_episodes": 3, "num_step_episodes": 2, "num_model_updates": 2}),
     "envelope": recipe("envelope", {**NET, "buffer_size": 500}),
     "gpi_ls": recipe("gpi_ls", {**NET, "timesteps_per_iter": 60, "num_eval_episodes_for_front": 1}, steps=120),
-    "capql": recipe("capql", {**NET, "ref_point": [-110, 0]}, "mo-mountaincarcontinuous-v0", 150, evaluation_points=2),
+    "capql": recipe("capql", {**NET, **CAR}, CAR_ENV, 150, **SHORT),
+    "gpi_pd": recipe("gpi_pd", {**NET, **MODEL}, steps=90),
+    "gpi_pd_continuous": recipe("gpi_pd_continuous", {**NET, **MODEL, **CAR}, CAR_ENV, 90, **SHORT),
+    "gpi_ls_continuous": recipe("gpi_ls_continuous", {**NET, **CAR, **ITERATION}, CAR_ENV, 90, **SHORT),
+    "morld_mosac": recipe("morld_mosac", {**POPULATION, **CAR}, CAR_ENV, 150, **SHORT),
+    "morld_mosac_discrete": recipe(
+        "morld_mosac_discrete", {**POPULATION, "update_frequency": 2, "target_net_freq": 20}
+    ),
+    "morld_eupg": recipe("morld_eupg", {"pop_size": 3, "exchange_every": 50, "num_eval_episodes_for_front": 1}),
     "scalarized_ppo": recipe("scalarized_ppo", {"n_steps": 32, "n_weights": 3}, policy={"net_arch": [8]}),
     "scalarized_dqn": recipe("scalarized_dqn", {"learning_starts": 20, "n_weights": 3}, policy={"net_arch": [8]}),
 }
@@ -107,7 +137,7 @@ def test_training_leaves_the_global_generators_as_they_were(backend: MorlBackend
     assert (random.random(), np.random.random(), float(torch.rand(1))) == expected  # noqa: NPY002
 
 
-@pytest.mark.parametrize("name", ["pql", "pcn", "gpi_ls", "mpmoqlearning", "scalarized_ppo"])
+@pytest.mark.parametrize("name", ["pql", "pcn", "gpi_ls", "gpi_pd", "mpmoqlearning", "scalarized_ppo"])
 def test_evaluations_leave_training_as_it_is(backend: MorlBackend, name: str, tmp_path: Path) -> None:
     """Six evaluations or two of three episodes: the last is of the same agent."""
     often = replace(RECIPES[name], evaluation_points=6)
@@ -164,6 +194,87 @@ def test_a_front_with_a_hollow_is_found_as_far_as_weights_reach(
     assert result.curve[-1].metrics["cardinality"] == points
     assert result.curve[-1].metrics["hypervolume"] == pytest.approx(3.16 if points == 3 else 3.0)
     assert "igd" not in result.curve[-1].metrics  # nobody knows this front
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("morld_eupg", {"exchange_every": 50, "learning_rate": 0.05, "net_arch": [16], "update_passes": 0}),
+        (
+            "morld_mosac_discrete",
+            POPULATION
+            | {"policy_lr": 0.01, "q_lr": 0.01, "update_frequency": 1, "target_net_freq": 10, "update_passes": 5},
+        ),
+    ],
+)
+def test_a_population_finds_what_is_best_for_each_of_its_weights(
+    backend: MorlBackend, name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    given = {**settings, "pop_size": 2, "num_eval_episodes_for_front": 1, "ref_point": [-1, -1]}
+    result = train(backend, recipe(name, given, TRADE, 200, evaluation_points=1), tmp_path / "a")
+    found = front(result)
+    assert all(pytest.approx(point) in found for point in ([1.0, 0.0], [0.0, 1.0]))
+    assert (result.curve[-1].metrics["hypervolume"] or 0.0) > 2.99
+
+
+@pytest.mark.parametrize(
+    ("env", "env_kwargs"),
+    [
+        (TREASURE, {}),
+        (TREASURE, {"float_state": True}),
+        ("deep-sea-treasure-concave-v0", {}),
+        ("deep-sea-treasure-mirrored-v0", {}),
+        ("mo-mountaincar-v0", {}),
+        (CAR_ENV, {}),
+        ("minecart-v0", {}),
+    ],
+)
+def test_imagined_episodes_end_where_real_ones_do(env: str, env_kwargs: dict[str, Any]) -> None:
+    real = make(env, env_kwargs, ())
+    rule = ends(real)
+    real.reset(seed=0)
+    real.action_space.seed(0)
+    observation, ended = real.reset(seed=0)[0], 0
+    for _ in range(1_000):
+        action = real.action_space.sample()
+        if "car-" in env or "carcontinuous" in env:  # with the velocity, else it never gets there
+            action = 2 * int(observation[1] >= 0) if env != CAR_ENV else np.sign(observation[1:])
+        following, reward, terminated, truncated, _ = real.step(action)
+        assert rule(observation[None], np.zeros((1, 1)), following[None], np.asarray(reward)[None]).tolist() == [
+            [terminated]
+        ]
+        ended += terminated
+        observation = real.reset()[0] if terminated or truncated else following
+    assert ended
+
+
+@pytest.mark.slow
+def test_gpi_pd_finds_ever_more_of_the_deep_sea(backend: MorlBackend, tmp_path: Path) -> None:
+    settings = {
+        "learning_rate": 1e-3,
+        "initial_epsilon": 1.0,
+        "final_epsilon": 0.1,
+        "epsilon_decay_steps": 800,
+        "learning_starts": 50,
+        "net_arch": [64, 64],
+        "gradient_updates": 2,
+        "tau": 0.01,
+        "timesteps_per_iter": 200,
+        "num_eval_episodes_for_front": 1,
+        "num_eval_weights_for_front": 10,
+        "dynamics_net_arch": [64, 64],
+        "dynamics_train_freq": 100,
+        "dynamics_rollout_starts": 200,
+        "dynamics_rollout_freq": 100,
+        "dynamics_rollout_batch_size": 500,
+    }
+    result = train(backend, recipe("gpi_pd", settings, steps=1_200, evaluation_points=4), tmp_path / "a")
+    known = known_front(make(TREASURE, {}, ()), 0.99)
+    assert known is not None
+    assert all(np.abs(known - point).sum(axis=1).min() < 1e-5 for point in front(result))
+    course = [point.metrics["hypervolume"] or 0.0 for point in result.curve]
+    assert course[-1] > course[0]
+    assert course[-1] > 0.7 * OPTIMUM
 
 
 def test_noise_does_not_widen_the_front(backend: MorlBackend, tmp_path: Path) -> None:

@@ -69,6 +69,38 @@ def test_a_distance_to_a_front_that_nobody_knows_is_refused(tmp_path: Path) -> N
     assert "nobody knows the front of 'mo-mountaincar-v0'" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "env", "ref_point", "said"),
+    [
+        ("gpi_pd", "fruit-tree-v0", "[0, 0, 0, 0, 0, 0]", "its model does not know when episodes end"),
+        ("gpi_pd", "minecart-rgb-v0", "[0, 0, -200]", "its model needs observations that are vectors"),
+        ("morld_eupg", "mo-mountaincar-v0", "[-200, -200, -200]", "it remembers observations as whole numbers"),
+        ("morld_mosac", "deep-sea-treasure-v0", "[0, -25]", "only continuous action space is supported"),
+    ],
+)
+def test_what_an_algorithm_cannot_train_on_is_said(
+    tmp_path: Path, algorithm: str, env: str, ref_point: str, said: str
+) -> None:
+    text = STUDY.replace("deep-sea-treasure-v0", env).replace("[0, -25]", ref_point)
+    (tmp_path / "a.yaml").write_text(text.replace("name: pql", f"name: {algorithm}"))
+    with pytest.raises(SpecError) as caught:
+        check(draft_study(tmp_path / "a.yaml"))
+    (problem,) = caught.value.problems
+    assert f"algorithm.name: {algorithm} cannot train on {env}: {said}" in str(problem)
+
+
+@pytest.mark.parametrize("optimizer", ["pbt", "pb2", "bg_pbt"])
+def test_forks_are_refused(tmp_path: Path, optimizer: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"{STUDY}optimizer: {{name: {optimizer}}}\nevaluation: {{points: 10}}\n")
+    with pytest.raises(SpecError) as caught:
+        check(draft_study(tmp_path / "a.yaml"))
+    (problem,) = caught.value.problems
+    assert f"optimizer.name: '{optimizer}' starts trials from the checkpoints of others, and backend morl" in str(
+        problem
+    )
+    assert "use an optimizer that forks none" in str(problem)
+
+
 def test_the_default_configuration_is_the_librarys() -> None:
     def default(algorithm: str, key: str) -> Any:
         return MorlBackend().default(Recipe("morl", algorithm, {}, {}, "a", {}, (), 1, 1, 1, True), key)
@@ -76,17 +108,29 @@ def test_the_default_configuration_is_the_librarys() -> None:
     assert default("pql", "gamma") == 0.8
     assert default("pql", "action_eval") == "hypervolume"  # an argument of training rather than of making
     assert default("gpi_ls", "timesteps_per_iter") == 10_000
+    assert default("gpi_pd", "dynamics_train_freq") == 250  # a function there
+    assert default("morld_mosac", "policy_lr") == 3e-4  # of its policies
+    assert default("morld_mosac", "pop_size") == 6
     assert default("scalarized_ppo", "n_steps") == 2048
     assert default("envelope", "epsilon_decay_steps") is None
 
 
-@pytest.mark.parametrize("algorithm", ["pql", "pcn", "mpmoqlearning", "envelope", "gpi_ls"])
-def test_shipped_spaces_are_of_hyperparameters_that_there_are(tmp_path: Path, algorithm: str) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "env"),
+    [
+        *((name, "deep-sea-treasure-v0") for name in ("pql", "pcn", "mpmoqlearning", "envelope", "gpi_ls", "gpi_pd")),
+        *((name, "mo-mountaincarcontinuous-v0") for name in ("gpi_pd_continuous", "morld_mosac")),
+        *((name, "deep-sea-treasure-v0") for name in ("morld_mosac_discrete", "morld_eupg")),
+    ],
+)
+def test_shipped_spaces_are_of_hyperparameters_that_there_are(tmp_path: Path, algorithm: str, env: str) -> None:
     space = f"search_space: {ROOT}/search_spaces/morl_{algorithm}.yaml"
     text = STUDY.replace("search_space: {parameters: {gamma: {min: 0.8, max: 0.99}}}", space)
-    (tmp_path / "a.yaml").write_text(text.replace("name: pql", f"name: {algorithm}"))
+    (tmp_path / "a.yaml").write_text(
+        text.replace("name: pql", f"name: {algorithm}").replace("deep-sea-treasure-v0", env)
+    )
     spec = check(draft_study(tmp_path / "a.yaml"))
     default = default_recipe(spec, MorlBackend()).hyperparameters
-    # Four layers of 256, the default of networks, have no word here and are left as they are.
-    assert set(default) | {"net_arch"} >= {p.sets for p in spec.space if not p.when}
+    # Four layers of 256 or 200, or one of 50, have no word here, and are left as they are where they are the default.
+    assert set(default) | {"net_arch", "dynamics_net_arch"} >= {p.sets for p in spec.space if not p.when}
     assert None not in default.values()
