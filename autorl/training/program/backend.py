@@ -11,7 +11,7 @@ from autorl.spec.space import Configuration, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum.words import without_curricula
 from autorl.training.metrics import without_signals
-from autorl.training.program.run import Call, Training
+from autorl.training.program.run import Call, Training, keeps_state
 from autorl.training.program.words import wrong_metrics
 from autorl.training.protocol import Host, Job
 from autorl.trial import Recipe, RunResult
@@ -78,6 +78,13 @@ class ProgramBackend(ABC):
         """Return none: the trainer may use any of them; see `Backend.switches`."""
         del space, algorithms
         return frozenset()
+
+    def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
+        """Say that nothing can be forked that keeps no state; see `Backend.unforkable`."""
+        del keys
+        if keeps_state(recipe):
+            return None
+        return "the trainer keeps no state that another run could go on from (program.checkpoint)"
 
     def warm(self) -> None:  # noqa: B027 - nothing is known yet of what will train
         """Do nothing: the trainer is not known yet."""
