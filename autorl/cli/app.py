@@ -45,6 +45,7 @@ for command in (
     control.stop,
     control.retry,
     control.watch,
+    control.track,
     look.status,
     look.best,
     look.trials,

@@ -1,4 +1,4 @@
-"""Commands for a study that is conducted, or was: stop, watch, retry, replay."""
+"""Commands for a study that is conducted, or was: stop, watch, track, retry, replay."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from autorl.cli.output import StorageOption, StudyArgument, console, find_study
 from autorl.errors import AutorlError
 
 _WATCH_SECONDS = 1.0
+_TRACK_SECONDS = 5.0
 
 
 def stop(study: StudyArgument = None, storage: StorageOption = None) -> None:
@@ -50,6 +51,40 @@ def watch(study: StudyArgument = None, storage: StorageOption = None) -> None:
                 f"No engine conducts '{name}'; it is in its {record.state} phase. `autorl run` with its file goes on."
             )
         text.show(gather(reader, name), reader, out)
+
+
+def track(
+    study: StudyArgument = None,
+    storage: StorageOption = None,
+    tensorboard: Annotated[str | None, typer.Option(metavar="FOLDER", help="Write TensorBoard's event files.")] = None,
+    mlflow: Annotated[str | None, typer.Option(metavar="URI", help="Write to MLflow: a server, or a database.")] = None,
+    wandb: Annotated[
+        str | None, typer.Option(metavar="PROJECT", help="Write to Weights & Biases; WANDB_MODE=offline stays here.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the study is not conducted any more.")] = False,
+) -> None:
+    """Mirror the finished runs of a study into a tracker, each once."""
+    from autorl.ledger.reader import Reader
+    from autorl.report.tracking import TRACKERS, make_tracker, mirror
+
+    name, url = find_study(study, storage)
+    asked = {"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb}
+    with Reader(url) as reader:
+        reader.study(name)
+        trackers = {kind: make_tracker(kind, name, where) for kind, where in asked.items() if where is not None}
+        if not trackers:
+            options = "; ".join(f"--{kind}, {where}" for kind, (_, where) in TRACKERS.items())
+            raise AutorlError(f"say where to write to: {options}")
+        written = dict.fromkeys(trackers, 0)
+        live = True
+        while live:
+            live = follow and reader.study(name).live
+            for kind, tracker in trackers.items():
+                written[kind] += mirror(reader, name, tracker)
+            if live:
+                time.sleep(_TRACK_SECONDS)
+    for kind, count in written.items():
+        console().print(f"{kind}: {count} {'run' if count == 1 else 'runs'} written to {asked[kind]}")
 
 
 def retry(

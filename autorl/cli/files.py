@@ -28,6 +28,7 @@ class ExportFormat(enum.StrEnum):
     cleanrl = "cleanrl"
     trl = "trl"
     trl_script = "trl-script"
+    command = "command"
     schedule = "schedule"
     yaml = "yaml"
     json = "json"

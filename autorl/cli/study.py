@@ -130,13 +130,20 @@ def _next_steps(spec: StudySpec) -> None:
     from autorl.report.export import ending, fitting
 
     where, own = _where(spec), fitting(spec.algorithm.backend)[0]
-    told = {"sb3": "the winner as a plain SB3 script", "trl": "the winner for TRL", "schedule": "the winner as data"}
+    told = {
+        "sb3": "the winner as a plain SB3 script",
+        "trl": "the winner for TRL",
+        "command": "the winner's command line",
+    }
     out = console()
     out.print("\n[bold]What next[/bold]")
     for command, why in (
         (f"autorl report {spec.study} --html {spec.study}.html{where}", "the report with figures, as one file"),
         (f"autorl dashboard{where}", "look at trials and learning curves in a browser"),
-        (f"autorl export {spec.study} --format {own} --out {spec.study}.{ending(own)}{where}", told[own]),
+        (
+            f"autorl export {spec.study} --format {own} --out {spec.study}.{ending(own)}{where}",
+            told.get(own, "the winner as data"),
+        ),
         (f"autorl trials {spec.study}{where}", "every trial"),
     ):
         out.print(f"  {command}\n    [dim]{why}[/dim]", soft_wrap=True)

@@ -15,15 +15,17 @@ BACKENDS = {
     "cleanrl": ("sb3", "jax"),
     "trl": ("llm",),
     "trl-script": ("llm",),
+    "command": ("command",),
 }
 """Format → backends whose trials it holds; any trial's is data."""
-FORMATS = (*BACKENDS, "schedule", "yaml", "json", "hydra", "configspace", "wandb-sweep")
+FORMATS = (*BACKENDS, "yaml", "json", "schedule", "hydra", "configspace", "wandb-sweep")
 _RENDERERS = {
     "sb3": ("sb3_script", "render"),
     "rl-zoo3": ("zoo", "render"),
     "cleanrl": ("cleanrl", "render"),
     "trl": ("trl", "render"),
     "trl-script": ("trl_script", "render"),
+    "command": ("command", "render"),
     "schedule": ("schedule", "render"),
     "yaml": ("configuration", "as_yaml"),
     "json": ("configuration", "as_json"),
@@ -31,7 +33,7 @@ _RENDERERS = {
     "configspace": ("space", "configspace"),
     "wandb-sweep": ("space", "sweep"),
 }
-_ENDINGS = {"sb3": "py", "trl-script": "py", "cleanrl": "sh", "json": "json", "configspace": "json"}
+_ENDINGS = {"sb3": "py", "trl-script": "py", "cleanrl": "sh", "command": "sh", "json": "json", "configspace": "json"}
 
 
 def render(findings: Findings, trial: TrialRecord, format_name: str) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from autorl.engine.check import check
 from autorl.engine.conductor import conduct
 from autorl.errors import SpecError
 from autorl.ledger.reader import Reader
+from autorl.report.export import fitting, render
 from autorl.report.findings import gather
 from autorl.spec.load import draft_study
 from autorl.spec.study import StudySpec
@@ -42,7 +47,9 @@ COMMAND = (
 def load(folder: Path, program: str, *overrides: str) -> StudySpec:
     backend = "function" if "function" in program else "command"
     file = folder / "walk.yaml"
-    where = "" if "folder:" in program else f"\n  folder: {HERE}"
+    for trainer in ("walk.py", "trainers.py"):
+        shutil.copy(HERE / trainer, folder)
+    where = "" if "folder:" in program else f"\n  folder: {folder}"
     file.write_text(STUDY.format(backend=backend, program=program + where, folder=folder))
     return check(draft_study(file, overrides))
 
@@ -53,7 +60,15 @@ def test_a_study_finds_the_drift(program: str, optimizer: str, tmp_path: Path) -
     assert conduct(spec, ignore, lambda: False)
     with Reader(spec.storage) as reader:
         findings = gather(reader, spec.study)
+        exported = {name: render(findings, findings.trials[0], name) for name in fitting(spec.algorithm.backend)}
     assert findings.winner is not None
+    assert json.loads(exported["json"])["hyperparameters"] == {"drift": 0.0}
+    if "command" in exported:
+        script = ["sh", "-c", exported["command"].replace("python walk", f"{sys.executable} walk"), "script", "10"]
+        said = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+        last = [json.loads(line)["return"] for line in said.splitlines()][-5:]  # the last of four points is their mean
+        scored = next(run for run in findings.runs[0] if (run.phase, run.seed) == ("test", 10)).score
+        assert sum(last) / 5 == pytest.approx(scored)
     assert findings.winner.config.values["drift"] > 0
     assert not findings.failed
 

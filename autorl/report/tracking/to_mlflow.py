@@ -1,0 +1,56 @@
+"""Runs as runs of MLflow, in an experiment that has the study's name."""
+
+from __future__ import annotations
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
+
+from autorl.report.tracking import Mirrored
+
+_BATCH = 1_000
+_TAG = "autorl.run"
+
+
+class Tracker:
+    """Writes to a tracking server or a database of MLflow's.
+
+    Args:
+        study: name of the study.
+        where: the tracking URI.
+    """
+
+    def __init__(self, study: str, where: str) -> None:
+        self._client = MlflowClient(tracking_uri=where)
+        found = self._client.get_experiment_by_name(study)
+        self._experiment = found.experiment_id if found is not None else self._client.create_experiment(study)
+
+    def known(self) -> set[str]:
+        """Return the runs that were written to their end."""
+        names: set[str] = set()
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment], max_results=_BATCH, page_token=token)
+            names |= {run.data.tags[_TAG] for run in page if _TAG in run.data.tags}
+            token = page.token
+            if not token:
+                return names
+
+    def write(self, mirrored: Mirrored) -> None:
+        """Write a run; its tag comes last, so one that was cut off is written anew."""
+        run = mirrored.run
+        started, ended = (None if at is None else round(at * 1000) for at in (run.started_at, run.finished_at))
+        made = self._client.create_run(self._experiment, start_time=started, run_name=mirrored.name).info.run_id
+        settings = {**mirrored.facts, **mirrored.settings}
+        self._client.log_batch(made, params=[Param(key, str(value)) for key, value in settings.items()])
+        points = [
+            Metric(name.replace("@", "_at_"), value, (started or 0) + round(point.wall_seconds * 1000), point.env_steps)
+            for point in mirrored.curve
+            for name, value in point.metrics.items()
+        ]
+        if run.score is not None:
+            points.append(Metric("score", run.score, ended or 0, run.env_steps))
+        for first in range(0, len(points), _BATCH):
+            self._client.log_batch(made, metrics=points[first : first + _BATCH])
+        tags = {_TAG: mirrored.name, **({"error": run.error[-5000:]} if run.error else {})}
+        self._client.log_batch(made, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._client.set_terminated(made, "FINISHED" if run.state == "completed" else "FAILED", ended)

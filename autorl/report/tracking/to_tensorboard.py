@@ -1,0 +1,42 @@
+"""Runs as TensorBoard's event files, one folder a run, with its hyperparameters for the tab HPARAMS."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from autorl.report.tracking import Mirrored
+
+
+class Tracker:
+    """Writes to `FOLDER/STUDY/RUN`.
+
+    Args:
+        study: name of the study.
+        where: the folder.
+    """
+
+    def __init__(self, study: str, where: str) -> None:
+        self._folder = Path(where) / study
+
+    def known(self) -> set[str]:
+        """Return the runs that have a folder."""
+        return {path.name for path in self._folder.glob("trial*")}
+
+    def write(self, mirrored: Mirrored) -> None:
+        """Write a run's events beside, and give the folder its name when it is whole."""
+        beside = self._folder / f".{mirrored.name}"
+        shutil.rmtree(beside, ignore_errors=True)
+        with SummaryWriter(str(beside)) as writer:
+            began = mirrored.run.started_at or 0.0
+            for point in mirrored.curve:
+                for name, value in point.metrics.items():
+                    writer.add_scalar(f"evaluation/{name}", value, point.env_steps, began + point.wall_seconds)
+            values = {
+                key: value if isinstance(value, bool | int | float | str) else str(value)
+                for key, value in {**mirrored.settings, **mirrored.facts}.items()
+            }
+            writer.add_hparams(values, {"score": mirrored.run.score or float("nan")}, run_name=".")
+        beside.rename(self._folder / mirrored.name)

@@ -1,0 +1,96 @@
+"""Trackers hold every finished run once, with its curve, its configuration and its score."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_study import ignore, load
+from typer.testing import CliRunner
+
+from autorl.cli.app import app
+from autorl.engine.conductor import conduct
+from autorl.ledger.reader import Reader
+from autorl.ledger.records import RunRecord
+from autorl.trial import Point
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> str:
+    spec = load(tmp_path_factory.mktemp("tracked"), "budget.trials=2")
+    assert conduct(spec, ignore, lambda: False)
+    return spec.storage
+
+
+def track(storage: str, *words: str) -> str:
+    result = CliRunner().invoke(app, ["track", "small", "--storage", storage, *words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def finished(storage: str) -> list[tuple[RunRecord, tuple[Point, ...]]]:
+    with Reader(storage) as reader:
+        runs = [run for run in reader.runs("small") if run.state in ("completed", "failed")]
+        curves = {c.run: c.points for c in reader.curves("small", {run.trial for run in runs})}
+    by_key = {(run.trial, run.phase, run.seed): points for run, points in curves.items()}
+    return [(run, by_key[run.trial, run.phase, run.seed]) for run in runs]
+
+
+def test_tensorboard_shows_curves_and_hyperparameters(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="extra 'tracking' is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    runs = finished(storage)
+    assert f"tensorboard: {len(runs)} runs" in track(storage, "--tensorboard", str(tmp_path))
+    assert "tensorboard: 0 runs" in track(storage, "--tensorboard", str(tmp_path))
+    assert len(list((tmp_path / "small").iterdir())) == len(runs)
+    run, curve = runs[0]
+    events = EventAccumulator(str(tmp_path / "small" / f"trial{run.trial}-{run.phase}-seed{run.seed}"))
+    events.Reload()
+    seen = events.Scalars("evaluation/return")
+    assert [(e.step, e.value) for e in seen] == [
+        (point.env_steps, pytest.approx(point.metrics["return"])) for point in curve
+    ]
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_mlflow_holds_each_run_once(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="extra 'tracking' is not installed")
+    from mlflow.tracking import MlflowClient
+
+    uri, runs = f"sqlite:///{tmp_path}/mlflow.db", finished(storage)
+    track(storage, "--mlflow", uri)
+    assert "mlflow: 0 runs" in track(storage, "--mlflow", uri)
+    client = MlflowClient(tracking_uri=uri)
+    held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    assert len(held) == len(runs)
+    run, curve = next((run, curve) for run, curve in runs if run.phase == "test")
+    (one,) = [mirrored for mirrored in held if mirrored.info.run_name == f"trial{run.trial}-test-seed{run.seed}"]
+    assert one.data.metrics["score"] == run.score
+    steps = [(metric.step, metric.value) for metric in client.get_metric_history(one.info.run_id, "return")]
+    assert steps == [(point.env_steps, point.metrics["return"]) for point in curve]
+
+
+def test_wandb_keeps_each_run_once_without_an_account(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="extra 'tracking' is not installed")
+    environment = {**os.environ, "WANDB_MODE": "offline"}
+    command = [sys.executable, "-m", "autorl", "track", "small", "--storage", storage, "--wandb", "mine"]
+    said = [
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    runs = finished(storage)
+    assert f"wandb: {len(runs)} runs written to mine" in said[0]
+    assert "wandb: 0 runs" in said[1]
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == len(runs)
+
+
+def test_it_says_what_is_missing(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = CliRunner().invoke(app, ["track", "small", "--storage", storage])
+    assert "say where to write to: --tensorboard, a folder" in str(nowhere.exception)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    without = CliRunner().invoke(app, ["track", "small", "--storage", storage, "--mlflow", "sqlite:///m.db"])
+    assert "--mlflow needs 'mlflow'; run: pip install 'autorl[tracking]'" in str(without.exception)
