@@ -39,15 +39,15 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
         console.print(Text(f"Paused: {findings.study.paused}", style="yellow"), soft_wrap=True)
     console.print(_headline(findings))
     for sentence in sentences(findings):
-        console.print(f"• {sentence}")
+        console.print(_point(sentence))
     curves = partial(reader.curves, findings.study.name)
     seen = influences(findings, curves)
     for sentence in what_matters(seen, findings.spec.objectives):
-        console.print(f"• {sentence}")
+        console.print(_point(sentence))
     for sentence in curriculum_sentences(findings, curves):
-        console.print(f"• {sentence}")
+        console.print(_point(sentence))
     for caution in findings.cautions:
-        console.print(f"[yellow]• Caution: {caution}.[/yellow]")
+        console.print(_point(f"[yellow]Caution: {caution}.[/yellow]"))
     if findings.winner is not None or findings.incumbent is not None:
         console.print()
         console.print(_configuration(findings))
@@ -64,6 +64,13 @@ def show(findings: Findings, reader: Reader, console: Console) -> None:
         console.print(_scalings(findings, grown))
     console.print()
     console.print(_spent(findings))
+
+
+def _point(sentence: str) -> Table:
+    """Return a sentence as a point of a list, whose lines stand under one another."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row("•", sentence)
+    return grid
 
 
 def _headline(findings: Findings) -> RenderableType:
@@ -221,6 +228,6 @@ def show_comparison(found: Comparison, console: Console) -> None:
         f"[dim]equal budget: {found.budget:,} environment steps of tuning, the least that any of them spent[/dim]"
     )
     for sentence in compared(found):
-        console.print(f"• {sentence}")
+        console.print(_point(sentence))
     for caution in found.cautions:
-        console.print(f"[yellow]• Caution: {caution}.[/yellow]")
+        console.print(_point(f"[yellow]Caution: {caution}.[/yellow]"))
