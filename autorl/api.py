@@ -79,12 +79,12 @@ def read(study: Source, overrides: Mapping[str, Any] | None = None) -> StudySpec
     return check(draft_study(source, [f"{key}={dump(value)}" for key, value in (overrides or {}).items()]))
 
 
-def load(study: str | None = None, storage: str | None = None) -> Study:
+def load(storage: str | None = None, study: str | None = None) -> Study:
     """Open a study, finished or not.
 
     Args:
-        study: its name; it may be left out where the database holds one only.
         storage: database URL; by default `$AUTORL_STORAGE`, or `sqlite:///autorl.db`.
+        study: its name; it may be left out where the database holds one only.
 
     Raises:
         StorageError: there is no such database, or it holds no such study.

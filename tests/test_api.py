@@ -121,8 +121,8 @@ def test_mistakes_and_absent_studies_are_said_at_once(tmp_path: Path, study: aut
     assert "study: budgte: unknown key; did you mean 'budget'?" in str(error.value)
     assert "seed 0 is named twice" in str(error.value)
     with pytest.raises(StorageError, match="did you mean 'small'"):
-        autorl.load("smal", study.storage)
-    assert autorl.load(storage=study.storage).name == "small"
+        autorl.load(study.storage, "smal")
+    assert autorl.load(study.storage).name == "small"
 
 
 def test_importing_it_imports_nothing_heavy() -> None:

@@ -82,9 +82,12 @@ def test_a_study_in_the_documentation_is_valid(text: str, tmp_path: Path) -> Non
         base = base.replace("{name: ppo}", f"{{backend: {kind}, name: own}}").replace(
             ", batch_size: {values: [64, 128]}", ""
         )
-    if "curriculum." in text:  # these are searched over what the block before lets vary
+    if "sets: curriculum." in text:  # these are searched over what the page's first block lets vary
         base += next(block for _, block in blocks("yaml", ROOT / "docs" / "curricula.md"))
         base = base.replace("task: {env: CartPole-v1}\n", "")
+    if "env: steps" in text and "algorithm" not in data:
+        base = base.replace("{name: ppo}", "{backend: llm, name: grpo}\nobjectives: [{metric: pass_at_1}]")
+        base = base.replace(", batch_size: {values: [64, 128]}", "")
     if "metric: cost" in text and "cost" not in data.get("task", {}):
         base = base.replace("{env: CartPole-v1}", "{env: CartPole-v1, cost: probe_envs:swing}")
     (tmp_path / "base.yaml").write_text(base)

@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from landscapes import write_landscape
+from quickly import some
 from small_study import ignore, load
 
 from autorl.engine.check import check
@@ -68,7 +69,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", some(METHODS, "race", "asha"))
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(method: str, tmp_path: Path) -> None:
     (whole := tmp_path / "whole").mkdir()
     (cut := tmp_path / "cut").mkdir()

@@ -47,6 +47,7 @@ def cluster() -> Iterator[Cluster]:
     made.shutdown()
 
 
+@pytest.mark.slow
 class TestRay(ExecutorConformance):
     """One executor for all of them, since each new engine waits for Ray workers and their fork servers."""
 
@@ -141,6 +142,7 @@ def test_a_study_comes_to_the_same_as_on_processes(
     assert outcome(spec) == expected
 
 
+@pytest.mark.slow
 def test_a_node_that_dies_costs_nothing_that_was_finished(
     cluster: Cluster, expected: dict[str, object], tmp_path: Path
 ) -> None:
@@ -179,6 +181,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["close", "kill"])
 def test_a_cluster_of_its_own_listens_to_nobody_else_and_ends_with_the_engine(how: str, tmp_path: Path) -> None:
     engine = subprocess.Popen(

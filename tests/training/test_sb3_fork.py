@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conformance.backends import RecordingHost, learned, train, train_for
+from quickly import some
 from small_study import ignore, load
 
 from autorl.engine.conductor import conduct
@@ -79,7 +80,7 @@ def schedule(name: str) -> list[Recipe]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", DONORS)
+@pytest.mark.parametrize("name", some(DONORS, "ppo", "sac"))
 def test_a_schedule_trained_as_one_run_is_the_chain_of_forks(name: str, tmp_path: Path) -> None:
     recipes = schedule(name)
     expected = chain(recipes, tmp_path)
@@ -94,7 +95,9 @@ def test_a_schedule_trained_as_one_run_is_the_chain_of_forks(name: str, tmp_path
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["ppo", "sac"])
-@pytest.mark.parametrize("stop_after", [30, 90, 150])
+@pytest.mark.parametrize(
+    "stop_after", [pytest.param(30, marks=pytest.mark.slow), 90, pytest.param(150, marks=pytest.mark.slow)]
+)
 def test_a_replay_can_be_interrupted_anywhere(name: str, stop_after: int, tmp_path: Path) -> None:
     whole = train(BACKEND, schedule(name)[-1], tmp_path / "whole")
     with pytest.raises(Interrupted):
@@ -103,7 +106,7 @@ def test_a_replay_can_be_interrupted_anywhere(name: str, stop_after: int, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", DONORS)
+@pytest.mark.parametrize("name", some(DONORS, "ppo", "sac"))
 def test_a_fork_that_changes_nothing_is_its_donor_and_one_that_does_is_not(name: str, tmp_path: Path) -> None:
     donor = DONORS[name]
     goes_on = learned(train(BACKEND, donor, tmp_path / "donor"))
@@ -209,7 +212,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", TEACHERS)
+@pytest.mark.parametrize("name", some(TEACHERS, "ppo", "dqn", "td3"))
 def test_a_fork_with_another_architecture_agrees_with_its_donor(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,10 @@ def make(env_id: str, env_kwargs: Mapping[str, Any], wrappers: Sequence[Any]) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of mo-gymnasium's spaces, that their precision is lowered
         # Gymnasium's checker holds rewards to be numbers.
-        return make_env(env_id, {"disable_env_checker": True, **env_kwargs}, wrappers)
+        env = make_env(env_id, {"disable_env_checker": True, **env_kwargs}, wrappers)
+    # MOSAC lowers the precision of the space that it is given, which an environment may share with others of its class.
+    env.observation_space = copy.deepcopy(env.observation_space)
+    return env
 
 
 def objectives(env: gym.Env) -> int | None:

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from conformance.backends import BackendConformance, learned, train
+from quickly import some
 
 from autorl.spec.curriculum import KINDS, OF_LANGUAGE, resolved
 from autorl.training.curriculum.lessons import OnTarget, TaskEnv
@@ -80,7 +81,10 @@ class TestSb3WithTeacher(BackendConformance):
         return recipe("ppo", "CartPole-v1", PPO, GRAVITY, kind="adr", boundary=1.0)  # nobody says what a success is
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OF_LANGUAGE])
+OF_ENVIRONMENTS = [kind for kind in KINDS if kind not in OF_LANGUAGE]
+
+
+@pytest.mark.parametrize("kind", some(OF_ENVIRONMENTS, "learning_progress", "alp_gmm", "plr", "adr"))
 def test_a_run_with_a_teacher_goes_on_as_if_it_had_never_stopped(kind: str, tmp_path: Path) -> None:
     whole = train(Sb3Backend(), lake(kind), tmp_path / "whole")
     for until in (100, 250):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conformance.backends import RecordingHost, learned, train, train_for
 from probe_tasks import Dictation, Echo
+from quickly import some
 
 from autorl.engine.check import check
 from autorl.errors import SpecError
@@ -49,7 +50,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+QUICK = ("bandit", "alp_gmm", "middle_difficulty", "item_response", "length_stages")
+
+
+@pytest.mark.parametrize("kind", some(KINDS, *QUICK))
 def test_a_run_that_was_interrupted_has_the_curve_of_the_whole_one(kind: str, tmp_path: Path) -> None:
     recipe = taught(kind, dynamic_sampling=True)
     whole = train(LlmBackend(), recipe, tmp_path / "whole")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
 from probe_envs import Trade
+from quickly import some
 
 from autorl.training.morl import MorlBackend
 from autorl.training.morl.algorithms import ALGORITHMS as BASELINES
@@ -109,7 +110,10 @@ def test_every_algorithm_is_covered() -> None:
     assert {r.algorithm for r in RECIPES.values()} == {*BASELINES, *SCALARIZED}
 
 
-@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"pql", "pcn", "scalarized_ppo"}))
+SEEDED = sorted(set(RECIPES) - {"pql", "pcn", "scalarized_ppo"})
+
+
+@pytest.mark.parametrize("name", some(SEEDED, "mpmoqlearning", "gpi_ls", "scalarized_dqn"))
 def test_every_algorithm_is_seeded_and_trains_all_steps(
     backend: MorlBackend, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +141,10 @@ def test_training_leaves_the_global_generators_as_they_were(backend: MorlBackend
     assert (random.random(), np.random.random(), float(torch.rand(1))) == expected  # noqa: NPY002
 
 
-@pytest.mark.parametrize("name", ["pql", "pcn", "gpi_ls", "gpi_pd", "mpmoqlearning", "scalarized_ppo"])
+EVALUATED = ["pql", "pcn", "gpi_ls", "gpi_pd", "mpmoqlearning", "scalarized_ppo"]
+
+
+@pytest.mark.parametrize("name", some(EVALUATED, "pql", "pcn", "scalarized_ppo"))
 def test_evaluations_leave_training_as_it_is(backend: MorlBackend, name: str, tmp_path: Path) -> None:
     """Six evaluations or two of three episodes: the last is of the same agent."""
     often = replace(RECIPES[name], evaluation_points=6)

@@ -146,7 +146,6 @@ def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_pat
         (command(WALK + " --fail nan"), "diverged", "return is nan"),
         (command(WALK + " --fail early"), "exception", "ended after 30 of 600 environment steps"),
         (command(WALK + " --fail kill"), "crash", "killed by SIGSEGV"),
-        (command(WALK.replace(" --until {until}", "")), "exception", "has to stop at {until}"),
         (command("{python} missing.py"), "exception", "No such file or directory"),
     ],
 )
@@ -155,6 +154,12 @@ def test_failures_are_told_apart_and_say_what_happened(recipe: Recipe, kind: str
     result = train(backend, recipe, tmp_path / "a")
     assert (result.status, result.error_class) == ("failed", kind)
     assert said in (result.error or "")
+
+
+def test_a_program_that_keeps_its_state_and_does_not_stop_is_told_to(tmp_path: Path) -> None:
+    result = train(CommandBackend(), command(WALK.replace(" --until {until}", "")), tmp_path / "a", until=180)
+    assert result.error_class == "exception"
+    assert "was to stop at 180: a program that keeps its state (program.checkpoint) has to stop" in (result.error or "")
 
 
 def test_programs_are_charged_their_processor_time(tmp_path: Path) -> None:
