@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from autorl.spec.section import Spec, as_tuple
 
 STEPS = "env_steps"
 """What a report calls the environment steps trained so far, unless the study says otherwise."""
+
+
+_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
 def _patterns(value: Any) -> Any:
@@ -43,7 +46,7 @@ class ReportsSpec(Spec):
     metrics: dict[str, str] = Field(
         default={}, description="Metric → key or column that holds it, where that has another name."
     )
-    pattern: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = Field(
+    pattern: Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_ONE_OR_MORE)] = Field(
         default=(),
         max_length=10,
         description="pattern: regular expressions whose named groups are the steps and the metrics, such as "

@@ -25,7 +25,9 @@ def bimodal(rng: np.random.Generator, trials: int, seeds: int) -> tuple[np.ndarr
 
 
 class TestWinnersCurse:
-    @pytest.mark.parametrize("seeds", [3, 5, 10])
+    @pytest.mark.parametrize(
+        "seeds", [3, pytest.param(5, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)]
+    )
     @pytest.mark.parametrize("spread", [0.0, 0.5, 2.0])
     def test_is_what_the_winner_loses(self, seeds: int, spread: float) -> None:
         rng = np.random.default_rng(seeds)

@@ -105,9 +105,10 @@ def test_the_second_time_nothing_is_trained(tmp_path: Path) -> None:
 def test_more_trials_go_on_where_a_longer_study_would_be(tmp_path: Path) -> None:
     (short := tmp_path / "short").mkdir()
     (long := tmp_path / "long").mkdir()
-    conduct(load(short, "budget.trials=4", "optimizer.name=tpe"), ignore)
-    conduct(load(short, "budget.trials=7", "optimizer.name=tpe"), ignore)
-    conduct(load(long, "budget.trials=7", "optimizer.name=tpe"), ignore)
+    asked = ("optimizer.name=tpe", "seeds={tuning: 0:1, validation: 10:11, test: 20:21}")
+    conduct(load(short, "budget.trials=4", *asked), ignore)
+    conduct(load(short, "budget.trials=7", *asked), ignore)
+    conduct(load(long, "budget.trials=7", *asked), ignore)
     a, b = findings(load(short)), findings(load(long))
     assert configurations(a) == configurations(b)
     assert a.winner is not None
@@ -177,7 +178,7 @@ def test_retest_adds_test_runs_only(tmp_path: Path) -> None:
 
 
 def test_conditions_and_switches_reach_training(tmp_path: Path) -> None:
-    spec = load(tmp_path, "budget.trials=12", "seeds.validation=[]")
+    spec = load(tmp_path, "budget.trials=12", "seeds={tuning: 0:1, test: 20:21}")
     conduct(spec, ignore)
     trials = findings(spec).trials
     assert {t.config.values["vf_clip"] for t in trials} == {True, False}

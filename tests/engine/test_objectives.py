@@ -82,6 +82,7 @@ def test_optuna_opens_its_objectives_and_constraints(tmp_path: Path) -> None:
     assert study.best_trials
 
 
+@pytest.mark.slow
 def test_one_that_is_interrupted_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -69,7 +69,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", some(METHODS, "race", "asha"))
+@pytest.mark.parametrize("method", some(METHODS, "race"))
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(method: str, tmp_path: Path) -> None:
     (whole := tmp_path / "whole").mkdir()
     (cut := tmp_path / "cut").mkdir()

@@ -185,7 +185,12 @@ def test_kill_nine_loses_nothing_and_repeats_nothing(storm: Storm, kind: str, tm
 @pytest.mark.parametrize(
     ("storm", "kind"),
     [
-        pytest.param(replace(SHORT, engines=2, workers=0, trials=4, pace=0.0, asked=TRADED), "sqlite", id="short"),
+        pytest.param(
+            replace(SHORT, engines=2, workers=0, trials=4, pace=0.0, asked=TRADED),
+            "sqlite",
+            id="short",
+            marks=pytest.mark.slow,
+        ),
         *(
             pytest.param(
                 replace(LONG, engines=20, workers=40, trials=40, asked=(*TRADED, "optimizer.name=race")),

@@ -142,7 +142,7 @@ def test_what_jax_trained_is_exported_as_what_it_is_in_stable_baselines3(tmp_pat
         (recorded,) = (c for c in reader.curves("small", [1], "tuning") if c.run.seed == 0)
     assert [steps for steps, _ in repeated(script, tmp_path)] == [point.env_steps for point in recorded.points]
     unknown = replace(trial, recipe=replace(trial.recipe, backend="landscape"))
-    with pytest.raises(ExportError, match="of backend sb3 or jax, not 'landscape'; use --format schedule"):
+    with pytest.raises(ExportError, match="of backend sb3 or jax, not 'landscape'; use --format yaml"):
         render(found, unknown, "sb3")
 
 
@@ -185,7 +185,7 @@ TAUGHT_SCHEDULE = (
 )
 
 
-@pytest.mark.parametrize("case", some([*SCHEDULES, "taught"], "ppo", "sac"))
+@pytest.mark.parametrize("case", some([*SCHEDULES, "taught"], "ppo"))
 def test_the_script_of_a_schedule_repeats_a_run_to_the_last_digit(case: str, tmp_path: Path) -> None:
     found, trial = schedule(tmp_path, *{**SCHEDULES, "taught": TAUGHT_SCHEDULE}[case])
     stages = trial.recipe.lineage(128)
@@ -214,7 +214,7 @@ def test_the_script_has_everything_written_out(tmp_path: Path) -> None:
     assert "Seeds: tuning 0:1, test 20:22." in script
 
 
-@pytest.mark.parametrize("case", ["ppo", "sac"])
+@pytest.mark.parametrize("case", some(["ppo", "sac"], "ppo"))
 def test_the_zoo_file_trains_with_rl_zoo3(case: str, tmp_path: Path) -> None:
     overrides = ("task.env=CartPole-v1", *CASES["ppo"]) if case == "ppo" else CASES[case]
     found = small(tmp_path, *overrides)

@@ -118,11 +118,15 @@ SEARCHED = (
             "curriculum.bins",
             "at most 100",
         ),
-        ((VARIES, "algorithm={backend: jax, name: ppo}"), "task.parameters", "backend 'jax' has no curricula yet"),
         (
-            (SEARCHED, "algorithm={backend: jax, name: ppo}"),
+            (VARIES, "algorithm={backend: jax, engine: compiled, name: ppo}"),
+            "algorithm.engine",
+            "engine compiled has no curricula, since its environments cannot be told their task; use engine host",
+        ),
+        (
+            (SEARCHED, VARIES, "algorithm={backend: landscape, name: ppo}"),
             "search_space.parameters.step",
-            "backend 'jax' has no curricula",
+            "backend 'landscape' has no curricula",
         ),
         (
             ("algorithm={backend: llm, name: grpo, engine: trl}", "curriculum.kind=bandit"),
