@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from quickly import some
 from scipy import stats
 from stable_baselines3 import DDPG, DQN, SAC, TD3
 from stable_baselines3.common.logger import Logger
@@ -236,9 +237,9 @@ def test_dqn_updates_as_sb3(activation: str, hidden: tuple[int, ...], max_grad_n
     ("ent_coef", "target_entropy", "interval", "activation", "net_arch", "n_critics", "extreme"),
     [
         ("auto", "auto", 1, "relu", [16, 16], 2, False),
-        ("auto_0.1", -1.5, 2, "elu", {"pi": [8], "qf": [16, 8]}, 3, True),
+        pytest.param("auto_0.1", -1.5, 2, "elu", {"pi": [8], "qf": [16, 8]}, 3, True, marks=pytest.mark.slow),
         (0.2, "auto", 1, "tanh", {"pi": [16, 8], "qf": [12]}, 2, True),
-        (0.0, "auto", 3, "silu", [8], 1, False),
+        pytest.param(0.0, "auto", 3, "silu", [8], 1, False, marks=pytest.mark.slow),
     ],
 )
 def test_sac_updates_as_sb3(
@@ -276,8 +277,8 @@ def test_sac_updates_as_sb3(
     ("algorithm", "delay", "activation", "net_arch", "n_critics"),
     [
         (TD3, 2, "relu", [16, 16], 2),
-        (TD3, 3, "tanh", {"pi": [8], "qf": [16, 8]}, 3),
-        (TD3, 1, "leaky_relu", [8], 2),
+        pytest.param(TD3, 3, "tanh", {"pi": [8], "qf": [16, 8]}, 3, marks=pytest.mark.slow),
+        pytest.param(TD3, 1, "leaky_relu", [8], 2, marks=pytest.mark.slow),
         (DDPG, 1, "gelu", [8, 8], 1),
     ],
 )
@@ -392,7 +393,7 @@ def test_entropy_settings_are_read_as_sb3_reads_them() -> None:
             sac.entropy_settings(*wrong, BOX)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", some(SHAPES, "sac"))
 def test_runs_of_a_program_do_not_touch_each_other(name: str) -> None:
     module, _ = SHAPES[name]
     shape: Any = {

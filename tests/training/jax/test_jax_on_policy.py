@@ -189,7 +189,7 @@ def compare(model: Any, shape: on_policy.OnPolicy, given: dict[str, jax.Array]) 
         ("discrete", "tanh", [16, 16], 16, False, True),
         ("box", "relu", {"pi": [16], "vf": [8, 8]}, 20, True, True),
         ("multi", "leaky_relu", {"pi": [], "vf": [8]}, 47, True, True),  # the last minibatch is a single step
-        ("box", "gelu", [8], 48, False, False),
+        pytest.param("box", "gelu", [8], 48, False, False, marks=pytest.mark.slow),
     ],
 )
 def test_ppo_updates_as_sb3(
@@ -237,7 +237,7 @@ def shaped(space: str, activation: str, net_arch: Any, **more: Any) -> on_policy
     return on_policy.OnPolicy(FEATURES, SPACES[space][1], tuple(pi), tuple(vf), activation, **settings)
 
 
-@pytest.mark.parametrize("target_kl", [0.003, 0.005])
+@pytest.mark.parametrize("target_kl", [pytest.param(0.003, marks=pytest.mark.slow), 0.005])
 def test_ppo_stops_early_as_sb3(target_kl: float) -> None:
     policy = {"net_arch": [16], "activation_fn": nn.Tanh}
     model = built(PPO, "box", policy, batch_size=20, n_epochs=10, target_kl=target_kl)
@@ -252,7 +252,11 @@ def test_ppo_stops_early_as_sb3(target_kl: float) -> None:
 
 @pytest.mark.parametrize(
     ("space", "activation", "rms_prop", "normalized"),
-    [("discrete", "tanh", True, False), ("box", "elu", False, True), ("multi", "silu", True, True)],
+    [
+        ("discrete", "tanh", True, False),
+        pytest.param("box", "elu", False, True, marks=pytest.mark.slow),
+        ("multi", "silu", True, True),
+    ],
 )
 def test_a2c_updates_as_sb3(space: str, activation: str, rms_prop: bool, normalized: bool) -> None:
     policy = {"net_arch": [16, 8], "activation_fn": ACTIVATIONS[activation]}

@@ -50,10 +50,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-QUICK = ("bandit", "alp_gmm", "middle_difficulty", "item_response", "length_stages")
+SOME = ("bandit", "alp_gmm", "middle_difficulty", "item_response", "length_stages")
 
 
-@pytest.mark.parametrize("kind", some(KINDS, *QUICK))
+@pytest.mark.parametrize("kind", some(KINDS, *SOME))
 def test_a_run_that_was_interrupted_has_the_curve_of_the_whole_one(kind: str, tmp_path: Path) -> None:
     recipe = taught(kind, dynamic_sampling=True)
     whole = train(LlmBackend(), recipe, tmp_path / "whole")
