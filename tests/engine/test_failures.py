@@ -165,6 +165,7 @@ def test_each_class_has_its_own_tries() -> None:
     assert policy.again("hang", tries("crash", "crash", "hang"))
 
 
+@pytest.mark.slow
 def test_stopping_saves_and_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     (once := tmp_path / "once").mkdir()
     (twice := tmp_path / "twice").mkdir()

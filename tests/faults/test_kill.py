@@ -21,6 +21,7 @@ import databases
 import optuna
 import psutil
 import pytest
+from quickly import some
 from small_study import write
 
 from autorl.errors import StorageError
@@ -174,7 +175,7 @@ def hashed(url: str) -> str:
         return digest(reader, "small")
 
 
-@pytest.mark.parametrize("kind", databases.KINDS)
+@pytest.mark.parametrize("kind", some(databases.KINDS, "sqlite"))
 @pytest.mark.parametrize(
     "storm", [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.faults)]
 )

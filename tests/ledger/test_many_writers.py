@@ -7,6 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from autorl.ledger.reader import Reader
 from autorl.report.findings import gather
 
@@ -31,6 +33,7 @@ assert not waited, waited
 """
 
 
+@pytest.mark.slow
 def test_eight_writers_and_a_reader_meet_no_lock(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     tests = str(Path(__file__).parents[1])

@@ -236,7 +236,7 @@ def test_dqn_updates_as_sb3(activation: str, hidden: tuple[int, ...], max_grad_n
 @pytest.mark.parametrize(
     ("ent_coef", "target_entropy", "interval", "activation", "net_arch", "n_critics", "extreme"),
     [
-        ("auto", "auto", 1, "relu", [16, 16], 2, False),
+        pytest.param("auto", "auto", 1, "relu", [16, 16], 2, False, marks=pytest.mark.slow),
         pytest.param("auto_0.1", -1.5, 2, "elu", {"pi": [8], "qf": [16, 8]}, 3, True, marks=pytest.mark.slow),
         (0.2, "auto", 1, "tanh", {"pi": [16, 8], "qf": [12]}, 2, True),
         pytest.param(0.0, "auto", 3, "silu", [8], 1, False, marks=pytest.mark.slow),
