@@ -38,5 +38,6 @@ class Tracker:
                 key: value if isinstance(value, bool | int | float | str) else str(value)
                 for key, value in {**mirrored.settings, **mirrored.facts}.items()
             }
-            writer.add_hparams(values, {"score": mirrored.run.score or float("nan")}, run_name=".")
+            score = float("nan") if mirrored.run.score is None else mirrored.run.score
+            writer.add_hparams(values, {"score": score}, run_name=".")
         beside.rename(self._folder / mirrored.name)
