@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -49,15 +49,11 @@ def tune(
         SpecError: it has mistakes; the error names all of them.
         StudyPaused: so many runs failed that somebody should look.
     """
-    from rich.console import Console
-
     from autorl.engine.conductor import conduct
-    from autorl.report.progress import watching
 
     spec = read(study, overrides)
-    watch = nullcontext(progress if callable(progress) else _ignore)
-    with watching(spec, Console(highlight=False)) if progress is True else watch as told:
-        conduct(spec, told, lambda: False)
+    with _watched(spec, progress) as watch:
+        conduct(spec, watch, lambda: False)
     return Study(spec.study, spec.storage)
 
 
@@ -150,10 +146,7 @@ class Study:
         Raises:
             AutorlError: no trial has finished yet.
         """
-        trial = self.findings.winner or self.findings.incumbent
-        if trial is None:
-            raise AutorlError(f"no trial of '{self.name}' has finished yet")
-        return dict(trial.config.values)
+        return dict(self.findings.chosen().config.values)
 
     @property
     def headline(self) -> Headline | None:
@@ -222,18 +215,13 @@ class Study:
             trial: its number; by default the winner, or the incumbent.
 
         Raises:
-            ExportError: the format cannot hold it, or there is no such trial.
+            ExportError: the format cannot hold it.
+            AutorlError: there is no such trial, or none has finished yet.
         """
-        from autorl.errors import ExportError
         from autorl.report.export import fitting, render
 
-        found = self.findings
-        chosen = found.winner or found.incumbent
-        if trial is not None:
-            chosen = next((one for one in found.trials if one.number == trial), None)
-        if chosen is None:
-            raise ExportError(f"study '{self.name}' has no trial {'' if trial is None else trial} to export yet")
-        return render(found, chosen, format or fitting(chosen.recipe.backend)[0])
+        chosen = self.findings.chosen(trial)
+        return render(self.findings, chosen, format or fitting(chosen.recipe.backend)[0])
 
     def test(self, *trials: int, progress: bool | Callable[[Progress], None] = True) -> Study:
         """Train more trials of a finished study on its test seeds; as `autorl test` does.
@@ -241,15 +229,11 @@ class Study:
         Returns:
             The study with their test scores.
         """
-        from rich.console import Console
-
         from autorl.engine.conductor import retest
-        from autorl.report.progress import watching
 
         spec = self.spec.model_copy(update={"storage": self.storage})
-        watch = nullcontext(progress if callable(progress) else _ignore)
-        with watching(spec, Console(highlight=False)) if progress is True else watch as told:
-            retest(spec, list(trials), told, lambda: False)
+        with _watched(spec, progress) as watch:
+            retest(spec, list(trials), watch, lambda: False)
         return Study(self.name, self.storage)
 
     def _repr_html_(self) -> str:
@@ -284,6 +268,19 @@ def _with_names(study: Mapping[str, Any]) -> Mapping[str, Any]:
         folder = folder.parent
     named = {"folder": str(folder), **program, "function": f"{module}:{function.__qualname__}"}
     return {**study, "program": named}
+
+
+def _watched(
+    spec: StudySpec, progress: bool | Callable[[Progress], None]
+) -> AbstractContextManager[Callable[[Progress], None]]:
+    """Return a context that holds what the engine is to call."""
+    if progress is not True:
+        return nullcontext(progress or _ignore)
+    from rich.console import Console
+
+    from autorl.report.progress import watching
+
+    return watching(spec, Console(highlight=False))
 
 
 def _ignore(progress: Progress) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from autorl.spec.curriculum import resolved
 from autorl.spec.space import Configuration, SearchSpace
-from autorl.spec.study import StudySpec
+from autorl.spec.study import StudySpec, spread
 
 Phase = Literal["tuning", "validation", "test"]
 Status = Literal["completed", "failed"]
@@ -60,6 +60,11 @@ class Recipe:
     task_space: Mapping[str, Any] | None = None
     curriculum: Mapping[str, Any] | None = None
     program: Mapping[str, Any] | None = None
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """The environment steps at which a full run is evaluated."""
+        return spread(self.env_steps, self.evaluation_points)
 
     def lineage(self, until: int) -> list[tuple[Recipe, int]]:
         """Return what a run trains, one recipe after the other, and the environment steps that each is to reach."""

@@ -94,13 +94,7 @@ def export(
         raise AutorlError("--seed goes with --format model; other formats are of a configuration, whatever the seed")
     with Reader(url) as reader:
         found = gather(reader, name)
-        chosen = found.winner or found.incumbent
-        if trial is not None:
-            chosen = next((t for t in found.trials if t.number == trial), None)
-        if chosen is None:
-            raise AutorlError(
-                f"'{name}' has no trial {trial}" if trial is not None else f"no trial of '{name}' has finished yet"
-            )
+        chosen = found.chosen(trial)
         if format is ExportFormat.model:
             _deliver_model(found, chosen, reader, seed, out)
             return

@@ -12,6 +12,7 @@ from typing import Any
 from autorl.analysis import Cost, Headline, aggregate, cost_by_phase, headline, speed_up
 from autorl.engine.plan import planned_steps
 from autorl.engine.selection import better, rank
+from autorl.errors import AutorlError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
 from autorl.report.front import Front, Kept, gather_front, gather_kept
@@ -59,6 +60,21 @@ class Findings:
                 leader = trial if leader is None or better(trial, leader, self.spec.objective.direction) else leader
                 found.append((trial, leader))
         return found
+
+    def chosen(self, number: int | None = None) -> TrialRecord:
+        """Return a trial: by default the winner, or the incumbent while there is none.
+
+        Raises:
+            AutorlError: there is no such trial, or none has finished yet.
+        """
+        best = self.winner or self.incumbent
+        trial = best if number is None else next((one for one in self.trials if one.number == number), None)
+        if trial is None:
+            name = self.study.name
+            raise AutorlError(
+                f"no trial of '{name}' has finished yet" if number is None else f"'{name}' has no trial {number}"
+            )
+        return trial
 
     def scores(self, trial: int, phase: Phase, objective: int = 0) -> list[float]:
         """Return the scores of a trial's runs of a phase, by seed, as far as they have one; of the first objective."""

@@ -61,10 +61,14 @@ class ReportsSpec(Spec):
             return [("pattern", "give the regular expressions that find steps and metrics in a line")]
         if not self.pattern:
             return []
-        groups = {group for pattern in self.pattern for group in re.compile(pattern).groupindex}
-        if self.env_steps not in groups:
+        if self.env_steps not in self.groups:
             return [("pattern", f"no group is named '{self.env_steps}', the steps trained so far")]
         return []
+
+    @property
+    def groups(self) -> set[str]:
+        """What the groups of the patterns are named."""
+        return {group for pattern in self.pattern for group in re.compile(pattern).groupindex}
 
 
 class ProgramSpec(Spec):

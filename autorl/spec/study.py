@@ -79,6 +79,11 @@ Seeds = Annotated[
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
+def spread(env_steps: int, points: int) -> tuple[int, ...]:
+    """Return the environment steps at which a run is evaluated: points at even distances, the last at its end."""
+    return tuple(round(env_steps * k / points) for k in range(1, points + 1))
+
+
 class AlgorithmSpec(Spec):
     """What learns."""
 
@@ -361,8 +366,7 @@ class StudySpec(Spec):
     @property
     def points(self) -> tuple[int, ...]:
         """Environment steps at which a run is evaluated; the last is a full run."""
-        count = self.evaluation.points
-        return tuple(round(self.budget.steps_per_run * k / count) for k in range(1, count + 1))
+        return spread(self.budget.steps_per_run, self.evaluation.points)
 
     @property
     def space(self) -> SearchSpace:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import streamlit as st
-from board import curricula, data, show
+from board import choices, curricula, data, show
 from board.tables import listed
 
 from autorl.report.curricula import curriculum_sentences, trained
-from autorl.report.findings import PHASES, Findings
-from autorl.trial import Phase
+from autorl.report.findings import Findings
 
 ALL = "all seeds"
 
@@ -32,7 +31,7 @@ def main() -> None:
     with left:
         trial = _trial(found)
     with right:
-        phase = _phase(found)
+        phase = choices.phase(found)
     records = data.curves(url, study, (trial,), phase)
     left, right = st.columns([2, 1])
     with right:
@@ -74,14 +73,6 @@ def _trial(found: Findings) -> int:
         key=f"taught-{found.study.name}",
         bind="query-params",
     )
-
-
-def _phase(found: Findings) -> Phase:
-    """Let the user choose among the phases that have runs."""
-    present = {run.phase for runs in found.runs.values() for run in runs}
-    phases = [phase for phase in PHASES if phase in present]
-    key = f"phase-{found.study.name}"
-    return st.segmented_control("Seeds", phases, default="tuning", required=True, key=key, bind="query-params")
 
 
 def _seed(found: Findings, seeds: list[int]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import streamlit as st
-from board import curves, data, learning, show
+from board import choices, curves, data, learning, show
 from board.tables import listed, named
 
-from autorl.report.findings import PHASES, Findings
+from autorl.report.findings import Findings
 from autorl.trial import Phase
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     with left:
         trials = _trials(found)
     with right:
-        phase = _phase(found)
+        phase = choices.phase(found)
     if not trials:
         st.info("Choose a trial above.")
         return
@@ -83,14 +83,6 @@ def _trials(found: Findings) -> list[int]:
         key=f"trials-of-{found.study.name}",
         bind="query-params",
     )
-
-
-def _phase(found: Findings) -> Phase:
-    """Let the user choose among the phases that have runs."""
-    present = {run.phase for runs in found.runs.values() for run in runs}
-    phases = [phase for phase in PHASES if phase in present]
-    key = f"phase-{found.study.name}"
-    return st.segmented_control("Seeds", phases, default="tuning", required=True, key=key, bind="query-params")
 
 
 def _nothing(found: Findings, phase: Phase) -> str:

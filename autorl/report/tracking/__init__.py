@@ -6,7 +6,7 @@ own, so a tracker that is slow, or away, costs a study nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -45,7 +45,7 @@ class Mirrored:
     @property
     def name(self) -> str:
         """What it is called in its study: `trial3-test-seed101`."""
-        return f"trial{self.run.trial}-{self.run.phase}-seed{self.run.seed}"
+        return _name(self.run)
 
 
 class Tracker(Protocol):
@@ -82,22 +82,18 @@ def make_tracker(kind: str, study: str, where: str) -> Tracker:
 
 def mirror(reader: Reader, study: str, tracker: Tracker) -> int:
     """Write the finished runs that a tracker does not hold yet, and return how many they were."""
-    known, count = tracker.known(), 0
-    for mirrored in _finished(reader, study):
-        if mirrored.name not in known:
-            tracker.write(mirrored)
-            count += 1
-    return count
+    known, versions = tracker.known(), reader.study(study).versions
+    new = [run for run in reader.runs(study) if run.state in ("completed", "failed") and _name(run) not in known]
+    trials = {trial.number: trial for trial in reader.trials(study, {run.trial for run in new})}
+    curves = {curve.run: curve.points for curve in reader.curves(study, trials)}
+    for run in new:
+        settings = dict(trials[run.trial].config.values)
+        tracker.write(Mirrored(study, run, settings, _facts(versions, trials, run), curves.get(run.run, ())))
+    return len(new)
 
 
-def _finished(reader: Reader, study: str) -> Iterator[Mirrored]:
-    record = reader.study(study)
-    trials = {trial.number: trial for trial in reader.trials(study)}
-    for run in reader.runs(study):
-        if run.state not in ("completed", "failed"):
-            continue
-        curve = next((c.points for c in reader.curves(study, [run.trial], run.phase) if c.run.seed == run.seed), ())
-        yield Mirrored(study, run, dict(trials[run.trial].config.values), _facts(record.versions, trials, run), curve)
+def _name(run: RunRecord) -> str:
+    return f"trial{run.trial}-{run.phase}-seed{run.seed}"
 
 
 def _facts(versions: Mapping[str, str], trials: Mapping[int, TrialRecord], run: RunRecord) -> dict[str, Any]:

@@ -68,8 +68,7 @@ class Batch:
             Interrupted: a host asked to stop; the runs have saved their state.
         """
         engine, recipe = self._engine, self._recipes[0]
-        last = recipe.evaluation_points
-        points = [round(recipe.env_steps * k / last) for k in range(1, last + 1)]
+        points, last = recipe.points, recipe.evaluation_points
         unit, slack = engine.unit, recipe.hyperparameters.get("n_envs", 1)
         while engine.env_steps < until and self._alive:
             done = min(len(course.curve) for course in self._alive)

@@ -126,8 +126,7 @@ class _Lookup:
         if rest:
             raise AutorlError(f"the table has {table.points} evaluations, not {recipe.evaluation_points}")
         done = self._resume()
-        for index in range(1, recipe.evaluation_points + 1):
-            steps = round(recipe.env_steps * index / recipe.evaluation_points)
+        for index, steps in enumerate(recipe.points, start=1):
             if steps > until:
                 break
             self.env_steps = steps

@@ -155,6 +155,15 @@ class Model(nn.Module):
         return x
 
 
+def with_values(start: Model) -> tuple[Model, nn.Linear]:
+    """Return a copy of a model, and the layer that makes values of its states in place of predictions: 0 at first."""
+    trunk, value = Model(start.shape, start.head.out_features), nn.Linear(start.shape.width, 1)
+    trunk.load_state_dict(start.state_dict())
+    nn.init.zeros_(value.weight)
+    nn.init.zeros_(value.bias)
+    return trunk, value
+
+
 def negative_log_likelihood(model: Model, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
     """Return the mean, over the tokens of completions, of minus the logarithms of their probabilities.
 

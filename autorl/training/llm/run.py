@@ -94,8 +94,7 @@ class Training:
             generator(evaluations[0]),
             target_categories(recipe.task_space, task),
         )
-        last = recipe.evaluation_points
-        points = [round(recipe.env_steps * k / last) for k in range(1, last + 1)]
+        points, last = recipe.points, recipe.evaluation_points
         saved = self._meter.spent().wall_seconds
         while learner.counted.completions < until:
             learner.step()

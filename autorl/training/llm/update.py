@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autorl.training.llm import objective
-from autorl.training.llm.model import Model
+from autorl.training.llm.model import Model, with_values
 from autorl.training.llm.recipe import Settings
 from autorl.training.llm.sampling import Completions
 
@@ -53,11 +53,7 @@ class Critic(nn.Module):
 
     def __init__(self, start: Model) -> None:
         super().__init__()
-        self.trunk = Model(start.shape, start.head.out_features)
-        self.trunk.load_state_dict(start.state_dict())
-        self.value = nn.Linear(start.shape.width, 1)
-        nn.init.zeros_(self.value.weight)
-        nn.init.zeros_(self.value.bias)
+        self.trunk, self.value = with_values(start)
 
     def forward(self, written: Completions) -> Tensor:
         """Return the values before the tokens of completions, shape ``(rows, length)``."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autorl.training.llm.model import END, Model, check_room, left_padded
+from autorl.training.llm.model import END, Model, check_room, left_padded, with_values
 
 _ROWS = 256
 
@@ -26,11 +26,7 @@ class PromptValues(nn.Module):
 
     def __init__(self, start: Model, rate: float) -> None:
         super().__init__()
-        self._trunk = Model(start.shape, start.head.out_features)
-        self._trunk.load_state_dict(start.state_dict())
-        self._value = nn.Linear(start.shape.width, 1)
-        nn.init.zeros_(self._value.weight)
-        nn.init.zeros_(self._value.bias)
+        self._trunk, self._value = with_values(start)
         self._optimizer = torch.optim.AdamW(self.parameters(), rate, weight_decay=0.0, foreach=True)
 
     def forward(self, prompts: Sequence[Sequence[int]]) -> Tensor:

@@ -58,9 +58,7 @@ class Training:
     def __init__(self, job: Job, host: Host) -> None:
         self._job, self._host = job, host
         self._recipe = recipe = job.recipe
-        self._points = [
-            round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)
-        ]
+        self._points = recipe.points
         self._curve: list[Point] = []
         self._meter = Meter()
         self._env: Clock | None = None

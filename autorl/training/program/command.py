@@ -20,7 +20,7 @@ import psutil
 
 from autorl.spec.yaml12 import Key
 from autorl.training.program.backend import ProgramBackend
-from autorl.training.program.reports import ReportError, points
+from autorl.training.program.reports import ReportError
 from autorl.training.program.run import Call, Crashed, keeps_state
 from autorl.training.program.words import command_line, filled, split, variables, wrong_words
 
@@ -83,7 +83,7 @@ class CommandBackend(ProgramBackend):
         """Say whether a program that has reported all it was to may be ended; one that keeps its state ends itself."""
         if not keeps_state(call.recipe):
             return True
-        if call.reports.env_steps >= call.until + points(call.recipe)[0]:
+        if call.reports.env_steps >= call.until + call.recipe.points[0]:
             raise ReportError(
                 f"it went on to {call.reports.env_steps:,} environment steps and was to stop at {call.until:,}: a "
                 "program that keeps its state (program.checkpoint) has to stop at {until}"

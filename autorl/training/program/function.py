@@ -12,7 +12,6 @@ from typing import Any
 
 from autorl.spec.yaml12 import Key
 from autorl.training.program.backend import ProgramBackend
-from autorl.training.program.reports import points
 from autorl.training.program.run import Call
 from autorl.training.program.words import settings
 from autorl.training.protocol import Interrupted
@@ -82,7 +81,7 @@ class FunctionBackend(ProgramBackend):
         budget = Budget(
             recipe.env_steps,
             call.until,
-            tuple(points(recipe)),
+            recipe.points,
             recipe.evaluation_episodes,
             call.checkpoint,
             recipe.env,

@@ -42,14 +42,17 @@ class Reports:
     _new: dict[str, list[float]] = field(default_factory=dict)
     _known: int = -1
 
+    def __post_init__(self) -> None:
+        self._due = tuple(step for step in self.recipe.points if step <= self.until)
+
     @property
     def over(self) -> bool:
         """Whether everything up to `until` has been reported."""
         return not self._left and self.env_steps >= self.until
 
     @property
-    def _left(self) -> list[int]:
-        return [step for step in points(self.recipe) if step <= self.until][len(self.curve) :]
+    def _left(self) -> tuple[int, ...]:
+        return self._due[len(self.curve) :]
 
     def take(self, env_steps: float | None, metrics: Mapping[str, Any], wall_seconds: float) -> None:
         """Take a report.
@@ -106,16 +109,14 @@ class Reports:
 
     @property
     def _advice(self) -> str:
-        every = points(self.recipe)[0]
+        every = self.recipe.points[0]
         return f"report at least every {every:,} steps, or set evaluation.points to what it reports"
 
     def _skip(self, wall_seconds: float) -> None:
         """Close a point that a single report went past: it is as the one before."""
         if not self.curve:
             raise ReportError(f"nothing was reported in the first {self._left[1]:,} steps; {self._advice}")
-        point = Point(self._left[0], wall_seconds, self.curve[-1].metrics)
-        self.curve.append(point)
-        self.host.evaluated(point)
+        self._add(Point(self._left[0], wall_seconds, self.curve[-1].metrics))
 
     def _close_passed(self, env_steps: int, wall_seconds: float) -> None:
         if not self._left or self._left[0] > env_steps:
@@ -127,15 +128,11 @@ class Reports:
             if name not in metrics:
                 known = f"it reported {', '.join(sorted(metrics))}" if metrics else "it reported nothing"
                 raise ReportError(f"no '{name}' in the first {env_steps:,} environment steps: {known}")
-        point = Point(env_steps, wall_seconds, metrics)
+        self._add(Point(env_steps, wall_seconds, metrics))
+
+    def _add(self, point: Point) -> None:
         self.curve.append(point)
         self.host.evaluated(point)
-
-
-def points(recipe: Recipe) -> list[int]:
-    """Return the environment steps at which a full run is evaluated."""
-    count = recipe.evaluation_points
-    return [round(recipe.env_steps * k / count) for k in range(1, count + 1)]
 
 
 def as_number(value: Any) -> float | None:

@@ -14,7 +14,6 @@ from autorl.spec.objectives import LATENCY
 from autorl.spec.space import SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.metrics import asked_metrics
-from autorl.training.program.reports import points
 from autorl.trial import Recipe
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
@@ -161,7 +160,7 @@ def wrong_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     program = sections.get("program")
     if program is None:
         return
-    groups = {group for pattern in program.reports.pattern for group in re.compile(pattern).groupindex}
+    groups = program.reports.groups
     for place, metric in asked_metrics(sections):
         if metric == LATENCY:
             yield place, f"'{LATENCY}' is measured by backends sb3 and jax; report a metric of another name"
@@ -176,7 +175,7 @@ def _of_run(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Pat
         "algorithm": recipe.algorithm,
         "env_steps": recipe.env_steps,
         "until": until,
-        "evaluation_steps": points(recipe)[0],
+        "evaluation_steps": recipe.points[0],
         "evaluation_episodes": recipe.evaluation_episodes,
         "run_folder": folder,
         "checkpoint": checkpoint,

@@ -71,11 +71,8 @@ class Training:
     def _train_segment(self, recipe: Recipe, until: int) -> None:
         """Train one recipe until it is to pause, from the state of the run so far."""
         self.model, eval_env, _, seeds = build(recipe, self.seed)
-        points = [
-            round(recipe.env_steps * k / recipe.evaluation_points) for k in range(1, recipe.evaluation_points + 1)
-        ]
         signals = measured_keys(recipe.cost, recipe.specification)
-        evaluations = Evaluations(eval_env, points, seeds, recipe.deterministic, self._evaluated, signals)
+        evaluations = Evaluations(eval_env, recipe.points, seeds, recipe.deterministic, self._evaluated, signals)
         keeper = _Keeper(self, recipe, until)
         if self._state is not None:
             keeper.resumed = self._take_up(recipe, self._state)
