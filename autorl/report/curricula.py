@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from autorl.analysis.lessons import Trained, added_up
 from autorl.ledger.records import CurveRecord, TrialRecord
 from autorl.report.findings import Findings
 from autorl.report.words import number, setting
 from autorl.training.curriculum.space import TaskSpace
 
 MOST_NAMED = 3
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What runs trained of one parameter of their task, added up over the runs.
-
-    Attributes:
-        until: environment steps at which the evaluations were (length: evaluations).
-        env_steps: steps since the evaluation before, on each part of the parameter's axis (shape: evaluations, parts;
-            that of the others too).
-        episodes: episodes that ended.
-        returns: their mean return; nan where there are none.
-        success: share of them that succeeded; nan where there are none, or nobody says what a success is.
-    """
-
-    until: tuple[int, ...]
-    env_steps: npt.NDArray[np.int64]
-    episodes: npt.NDArray[np.int64]
-    returns: npt.NDArray[np.float64]
-    success: npt.NDArray[np.float64]
 
 
 def trained(curves: Sequence[CurveRecord], name: str) -> Trained | None:
@@ -45,29 +24,8 @@ def trained(curves: Sequence[CurveRecord], name: str) -> Trained | None:
         curves: of runs with one task space.
         name: of the parameter.
     """
-    told: dict[int, list[Mapping[str, Any]]] = {}
-    for curve in curves:
-        for point in curve.points:
-            if point.curriculum is not None:
-                told.setdefault(point.env_steps, []).append(point.curriculum[name])
-    if not told:
-        return None
-    until = tuple(sorted(told))
-    steps, episodes = (
-        np.array([np.sum([record[key] for record in told[step]], axis=0) for step in until], dtype=np.int64)
-        for key in ("env_steps", "episodes")
-    )
-    returns, success = (np.array([_mean(told[step], key) for step in until]) for key in ("return", "success"))
-    return Trained(until, steps, episodes, returns, success)
-
-
-def _mean(records: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[np.float64]:
-    """Return the mean over the episodes of all records for each part; nan where nothing is known."""
-    values = np.array([record[key] for record in records], dtype=np.float64)
-    weights = np.where(np.isnan(values), 0, np.array([record["episodes"] for record in records]))
-    total, count = (np.nan_to_num(values) * weights).sum(axis=0), weights.sum(axis=0)
-    mean: npt.NDArray[np.float64] = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    return mean
+    points = [point for curve in curves for point in curve.points]
+    return added_up((point.env_steps, point.curriculum[name]) for point in points if point.curriculum is not None)
 
 
 def curriculum_sentences(findings: Findings, curves: Callable[..., Sequence[CurveRecord]]) -> list[str]:

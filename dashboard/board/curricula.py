@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
+from autorl.analysis.lessons import Trained
 from autorl.ledger.records import CurveRecord, TrialRecord
-from autorl.report.curricula import Trained, half, part_words, parts_of_target, target_words, where_trained
+from autorl.report.curricula import half, part_words, parts_of_target, target_words, where_trained
 from autorl.report.findings import Findings
 from autorl.report.words import number
 from autorl.trial import Phase
