@@ -115,6 +115,31 @@ class AlpGmmOptions(Spec):
     exploration: float = Field(default=0.2, ge=0, le=1, description="Share of episodes drawn uniformly.")
 
 
+class AgainOptions(AlpGmmOptions):
+    """Parameters of `again`: those of `alp_gmm`, and what is taken over from an earlier study."""
+
+    prior: float = Field(default=0.5, ge=0, le=1, description="Share of episodes where an earlier run found progress.")
+    learned_from: str | None = Field(
+        default=None, min_length=1, description="Earlier study of the same database whose runs found it."
+    )
+    niches: dict[str, list[list[float]]] | None = Field(
+        default=None,
+        description="What they found: parameter → phases of the run → weights of equal parts of its axis; written when "
+        "the study is created.",
+    )
+
+    def mistakes(self) -> list[tuple[str, str]]:
+        """Find niches that cannot be drawn from."""
+        found = []
+        for name, phases in (self.niches or {}).items():
+            weights = [weight for phase in phases for weight in phase]
+            if not weights or len({len(phase) for phase in phases}) > 1 or min(weights) < 0:
+                found.append(("niches", f"{name}: must be a list of phases, each with as many weights of at least 0"))
+        if len({len(phases) for phases in (self.niches or {}).values()}) > 1:
+            found.append(("niches", "the parameters must have as many phases as one another"))
+        return found
+
+
 class RiacOptions(Spec):
     """Parameters of `riac`."""
 
@@ -209,6 +234,7 @@ KINDS: Mapping[str, type[Spec]] = {
     "stages": StagesOptions,
     "learning_progress": LearningProgressOptions,
     "alp_gmm": AlpGmmOptions,
+    "again": AgainOptions,
     "riac": RiacOptions,
     "adr": AdrOptions,
     "plr": PlrOptions,
@@ -223,6 +249,9 @@ KINDS: Mapping[str, type[Spec]] = {
 """Kind → its parameters."""
 OF_LANGUAGE = ("middle_difficulty", "item_response", "guidance", "length_stages")
 """Kinds that need problems whose solutions can be written: backend `llm` alone has them."""
+
+ON_TARGET = ("none", "item_response", "guidance", "length_stages")
+"""Kinds whose tasks are all of the target: of the rest of the space their runs say nothing."""
 
 
 class CurriculumSpec(Spec):
@@ -239,13 +268,14 @@ class CurriculumSpec(Spec):
 
 
 def resolved(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a curriculum with every parameter of its kind, and without those of others.
+    """Return a curriculum with every parameter of its kind that a teacher takes, and without those of others.
 
     Args:
         asked: `kind`, and parameters of any kind.
     """
     known = KINDS[asked["kind"]].model_fields if asked["kind"] in KINDS else {}
-    own = {name: asked.get(name, info.default) for name, info in known.items()}
+    # Of the earlier study that is named only the niches reach a run: it must not depend on any study but its own.
+    own = {name: asked.get(name, info.default) for name, info in known.items() if name != "learned_from"}
     return {"kind": asked["kind"], **own}
 
 

@@ -56,6 +56,14 @@ CASES = {
 # Small enough that the teachers learn within the run.
 EAGER: dict[str, dict[str, Any]] = {
     "alp_gmm": {"fit_every": 5, "window": 10},
+    "again": {
+        "fit_every": 5,
+        "window": 10,
+        "niches": {
+            "gravity": [[0.0] * 9 + [1.0], [0.5, 0.5] + [0.0] * 8],
+            "length": [[1.0, 0.0, 0.0], [0.2, 0.3, 0.5]],
+        },
+    },
     "riac": {"region": 5, "window": 4},
     "adr": {"buffer": 1},
     "stages": {"window": 2, "threshold": 0.5},
@@ -103,7 +111,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 OF_ENVIRONMENTS = [kind for kind in KINDS if kind not in OF_LANGUAGE]
 
 
-@pytest.mark.parametrize("kind", some(OF_ENVIRONMENTS, "learning_progress", "alp_gmm", "plr"))
+@pytest.mark.parametrize("kind", some(OF_ENVIRONMENTS, "learning_progress", "alp_gmm", "again", "plr"))
 def test_the_script_trains_with_the_curriculum(kind: str, taught: Findings, tmp_path: Path) -> None:
     curriculum = resolved({"kind": kind, **EAGER.get(kind, {})})
     trial = replace(taught.trials[0], recipe=replace(taught.trials[0].recipe, curriculum=curriculum))

@@ -41,6 +41,40 @@ SEARCHED = (
         ((VARIES, "curriculum={kind: adr, step: 2}"), "curriculum.step", "2: must be at most 1"),
         ((VARIES, "curriculum={kind: bandit, bins: x}"), "curriculum.bins", "'x': must be a whole number"),
         (
+            (VARIES, "curriculum.kind=again"),
+            "curriculum.kind",
+            "again needs an earlier study of the same database; name it in curriculum.learned_from",
+        ),
+        (
+            (VARIES, "search_space.parameters={curriculum.kind: {values: [none, again]}}"),
+            "search_space.parameters.curriculum.kind",
+            "name it in curriculum.learned_from",
+        ),
+        (
+            (
+                VARIES,
+                "curriculum={kind: again, learned_from: one}",
+                "search_space.parameters={curriculum.learned_from: {values: [one, two]}}",
+            ),
+            "search_space.parameters.curriculum.learned_from",
+            "curriculum.learned_from is the same for all trials",
+        ),
+        (
+            (VARIES, "curriculum={kind: alp_gmm, learned_from: one}"),
+            "curriculum.learned_from",
+            "curriculum alp_gmm has no parameter 'learned_from'; again has it",
+        ),
+        (
+            (VARIES, "curriculum={kind: again, niches: {length: [[1.0, 0.0]]}}"),
+            "curriculum.niches",
+            "these are of length; what varies is gravity",
+        ),
+        (
+            (VARIES, "curriculum={kind: again, niches: {gravity: [[1.0, 0.0], [1.0]]}}"),
+            "curriculum.niches",
+            "gravity: must be a list of phases, each with as many weights of at least 0",
+        ),
+        (
             ("curriculum.kind=uniform",),
             "curriculum",
             "nothing varies: name what of the task may vary in task.parameters",

@@ -251,8 +251,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     standard = {*_STANDARD, *more.standard}
     if taught:
         assert recipe.curriculum is not None
-        chosen = inspect.getmodule(TEACHERS[recipe.curriculum["kind"]])
-        modules = space, teacher, chosen, lessons
+        modules = space, teacher, *_modules(TEACHERS[recipe.curriculum["kind"]]), lessons
         sources += [inspect.getsource(tasks.teacher_stream), *map(_body, modules)]
         standard |= {line for module in modules for line in _standard_imports(module)}
     about = "\n".join(header(findings, trial)) + _NEEDS.format(more=more.needs) + _PROMISES[recipe.backend]
@@ -280,6 +279,12 @@ def _lessons(recipe: Recipe, more: Judged) -> tuple[str, str]:
         teacher=chosen, options=options, learned_from=more.learned_from, measured=more.measured
     )
     return _VARYING.format(**recipe.task_space), environments
+
+
+def _modules(chosen: type[teacher.Teacher]) -> list[Any]:
+    """Return the modules of a teacher and of those that it is built on, these first."""
+    built_on = [one for one in reversed(chosen.__mro__) if issubclass(one, teacher.Teacher)]
+    return list(dict.fromkeys(map(inspect.getmodule, built_on[1:])))
 
 
 def _body(module: Any) -> str:

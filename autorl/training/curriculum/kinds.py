@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from autorl.training.curriculum.adr import Adr
+from autorl.training.curriculum.again import Again
 from autorl.training.curriculum.alp_gmm import AlpGmm
 from autorl.training.curriculum.bandit import Bandit
 from autorl.training.curriculum.fixed import Degrade, LengthStages, Linear, TargetOnly, Uniform
@@ -30,6 +31,7 @@ TEACHERS: Mapping[str, type[Teacher]] = {
     "stages": Stages,
     "learning_progress": LearningProgress,
     "alp_gmm": AlpGmm,
+    "again": Again,
     "riac": Riac,
     "adr": Adr,
     "plr": Plr,

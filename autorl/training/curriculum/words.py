@@ -12,6 +12,7 @@ from autorl.spec.understand import understand
 from autorl.spec.yaml12 import Key
 
 _PREFIX = "curriculum."
+_OF_THE_STUDY = ("learned_from", "niches")
 MAX_CELLS = 10_000
 
 
@@ -58,12 +59,14 @@ def mistakes(sections: Mapping[str, Any], beyond: Collection[str] = OF_LANGUAGE)
         yield from _of_values(("curriculum", name), kinds, name, [value])
     for parameter in searched:
         name = parameter.sets.removeprefix(_PREFIX)
-        if name != "kind":
+        if name not in ("kind", *_OF_THE_STUDY):
             where: Key = ("search_space", "parameters", parameter.name)
             yield from _of_values(where, _active(parameter, space, kinds), name, _values(parameter))
+    yield from _nothing_learned(asked, named, searched)
     if task is not None:
         yield from _too_fine(asked, searched, task)
         yield from _set_twice(space, task)
+        yield from _other_niches(asked, task)
 
 
 def asked_kinds(sections: Mapping[str, Any]) -> list[tuple[Key, str]]:
@@ -87,6 +90,26 @@ def _set_twice(space: SearchSpace, task: Any) -> Iterator[tuple[Key, str]]:
             )
 
 
+def _nothing_learned(
+    asked: Any, named: Sequence[tuple[Key, str]], searched: Sequence[Parameter]
+) -> Iterator[tuple[Key, str]]:
+    """Find teachers that are to begin with what earlier runs found, where nobody says which runs, or trials differ."""
+    for at, kind in named:
+        if kind == "again" and not asked.options.keys() & set(_OF_THE_STUDY):
+            yield at, "curriculum again needs an earlier study of the same database; name it in curriculum.learned_from"
+    for parameter in searched:
+        if parameter.sets.removeprefix(_PREFIX) in _OF_THE_STUDY:
+            yield ("search_space", "parameters", parameter.name), f"{parameter.sets} is the same for all trials"
+
+
+def _other_niches(asked: Any, task: Any) -> Iterator[tuple[Key, str]]:
+    """Find niches of another task space."""
+    niches = asked.options.get("niches")
+    if isinstance(niches, Mapping) and niches.keys() != task.parameters.keys():
+        of, varies = (", ".join(map(str, names)) or "nothing" for names in (niches, task.parameters))
+        yield ("curriculum", "niches"), f"these are of {of}; what varies is {varies}"
+
+
 def _active(parameter: Parameter, space: SearchSpace, kinds: Sequence[str]) -> list[str]:
     """Return the kinds with which a parameter is active."""
     chosen = [set(values) for parent, values in parameter.when if space[parent].sets == f"{_PREFIX}kind"]
@@ -104,7 +127,11 @@ def _of_values(at: Key, kinds: Sequence[str], name: str, values: Sequence[Any]) 
     if not having:
         known = {key for kind in kinds for key in KINDS[kind].model_fields}
         owners = [kind for kind in KINDS if name in KINDS[kind].model_fields]
-        hint = f"; {' and '.join(owners)} have it" if owners else did_you_mean(name, known)
+        hint = (
+            f"; {' and '.join(owners)} {'has' if len(owners) == 1 else 'have'} it"
+            if owners
+            else did_you_mean(name, known)
+        )
         yield at, f"curriculum {' or '.join(kinds) or 'of this study'} has no parameter '{name}'{hint}"
         return
     for kind in having:

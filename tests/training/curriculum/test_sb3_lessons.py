@@ -50,6 +50,11 @@ PPO = {"n_steps": 32, "n_envs": 2, "batch_size": 32, "n_epochs": 2}
 # Small enough that the teachers learn within the run.
 EAGER: dict[str, dict[str, Any]] = {
     "alp_gmm": {"fit_every": 10, "window": 20, "exploration": 0.1},
+    "again": {
+        "fit_every": 10,
+        "window": 20,
+        "niches": {"distance": [[1.0] + [0.0] * 7, [0.0] * 4 + [0.5] + [0.1] * 3]},
+    },
     "riac": {"region": 8, "window": 8},
     "adr": {"buffer": 2, "boundary": 0.9},
     "plr": {"buffer": 5},

@@ -9,15 +9,25 @@ import numpy as np
 import pytest
 from conformance.teachers import SPACE, MakeTeacher, TeacherConformance
 
-from autorl.spec.curriculum import KINDS, resolved
+from autorl.analysis.lessons import added_up, niches
+from autorl.spec.curriculum import KINDS, ON_TARGET, resolved
 from autorl.training.curriculum.alp_gmm import fitted, spread_points
+from autorl.training.curriculum.fixed import TargetOnly
 from autorl.training.curriculum.hints import response
 from autorl.training.curriculum.kinds import TEACHERS, make_teacher
+from autorl.training.curriculum.lessons import Lessons
 from autorl.training.curriculum.riac import box_progress, subset_progress
 from autorl.training.curriculum.space import TaskSpace
 from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights
 
 LINE = TaskSpace({"x": {"min": 0.0, "max": 1.0}}, {"x": 1.0})
+
+
+NICHES = {
+    "x": [[0.0, 0.2, 0.8], [0.0, 0.0, 0.0]],
+    "size": [[1, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1]],
+    "map": [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]],
+}
 
 
 def make(kind: str, space: TaskSpace = LINE, seed: int = 0, **options: Any) -> Any:
@@ -31,11 +41,12 @@ def told(teacher: Teacher, task: Task, value: float) -> None:
 class TestTeachers(TeacherConformance):
     @pytest.fixture(params=KINDS)
     def make_teacher(self, request: pytest.FixtureRequest) -> MakeTeacher:
-        return lambda seed: make(request.param, SPACE, seed)
+        return lambda seed: make(request.param, SPACE, seed, niches=NICHES)
 
 
 def test_every_kind_has_a_teacher() -> None:
     assert list(TEACHERS) == list(KINDS)
+    assert {kind for kind, teacher in TEACHERS.items() if issubclass(teacher, TargetOnly)} == set(ON_TARGET)
 
 
 def test_none_trains_the_target_even_outside_the_range() -> None:
@@ -93,6 +104,33 @@ def test_alp_gmm_puts_a_gaussian_where_progress_is() -> None:
         told(teacher, Task((x,)), float(number % 2) if 0.4 < x < 0.6 else 0.0)
     drawn = np.array([teacher.ask(0.5).vector[0] for _ in range(500)])
     assert np.mean((drawn > 0.3) & (drawn < 0.7)) > 0.8
+
+
+def test_again_by_hand() -> None:
+    teacher = make("again", SPACE, prior=0.75, exploration=0.0, niches=NICHES)
+    # Until it has a mixture of its own the rest is drawn evenly.
+    asked = np.array([teacher.ask(0.2).vector for _ in range(6000)])
+    parts = [np.bincount((column * count).astype(int)) / 6000 for column, count in zip(asked.T, (3, 7, 3), strict=True)]
+    for found, niche in zip(parts, ([0, 0.2, 0.8], [1, 0, 0, 0, 0, 0, 0], [0.5, 0.5, 0]), strict=True):
+        np.testing.assert_allclose(found, 0.75 * np.array(niche) + 0.25 / len(niche), atol=0.02)  # three deviations
+    within = 3 * asked[asked[:, 0] > 2 / 3, 0] - 2
+    assert np.mean(within < 0.5) == pytest.approx(0.5, abs=0.03)  # anywhere in its part
+    alone = make("again", SPACE, prior=1.0, niches=NICHES)
+    for progress, size in ((0.0, 3), (0.49, 3), (0.5, 9), (1.0, 9)):
+        tasks = [SPACE.task(np.array(alone.ask(progress).vector)) for _ in range(200)]
+        assert {task["size"] for task in tasks} == {size}
+        assert {task["map"] for task in tasks} == ({"plain", "maze"} if progress < 0.5 else {"maze"})
+    # Where nothing was found along an axis, all of it is alike.
+    assert np.std([alone.ask(1.0).vector[0] for _ in range(200)]) == pytest.approx(12**-0.5, abs=0.04)
+
+
+def test_again_without_niches_is_alp_gmm() -> None:
+    taught = [make(kind, fit_every=20, window=40) for kind in ("again", "alp_gmm")]
+    for number in range(100):
+        first, second = (teacher.ask(number / 100) for teacher in taught)
+        assert first == second
+        for teacher in taught:
+            told(teacher, first, float(first.vector[0] < number / 100))
 
 
 def test_a_mixture_is_that_of_scikit_learn() -> None:
@@ -271,19 +309,48 @@ def test_who_needs_successes_says_so() -> None:
             teacher.tell(teacher.ask(0.0), Outcome(1.0, None, 1))
 
 
+def practised(teacher: Teacher, seed: int, episodes: int) -> tuple[list[bool], list[tuple[int, dict[str, Any]]]]:
+    """Teach a learner that below 0.4 can do everything, above 0.6 nothing, and between learns it in 500 episodes.
+
+    Returns:
+        Whether each episode was between, and what ten evaluations of a run of 1000 episodes recorded of `x`.
+    """
+    rng, lessons = np.random.default_rng(100 + seed), Lessons(LINE, teacher, 1000, None)
+    between: list[bool] = []
+    records = []
+    for number in range(episodes):
+        task = lessons.ask()
+        between.append(0.4 <= task.vector[0] < 0.6)
+        skill = sum(between) / 500 if between[-1] else float(task.vector[0] < 0.4)
+        lessons.steps += 1
+        lessons.tell([(task, Outcome(float(rng.random() < skill), None, 1))])
+        if number % 100 == 99:
+            records.append((number // 100, lessons.record()["x"]))
+    return between, records
+
+
+def test_again_begins_where_an_earlier_run_found_something_to_learn() -> None:
+    # The paper's 250 episodes before the first fit are a quarter of this run.
+    shares = []
+    for seed in range(3):
+        earlier = [
+            practised(make("alp_gmm", seed=10 + 3 * seed + run, fit_every=50), seed, 1000)[1] for run in range(3)
+        ]
+        found = added_up(record for run in earlier for record in run)
+        assert found is not None
+        learned = {"x": niches(found, 10).tolist()}
+        students = [make(kind, seed=seed, fit_every=50, niches=learned) for kind in ("again", "alp_gmm")]
+        shares.append([np.mean(practised(student, 50 + seed, 100)[0]) for student in students])
+    again, alp_gmm = np.mean(shares, axis=0)
+    assert alp_gmm < 0.3
+    assert again > 0.45
+
+
 @pytest.mark.parametrize("kind", ["learning_progress", "alp_gmm", "riac", "bandit"])
 def test_training_goes_where_something_can_be_learned(kind: str) -> None:
-    """Below 0.4 the learner can do everything, above 0.6 nothing; between, 500 episodes teach it."""
     shares = []
     for seed in range(3):
         # The paper's 250 episodes before the first fit are a quarter of this run.
-        teacher = make(kind, seed=seed, fit_every=50, window=100)
-        rng = np.random.default_rng(100 + seed)
-        practice = 0
-        for _ in range(1000):
-            task = teacher.ask(0.5)
-            learnable = 0.4 <= task.vector[0] < 0.6
-            practice += learnable
-            told(teacher, task, float(rng.random() < practice / 500 if learnable else task.vector[0] < 0.4))
-        shares.append(practice / 1000)
+        between, _ = practised(make(kind, seed=seed, fit_every=50, window=100), seed, 1000)
+        shares.append(np.mean(between))
     assert np.mean(shares) >= 2 * 0.2

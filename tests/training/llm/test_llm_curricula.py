@@ -33,6 +33,7 @@ NET = {"width": 16, "layers": 1, "heads": 2, "context": 32}
 SPACE = {"parameters": {"level": {"min": 1, "max": 2}}, "target": {"level": 2}, "success_return": None}
 QUICK = {"stages": {"window": 4}, "learning_progress": {"window": 2}, "alp_gmm": {"fit_every": 5, "window": 10}}
 QUICK |= {"riac": {"region": 4, "window": 4}, "adr": {"buffer": 1}, "plr": {"buffer": 4}, "self_paced": {"window": 4}}
+QUICK |= {"again": {"fit_every": 5, "window": 10, "niches": {"level": [[0.8, 0.2], [0.0, 1.0]]}}}
 QUICK |= {"bandit": {"bins": 2}, "item_response": {"rounds": 3}}
 
 
