@@ -11,6 +11,7 @@ from functools import cached_property
 from autorl.engine import policy
 from autorl.engine.dispatch import Dispatcher, last_line
 from autorl.engine.front import front, surviving, verdicts
+from autorl.engine.inheritance import inheriting
 from autorl.engine.limits import limit_reached
 from autorl.engine.measures import Course, course
 from autorl.engine.plan import (
@@ -63,7 +64,7 @@ def conduct(spec: StudySpec, watch: Watch, stopping: Stopping = never) -> bool:
 
     Raises:
         LeaseHeld: another engine conducts it.
-        StorageError: the database holds another study under this name.
+        StorageError: the database holds another study under this name, or no earlier one to learn from as asked.
         StudyPaused: it cannot go on without a person.
     """
     with _conducting(spec, watch, stopping) as conductor:
@@ -92,6 +93,7 @@ def _conducting(spec: StudySpec, watch: Watch, stopping: Stopping) -> Iterator[C
     def waiting(reason: str) -> None:
         watch(Progress("opening", news=reason, warning=True))
 
+    spec = inheriting(spec)
     backend: type[Backend] = find("autorl.backends", spec.algorithm.backend)
     with Book(spec, max_pending(spec, backend.lanes), waiting) as book, Reader(spec.storage) as reader:
         make: Callable[[StudySpec], Executor] = find("autorl.executors", book.spec.execution.executor)

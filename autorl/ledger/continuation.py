@@ -45,13 +45,23 @@ def with_max_pending(spec: StudySpec, max_pending: int | None) -> StudySpec:
     return spec.model_copy(update={"optimizer": spec.optimizer.model_copy(update={"max_pending": max_pending})})
 
 
+def _with_niches(new: StudySpec, old: StudySpec) -> StudySpec:
+    """Return the new spec with the niches of the old one, if both learn from the same study and it has none yet."""
+    asked, there = new.curriculum.options, old.curriculum.options
+    source = asked.get("learned_from")
+    if source is None or asked.get("niches") is not None or source != there.get("learned_from"):
+        return new
+    known = new.curriculum.model_copy(update={"niches": there["niches"]})
+    return new.model_copy(update={"curriculum": known})
+
+
 def going_on(new: StudySpec, old: StudySpec) -> StudySpec:
     """Return the spec with which an existing study goes on.
 
     Raises:
         StorageError: the file asks for something else than what the database holds.
     """
-    new = with_max_pending(new, old.optimizer.max_pending)
+    new = _with_niches(with_max_pending(new, old.optimizer.max_pending), old)
     a, b = _deciding(new), _deciding(old)
     different = sorted(key for key in a if a[key] != b[key])
     if different:
