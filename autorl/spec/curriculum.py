@@ -31,10 +31,14 @@ class VaryingSpec(Spec):
     easy: Any = Field(
         default=None, description="Where a curriculum begins; by default the end that is farthest from the target."
     )
-    through: Literal["set_task", "env_kwargs", "attribute"] = Field(
+    through: Literal["set_task", "env_kwargs", "attribute", "trajectory"] = Field(
         default="set_task",
         description="How the environment is told: by its method set_task(name=value), by making it again with the "
-        "argument changed, or by setting an attribute of the innermost environment.",
+        "argument changed, by setting an attribute of the innermost environment, or by playing a part of a trajectory.",
+    )
+    trajectories: str | None = Field(
+        default=None,
+        description="File of them, as export --format model writes it; 0.0 is near their ends, 1.0 the start.",
     )
 
     def mistakes(self) -> list[tuple[str, str]]:
@@ -44,7 +48,7 @@ class VaryingSpec(Spec):
                 return [("", "give either 'min' and 'max', or 'values'")]
             if self.easy is not None and self.easy not in self.values:
                 return [("easy", f"{show(self.easy)} is not one of {show(self.values)}")]
-            return []
+            return self._wrong_trajectories()
         if self.min is None or self.max is None:
             return [("", "give either 'min' and 'max', or 'values'")]
         if not self.min < self.max:
@@ -53,6 +57,16 @@ class VaryingSpec(Spec):
             return [("easy", f"{show(self.easy)} is not in the range from {self.min} to {self.max}")]
         if self.whole and not isinstance(self.easy, None | int):
             return [("easy", f"{show(self.easy)}: must be a whole number, as the ends of the range are")]
+        return self._wrong_trajectories()
+
+    def _wrong_trajectories(self) -> list[tuple[str, str]]:
+        if self.through != "trajectory":
+            known = self.trajectories is None
+            return [] if known else [("trajectories", "goes with 'through: trajectory'")]
+        if self.trajectories is None:
+            return [("trajectories", "missing: name the file whose states episodes may begin in")]
+        if self.min is None or self.max is None or self.whole or not 0 <= self.min < self.max <= 1:
+            return [("min", "starts in trajectories are a range within 0.0 and 1.0, written with a point")]
         return []
 
     @property
@@ -223,6 +237,20 @@ class LengthStagesOptions(Spec):
     over: float = Field(default=0.7, gt=0, le=1, description="Share of the run that the stages before the last take.")
 
 
+class FailuresOptions(Spec):
+    """Parameters of `failures`."""
+
+    replay: float = Field(default=0.5, ge=0, le=1, description="Share of episodes that failed before, if any did.")
+    buffer: Whole = Field(default=100, ge=1, le=10_000, description="Failed episodes that are remembered.")
+
+
+class SnapshotsOptions(Spec):
+    """Parameters of `snapshots`."""
+
+    clusters: Whole = Field(default=8, ge=1, le=1_000, description="Sorts of states that are begun in equally often.")
+    over: float = Field(default=0.5, gt=0, le=1, description="Share of the run after which only the target is trained.")
+
+
 class NoParameters(Spec):
     """Parameters of a kind that has none."""
 
@@ -241,6 +269,8 @@ KINDS: Mapping[str, type[Spec]] = {
     "self_paced": SelfPacedOptions,
     "bandit": BanditOptions,
     "degrade": DegradeOptions,
+    "failures": FailuresOptions,
+    "snapshots": SnapshotsOptions,
     "middle_difficulty": MiddleDifficultyOptions,
     "item_response": ItemResponseOptions,
     "guidance": GuidanceOptions,
@@ -249,8 +279,10 @@ KINDS: Mapping[str, type[Spec]] = {
 """Kind → its parameters."""
 OF_LANGUAGE = ("middle_difficulty", "item_response", "guidance", "length_stages")
 """Kinds that need problems whose solutions can be written: backend `llm` alone has them."""
+OF_EPISODES = ("failures", "snapshots")
+"""Kinds that need environments with episodes: every other backend has them."""
 
-ON_TARGET = ("none", "item_response", "guidance", "length_stages")
+ON_TARGET = ("none", "failures", "item_response", "guidance", "length_stages")
 """Kinds whose tasks are all of the target: of the rest of the space their runs say nothing."""
 
 

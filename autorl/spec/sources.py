@@ -49,6 +49,7 @@ def study_document(source: Path | Mapping[str, Any], overrides: Sequence[str]) -
         _override(document, override)
     _resolve_table(document, path)
     _resolve_program(document, path)
+    _resolve_trajectories(document, path)
     return document
 
 
@@ -208,6 +209,17 @@ def _resolve_program(document: Document, path: Path) -> None:
         file = document.place(at).rpartition(":")[0]
         named = Path(file) if file not in ("", COMMAND_LINE) else path
         program["folder"] = str((named.parent / folder).resolve())
+
+
+def _resolve_trajectories(document: Document, path: Path) -> None:
+    """Make the paths of trajectories absolute, as those above."""
+    task = document.data.get("task")
+    varying = task.get("parameters") if isinstance(task, dict) else None
+    for name, entry in varying.items() if isinstance(varying, dict) else ():
+        if isinstance(entry, dict) and isinstance(named := entry.get("trajectories"), str):
+            file = document.place(("task", "parameters", name, "trajectories")).rpartition(":")[0]
+            base = Path(file) if file not in ("", COMMAND_LINE) else path
+            entry["trajectories"] = str((base.parent / named).resolve())
 
 
 def _placed(problem: Problem, place: str, key: str) -> Problem:

@@ -38,7 +38,8 @@ class TaskSpec(Spec):
     )
     target: dict[str, Any] = Field(
         default={},
-        description="What evaluation uses: parameter → value, {min, max} or {values}; by default that of env_kwargs.",
+        description="What evaluation uses: parameter → value, {min, max} or {values}; by default that of env_kwargs; "
+        "of a trajectory its start.",
     )
     success_return: float | None = Field(
         default=None,
@@ -57,17 +58,25 @@ class TaskSpec(Spec):
                 known = did_you_mean(name, self.parameters) or "; name it in task.parameters first"
                 found.append(("target", f"no parameter '{name}'{known}"))
         for name, parameter in self.parameters.items():
-            given = self.env_kwargs if parameter.through == "env_kwargs" and name not in self.target else self.target
-            if name not in given:
+            target = self._target(name, parameter)
+            if target is None:
                 found.append(("target", f"{name} is missing: say what evaluation uses, or a range"))
-            elif wrong := parameter.wrong_target(given[name]):
+            elif wrong := parameter.wrong_target(target):
                 found.append(("target", f"{name}: {wrong}"))
+        played = [name for name, parameter in self.parameters.items() if parameter.through == "trajectory"]
+        if len(played) > 1:
+            found.append(("parameters", f"{' and '.join(played)} both say where an episode begins; keep one of them"))
         return found
+
+    def _target(self, name: str, parameter: VaryingSpec) -> Any:
+        """Return what evaluation uses of a parameter; None if nobody says."""
+        elsewhere = {"env_kwargs": self.env_kwargs.get(name), "trajectory": 1.0}.get(parameter.through)
+        return self.target.get(name, elsewhere)
 
     def space(self) -> dict[str, Any] | None:
         """Return what may vary, the target and what success is, as plain data; None if nothing may."""
         if not self.parameters:
             return None
         varying = {name: entry.model_dump(exclude_none=True) for name, entry in self.parameters.items()}
-        target = {name: self.target.get(name, self.env_kwargs.get(name)) for name in varying}
+        target = {name: self._target(name, entry) for name, entry in self.parameters.items()}
         return {"parameters": varying, "target": target, "success_return": self.success_return}

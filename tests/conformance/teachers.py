@@ -63,8 +63,9 @@ class TeacherConformance:
         assert json.dumps(first.state()) == saved  # what was saved is not changed by whoever took it up
 
     def test_tasks_are_of_the_space(self, make_teacher: MakeTeacher) -> None:
-        for vector in lesson(make_teacher(3), 350, 150):
-            task = SPACE.task(np.array(vector))
+        teacher = make_teacher(3)
+        for vector in lesson(teacher, 350, 150):
+            task = teacher.space.task(np.array(vector))
             assert 0.0 <= task["x"] <= 2.0
             assert task["size"] in range(3, 10)
             assert task["map"] in ("plain", "maze", "holes")

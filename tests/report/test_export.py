@@ -108,7 +108,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return small(tmp_path_factory.mktemp("taught"), *TAUGHT, settings, "budget={trials: 1, steps_per_run: 256}")
 
 
-OF_ENVIRONMENTS = [kind for kind in KINDS if kind not in OF_LANGUAGE]
+OF_ENVIRONMENTS = [kind for kind in KINDS if kind not in (*OF_LANGUAGE, "snapshots")]
 
 
 @pytest.mark.parametrize("kind", some(OF_ENVIRONMENTS, "learning_progress", "alp_gmm", "again", "plr"))

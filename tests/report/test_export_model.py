@@ -54,6 +54,7 @@ def test_the_card_loads_the_model_and_repeats_its_score(found: Findings, tmp_pat
         "README.md",
         "configuration.yaml",
         "model.zip",
+        "trajectories.npz",
         "vecnormalize.pkl",
     ]
     assert found.winner is not None

@@ -17,6 +17,9 @@ from autorl.trial import Point, Recipe, bind
 VARIES = (
     "task={env: CartPole-v1, parameters: {gravity: {min: 5.0, max: 15.0, through: attribute}}, target: {gravity: 9.8}}"
 )
+PLAYED = (
+    "task={env: CartPole-v1, parameters: {start: {min: 0.0, max: 1.0, trajectories: way.npz, through: trajectory}}}"
+)
 SEARCHED = (
     "search_space.parameters={curriculum.kind: {values: [none, adr, plr]}, learning_rate: {min: 1e-4, max: 1e-2}, "
     "step: {min: 0.02, max: 0.2, sets: curriculum.step, when: {curriculum.kind: adr}}}"
@@ -38,6 +41,32 @@ SEARCHED = (
         ),
         ((VARIES, "curriculum={kind: adr, bins: 4}"), "curriculum.bins", "learning_progress and bandit have it"),
         ((VARIES, "curriculum.kind=guidance"), "curriculum.kind", "needs prompts and their solutions; use backend llm"),
+        (
+            (VARIES, "curriculum.kind=snapshots"),
+            "curriculum.kind",
+            "needs a parameter of the task that goes 'through: tra",
+        ),
+        (
+            (PLAYED.replace("trajectories: way.npz, ", ""),),
+            "task.parameters.start.trajectories",
+            "missing: name the file",
+        ),
+        ((PLAYED.replace("0.0", "0").replace("1.0", "1"),), "task.parameters.start.min", "written with a point"),
+        (
+            (PLAYED.replace("through: trajectory", "through: attribute"), "task.target.start=0.5"),
+            "task.parameters.start.trajectories",
+            "goes with 'through: trajectory'",
+        ),
+        (
+            (PLAYED.replace("}}", "}, end: {min: 0.0, max: 1.0, trajectories: b.npz, through: trajectory}}"),),
+            "task.parameters",
+            "start and end both say where an episode begins",
+        ),
+        (
+            (PLAYED, "curriculum.kind=snapshots"),
+            "task.parameters",
+            "way.npz' holds no trajectories",
+        ),
         ((VARIES, "curriculum={kind: adr, step: 2}"), "curriculum.step", "2: must be at most 1"),
         ((VARIES, "curriculum={kind: bandit, bins: x}"), "curriculum.bins", "'x': must be a whole number"),
         (
@@ -98,7 +127,7 @@ SEARCHED = (
                 ),
             ),
             "search_space.parameters.step",
-            "curriculum none has no parameter 'buffer'; adr and plr have it",
+            "curriculum none has no parameter 'buffer'; adr and plr and failures have it",
         ),
         ((VARIES, "task.target={gravitee: 9.8}"), "task.target", "no parameter 'gravitee'; did you mean 'gravity'?"),
         (

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import yaml
 
 from autorl.errors import ExportError
@@ -22,6 +23,7 @@ from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.report.export import header
 from autorl.report.export.configuration import as_yaml
+from autorl.report.export.played import played
 from autorl.report.findings import Findings
 from autorl.report.words import number
 from autorl.training.protocol import Job
@@ -30,7 +32,7 @@ from autorl.trial import Point, Recipe
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
-MODEL, NORMALIZATION = "model.zip", "vecnormalize.pkl"
+MODEL, NORMALIZATION, TRAJECTORIES = "model.zip", "vecnormalize.pkl", "trajectories.npz"
 
 _CARD = """\
 ---
@@ -50,6 +52,9 @@ another model.
 {usage}```
 {remark}
 ## Training
+
+`trajectories.npz` holds episodes that the model played well, by the seeds of their resets and their actions: a study
+may begin episodes in their states (`through: trajectory`).
 
 `configuration.yaml` has every hyperparameter. On the same kind of processor, with the versions above, the script that
 `autorl export {study} --trial {trial} --format sb3` writes trains this very model with `--seed {seed}`.
@@ -187,6 +192,7 @@ def _fill(
     env = model.get_env()
     if isinstance(env, VecNormalize):
         env.save(str(folder / NORMALIZATION))
+    np.savez_compressed(folder / TRAJECTORIES, **played(model, trial.recipe, run.seed))
     (folder / "configuration.yaml").write_text(as_yaml(findings, trial), encoding="utf-8")
     last = _recorded(findings, run, reader)[-1][1]
     card = _card(findings, trial, run, last, isinstance(env, VecNormalize))

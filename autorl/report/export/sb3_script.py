@@ -26,7 +26,7 @@ from autorl.report.export.judged import Judged, judged
 from autorl.report.export.sb3_arguments import OUTSIDE, resolve
 from autorl.report.findings import Findings
 from autorl.training import tasks
-from autorl.training.curriculum import lessons, space, teacher
+from autorl.training.curriculum import lessons, space, teacher, trajectories
 from autorl.training.curriculum.kinds import TEACHERS
 from autorl.training.sb3 import plain
 from autorl.training.sb3.algorithms import ALGORITHMS, Arguments, own_defaults
@@ -251,7 +251,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     standard = {*_STANDARD, *more.standard}
     if taught:
         assert recipe.curriculum is not None
-        modules = space, teacher, *_modules(TEACHERS[recipe.curriculum["kind"]]), lessons
+        modules = space, teacher, trajectories, *_modules(TEACHERS[recipe.curriculum["kind"]]), lessons
         sources += [inspect.getsource(tasks.teacher_stream), *map(_body, modules)]
         standard |= {line for module in modules for line in _standard_imports(module)}
     about = "\n".join(header(findings, trial)) + _NEEDS.format(more=more.needs) + _PROMISES[recipe.backend]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, clipped, drawn
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, clipped, spread_points
 
 
 class AlpGmm(Teacher):
@@ -122,25 +122,6 @@ class AlpGmm(Teacher):
 
 
 # scikit-learn would take a second or two to be imported into each run, and as long for a fit as this for ten.
-
-
-def spread_points(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose points that lie apart, as k-means++ does (Arthur & Vassilvitskii 2007).
-
-    Args:
-        points: Shape (points, axes).
-        count: how many.
-        rng: what it draws from.
-
-    Returns:
-        Shape (count, axes), the first drawn evenly, each other in proportion to its squared distance to those before.
-    """
-    chosen = [int(rng.integers(len(points)))]
-    away = np.full(len(points), np.inf)
-    while len(chosen) < count:
-        away = np.minimum(away, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-        chosen.append(drawn(rng, away))
-    return points[chosen]
 
 
 def fitted(points: np.ndarray, means: np.ndarray, tolerance: float = 1e-2) -> tuple[np.ndarray, np.ndarray, float]:

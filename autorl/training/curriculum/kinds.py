@@ -11,6 +11,7 @@ from autorl.training.curriculum.adr import Adr
 from autorl.training.curriculum.again import Again
 from autorl.training.curriculum.alp_gmm import AlpGmm
 from autorl.training.curriculum.bandit import Bandit
+from autorl.training.curriculum.failures import Failures
 from autorl.training.curriculum.fixed import Degrade, LengthStages, Linear, TargetOnly, Uniform
 from autorl.training.curriculum.hints import Guidance, ItemResponse
 from autorl.training.curriculum.learning_progress import LearningProgress
@@ -19,6 +20,7 @@ from autorl.training.curriculum.middle_difficulty import MiddleDifficulty
 from autorl.training.curriculum.plr import Plr
 from autorl.training.curriculum.riac import Riac
 from autorl.training.curriculum.self_paced import SelfPaced
+from autorl.training.curriculum.snapshots import Snapshots
 from autorl.training.curriculum.space import TaskSpace
 from autorl.training.curriculum.stages import Stages
 from autorl.training.curriculum.teacher import Teacher
@@ -38,6 +40,8 @@ TEACHERS: Mapping[str, type[Teacher]] = {
     "self_paced": SelfPaced,
     "bandit": Bandit,
     "degrade": Degrade,
+    "failures": Failures,
+    "snapshots": Snapshots,
     "middle_difficulty": MiddleDifficulty,
     "item_response": ItemResponse,
     "guidance": Guidance,

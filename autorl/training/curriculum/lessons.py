@@ -14,6 +14,7 @@ import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
 from autorl.training.curriculum.teacher import Outcome, Task, Teacher
+from autorl.training.curriculum.trajectories import trajectories_of
 from autorl.training.tasks import make_env
 
 
@@ -46,10 +47,10 @@ class Lessons:
         self.current.append(None)
         return len(self.current) - 1
 
-    def begin(self, number: int) -> dict[str, Any]:
-        """Return the values of the task that an environment begins an episode of."""
+    def begin(self, number: int) -> Task:
+        """Return the task that an environment begins an episode of."""
         task = self.current[number] = self.ask()
-        return self.space.task(task.vector)
+        return task
 
     @property
     def progress(self) -> float:
@@ -134,7 +135,7 @@ class Lessons:
         """Take up a state that `state` returned of lessons with the same space, teacher and environments."""
         self.steps, self._totals = state["steps"], state["totals"]
         self.current = [
-            None if task is None else Task(tuple(task["vector"]), task["mark"]) for task in state["current"]
+            None if task is None else Task(**{**task, "vector": tuple(task["vector"])}) for task in state["current"]
         ]
         self.teacher.restore(state["teacher"])
 
@@ -151,7 +152,9 @@ class Taught(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode of the teacher's next task."""
-        return self.env.reset(seed=seed, options={**(options or {}), "task": self.lessons.begin(self._number)})
+        task = self.lessons.begin(self._number)
+        asked = {**(options or {}), "task": self.lessons.space.task(task.vector)}
+        return self.env.reset(seed=seed if task.seed is None else task.seed, options=asked)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and tell the teacher when the episode ends."""
@@ -185,7 +188,7 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         env_kwargs: arguments of `gymnasium.make`.
         wrappers: inner first, as `make_env` takes them.
         space: what varies; its parameters say `through` what the environment is told: `set_task`, `env_kwargs` or
-            `attribute`.
+            `attribute`, or that the episode begins in a state of a `trajectory`.
     """
 
     def __init__(self, env_id: str, env_kwargs: Mapping[str, Any], wrappers: Sequence[Any], space: TaskSpace) -> None:
@@ -194,12 +197,22 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._changed: dict[str, Any] = {}
         super().__init__(make_env(env_id, env_kwargs, wrappers))
         self._set_task: Any = None
+        started = [name for name, through in self._through.items() if through == "trajectory"]
+        self._start = started[0] if started else None
+        self._played = trajectories_of(space.parameters[started[0]]["trajectories"]) if started else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Become the task, then reset."""
         rest = dict(options or {})
-        self._become(rest.pop("task", {}))
-        return self.env.reset(seed=seed, options=rest or None)
+        task = dict(rest.pop("task", {}))
+        start = task.pop(self._start, 1.0)
+        self._become(task)
+        number = self._played.numbered(start) if self._played is not None else None
+        if self._played is None or number is None:
+            return self.env.reset(seed=seed, options=rest or None)
+        if seed is not None:
+            self.env.reset(seed=seed)
+        return self._played.begin(self.env, number, rest or None)
 
     def _become(self, task: Mapping[str, Any]) -> None:
         parts: dict[str, dict[str, Any]] = {"env_kwargs": {}, "attribute": {}, "set_task": {}}

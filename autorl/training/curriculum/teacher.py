@@ -22,10 +22,13 @@ class Task:
     Attributes:
         vector: its point in the unit cube of the task space.
         mark: what the teacher wants to know it by when it is told the outcome, or None.
+        seed: of the episode's reset, below 2**30 as all that training is seeded with; None to go on with the
+            environment's own generator.
     """
 
     vector: tuple[float, ...]
     mark: int | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -166,3 +169,22 @@ def drawn(rng: np.random.Generator, weights: np.ndarray) -> int:
 def clipped(vector: Sequence[float]) -> tuple[float, ...]:
     """Return a vector with its coordinates brought into the unit cube."""
     return tuple(min(max(u, 0.0), 1.0) for u in vector)
+
+
+def spread_points(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose points that lie apart, as k-means++ does (Arthur & Vassilvitskii 2007).
+
+    Args:
+        points: Shape (points, axes).
+        count: how many.
+        rng: what it draws from.
+
+    Returns:
+        Shape (count, axes), the first drawn evenly, each other in proportion to its squared distance to those before.
+    """
+    chosen = [int(rng.integers(len(points)))]
+    away = np.full(len(points), np.inf)
+    while len(chosen) < count:
+        away = np.minimum(away, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+        chosen.append(drawn(rng, away))
+    return points[chosen]

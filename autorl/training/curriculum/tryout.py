@@ -21,7 +21,11 @@ def wrong_tasks(task: Any) -> str | None:
     if varying is None:
         return None
     space = TaskSpace(varying["parameters"], varying["target"])
-    with closing(TaskEnv(task.env, task.env_kwargs, task.wrappers, space)) as env:
+    try:
+        made = TaskEnv(task.env, task.env_kwargs, task.wrappers, space)
+    except ValueError as error:  # the environment itself could be made: it is its trajectories
+        return str(error)
+    with closing(made) as env:
         corners = [space.task(vector) for vector in (np.zeros(space.dimensions), np.ones(space.dimensions), space.easy)]
         for tried in corners:
             try:

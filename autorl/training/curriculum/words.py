@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from autorl.errors import did_you_mean
-from autorl.spec.curriculum import KINDS, OF_LANGUAGE
+from autorl.spec.curriculum import KINDS, OF_EPISODES, OF_LANGUAGE
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.understand import understand
 from autorl.spec.yaml12 import Key
@@ -53,7 +53,11 @@ def mistakes(sections: Mapping[str, Any], beyond: Collection[str] = OF_LANGUAGE)
         if kind not in KINDS:
             yield at, f"unknown curriculum '{kind}'{did_you_mean(kind, KINDS)}"
         elif kind in beyond:
-            yield at, f"curriculum {kind} needs prompts and their solutions; use backend llm, or another kind"
+            needed = "the episodes of an environment" if kind in OF_EPISODES else "prompts and their solutions"
+            other = "sb3" if kind in OF_EPISODES else "llm"
+            yield at, f"curriculum {kind} needs {needed}; use backend {other}, or another kind"
+        elif kind == "snapshots" and task is not None and not _by_trajectory(task):
+            yield at, "curriculum snapshots needs a parameter of the task that goes 'through: trajectory'"
     kinds = list(dict.fromkeys(kind for _, kind in named if kind in KINDS))
     for name, value in asked.options.items():
         yield from _of_values(("curriculum", name), kinds, name, [value])
@@ -67,6 +71,10 @@ def mistakes(sections: Mapping[str, Any], beyond: Collection[str] = OF_LANGUAGE)
         yield from _too_fine(asked, searched, task)
         yield from _set_twice(space, task)
         yield from _other_niches(asked, task)
+
+
+def _by_trajectory(task: Any) -> bool:
+    return any(entry.through == "trajectory" for entry in task.parameters.values())
 
 
 def asked_kinds(sections: Mapping[str, Any]) -> list[tuple[Key, str]]:

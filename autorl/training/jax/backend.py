@@ -71,6 +71,11 @@ class JaxBackend:
     lanes = 8
     metrics = METRICS
 
+    def __init__(self) -> None:
+        # Before anything is computed, be it in a check: later the flags are not read, and with more than one thread
+        # some programs of many lanes wait for each other without end.
+        _configure()
+
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
         mistakes = [*_WORDS.mistakes(sections), *words.mistakes(sections)]
@@ -146,7 +151,6 @@ class JaxBackend:
 
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
         """Train runs together, those that start from different steps one after the other; see `Backend.train`."""
-        _configure()
         courses = [Course(job, host) for job, host in zip(jobs, hosts, strict=True)]
         batches: dict[Hashable, list[tuple[Course, list[tuple[Recipe, int]], checkpoint.Saved | None]]] = {}
         for index, course in enumerate(courses):

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from autorl.errors import AutorlError, did_you_mean
+from autorl.spec.curriculum import OF_EPISODES
 from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
@@ -141,7 +142,7 @@ def _wrong_courses(sections: Mapping[str, Any], task: Task | None) -> Iterator[t
         for key, _ in words.without_curricula("llm", sections):
             yield key, "engine trl has no curricula; leave this out, or use engine small"
         return
-    yield from words.mistakes(sections, beyond=())
+    yield from words.mistakes(sections, beyond=OF_EPISODES)
     if sections.get("task") is not None:
         yield from wrong_space(sections["task"], task)
     if isinstance(task, Interactive):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
 
@@ -13,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from autorl.training.curriculum.kinds import make_lessons
 from autorl.training.curriculum.lessons import OnTarget, TaskEnv, Taught
+from autorl.training.curriculum.space import TaskSpace
 from autorl.training.replay import ReplayableEnv
 from autorl.training.sb3.algorithms import CONSTRAINED, Arguments, arguments
 from autorl.training.sb3.plain import make_vec_env
@@ -30,10 +32,8 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     network, environment, evaluations = random_streams(seed, recipe.evaluation_points)
     n_envs, stack = recipe.hyperparameters.get("n_envs", 1), recipe.hyperparameters.get("frame_stack")
     task = recipe.env, recipe.env_kwargs, recipe.wrappers
-    judge = partial(measured, cost=recipe.cost, specification=recipe.specification)
     if recipe.task_space is None or recipe.curriculum is None:
         env = make_vec_env(*task, n_envs, stack, lambda each: ReplayableEnv(_learned_from(recipe, each)))
-        eval_env = make_vec_env(*task, recipe.evaluation_episodes, stack, judge)
     else:
         lessons = make_lessons(recipe.task_space, recipe.curriculum, recipe.env_steps, seed)
         make = partial(TaskEnv, space=lessons.space)
@@ -42,13 +42,10 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
             return Taught(ReplayableEnv(_learned_from(recipe, each)), lessons)
 
         env = make_vec_env(*task, n_envs, stack, taught, make)
-        eval_env = make_vec_env(
-            *task, recipe.evaluation_episodes, stack, lambda each: OnTarget(judge(each), lessons.space), make
-        )
     args = arguments(recipe, env.observation_space, env.action_space)
     if args.normalize is not None:
         env = VecNormalize(env, **args.normalize)
-        eval_env = VecNormalize(eval_env, **{**args.normalize, "training": False, "norm_reward": False})
+    eval_env = evaluation_env(recipe, args, recipe.evaluation_episodes)
     model = args.algorithm(
         args.policy, env, policy_kwargs=args.policy_kwargs, seed=network, device="cpu", **args.kwargs
     )
@@ -56,6 +53,32 @@ def build(recipe: Recipe, seed: int) -> tuple[BaseAlgorithm, VecEnv, Arguments, 
     env.seed(environment)
     model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a folder for each run
     return model, eval_env, args, evaluations
+
+
+def evaluation_env(
+    recipe: Recipe, args: Arguments, copies: int, outermost: Callable[[gym.Env], gym.Env] = lambda env: env
+) -> VecEnv:
+    """Make environments to evaluate a recipe in, normalized by what training has seen as soon as that is known.
+
+    Args:
+        recipe: of the run.
+        args: its arguments in SB3.
+        copies: how many.
+        outermost: wraps each last, but for what draws the target.
+    """
+    stack = recipe.hyperparameters.get("frame_stack")
+    task = recipe.env, recipe.env_kwargs, recipe.wrappers
+    judge = partial(measured, cost=recipe.cost, specification=recipe.specification)
+    if recipe.task_space is None:
+        env = make_vec_env(*task, copies, stack, lambda each: outermost(judge(each)))
+    else:
+        space = TaskSpace(recipe.task_space["parameters"], recipe.task_space["target"])
+        env = make_vec_env(
+            *task, copies, stack, lambda each: OnTarget(outermost(judge(each)), space), partial(TaskEnv, space=space)
+        )
+    if args.normalize is None:
+        return env
+    return VecNormalize(env, **{**args.normalize, "training": False, "norm_reward": False})
 
 
 def _learned_from(recipe: Recipe, env: gym.Env) -> gym.Env:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from conformance.backends import BackendConformance, learned, train
 from quickly import some
+from stable_baselines3.common.monitor import Monitor
 
 from autorl.spec.curriculum import KINDS, OF_LANGUAGE, resolved
-from autorl.training.curriculum.lessons import OnTarget, TaskEnv
+from autorl.training.curriculum.kinds import make_lessons
+from autorl.training.curriculum.lessons import OnTarget, TaskEnv, Taught
 from autorl.training.curriculum.space import TaskSpace
 from autorl.training.sb3 import Sb3Backend
 from autorl.trial import Recipe, RunResult, Start
@@ -86,7 +88,27 @@ class TestSb3WithTeacher(BackendConformance):
         return recipe("ppo", "CartPole-v1", PPO, GRAVITY, kind="adr", boundary=1.0)  # nobody says what a success is
 
 
-OF_ENVIRONMENTS = [kind for kind in KINDS if kind not in OF_LANGUAGE]
+# Snapshots need trajectories.
+OF_ENVIRONMENTS = [kind for kind in KINDS if kind not in (*OF_LANGUAGE, "snapshots")]
+
+
+def shortest_way(folder: Path, size: int) -> dict[str, Any]:
+    """Write the trajectory of a shortest way from a lake's start to its goal, and return its parameter of the task."""
+    env = gym.make(LAKE, size=size)
+    lake: Any = env.unwrapped
+    ways: dict[int, list[int]] = {0: []}
+    for field in (front := [0]):
+        for action, ((_, after, _, over),) in lake.P[field].items():
+            if after not in ways and (not over or lake.P[field][action][0][2]):
+                ways[after] = [*ways[field], action]
+                front.append(after)
+    (way,) = (ways[field] for field in ways if lake.desc.ravel()[field] == b"G")
+    seen = [env.reset(seed=5)[0], *(env.step(action)[0] for action in way)][:-1]
+    file = folder / "way.npz"
+    np.savez(
+        file, seeds=np.array([5]), lengths=np.array([len(way)]), actions=np.array(way), observations=np.array(seen)
+    )
+    return {"min": 0.0, "max": 1.0, "through": "trajectory", "trajectories": str(file)}
 
 
 @pytest.mark.parametrize("kind", some(OF_ENVIRONMENTS, "learning_progress", "alp_gmm", "plr", "adr"))
@@ -97,6 +119,61 @@ def test_a_run_with_a_teacher_goes_on_as_if_it_had_never_stopped(kind: str, tmp_
     rest = train(Sb3Backend(), lake(kind), tmp_path / "parts")
     assert recorded(rest) == recorded(whole)
     assert rest.notes == whole.notes == ()
+
+
+@pytest.mark.parametrize("kind", ["snapshots", "learning_progress"])
+def test_a_run_that_begins_in_trajectories_goes_on_too(kind: str, tmp_path: Path) -> None:
+    space = {"parameters": {"start": shortest_way(tmp_path, 5)}, "target": {"start": 1.0}}
+    asked = recipe("ppo", LAKE, PPO, space, kind=kind)
+    whole = train(Sb3Backend(), asked, tmp_path / "whole")
+    train(Sb3Backend(), asked, tmp_path / "parts", until=160)
+    rest = train(Sb3Backend(), asked, tmp_path / "parts")
+    assert recorded(rest) == recorded(whole)
+    assert rest.notes == ()
+    taught = whole.curve[0].curriculum
+    assert taught is not None
+    assert sum(taught["start"]["env_steps"][:5]) > 0  # near the goal, which is where nobody comes by chance
+
+
+def test_an_episode_begins_in_a_state_of_the_trajectory(tmp_path: Path) -> None:
+    space = TaskSpace({"start": shortest_way(tmp_path, 8)}, {"start": 1.0})
+    played = np.load(tmp_path / "way.npz")
+    steps = int(played["lengths"][0])
+    env = TaskEnv(LAKE, {"size": 8}, (), space)
+    own, _ = env.reset(seed=1, options={"task": {"start": 1.0}})
+    assert np.array_equal(own, played["observations"][0])
+    seen, _ = env.reset(options={"task": {"start": 0.0}})
+    assert np.array_equal(seen, played["observations"][-1])  # one move from the goal
+    _, reward, terminated, _, _ = env.step(int(played["actions"][-1]))
+    assert (reward, terminated) == (1.0, True)
+    left = 1 + (steps - 1) // 2
+    seen, _ = env.reset(options={"task": {"start": 0.5}})
+    assert np.array_equal(seen, played["observations"][steps - left])
+    # What is random afterwards is the environment's own, not once more the teacher's.
+    first = [env.reset(seed=7, options={"task": {"start": 0.5}}), env.unwrapped.np_random.random()][1]
+    env.reset(options={"task": {"start": 0.5}})
+    assert env.unwrapped.np_random.random() != first
+    other = TaskEnv(LAKE, {"size": 8, "map_seed": 4}, (), space)
+    with pytest.raises(ValueError, match=r"way.npz': played again, episode 0 ends before step"):
+        other.reset(options={"task": {"start": 0.0}})
+    nowhere = TaskSpace({"start": {**space.parameters["start"], "trajectories": "none.npz"}}, {"start": 1.0})
+    with pytest.raises(ValueError, match=r"none.npz' holds no trajectories.*autorl export STUDY --format model"):
+        TaskEnv(LAKE, {}, (), nowhere)
+
+
+def test_a_failed_episode_begins_again_as_it_began(tmp_path: Path) -> None:
+    lessons = make_lessons(
+        {**GRAVITY, "success_return": 1e9}, resolved({"kind": "failures", "replay": 1.0, "buffer": 1}), 1_000, 0
+    )
+    env = Taught(Monitor(TaskEnv("CartPole-v1", {}, (), lessons.space)), lessons)
+    starts = []
+    for _ in range(3):
+        starts.append(env.reset()[0])
+        over = False
+        while not over:
+            _, _, over, _, _ = env.step(0)
+    assert np.array_equal(starts[0], starts[1])
+    assert np.array_equal(starts[0], starts[2])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -148,14 +225,15 @@ def test_without_a_curriculum_the_target_alone_is_trained(tmp_path: Path) -> Non
 def test_a_curriculum_learns_what_cannot_be_explored(tmp_path: Path) -> None:
     asked = {"n_envs": 8, "n_steps": 64, "batch_size": 128, "n_epochs": 6, "learning_rate": 3e-3, "gamma": 0.95}
     space = {"parameters": {"distance": {"min": 1, "max": 22, "through": "set_task"}}, "target": {"distance": 22}}
+    played = {"parameters": {"start": shortest_way(tmp_path, 12)}, "target": {"start": 1.0}}
     scores = {}
-    for kind in ("none", "learning_progress"):
-        whole = recipe("ppo", LAKE, asked, space, steps=8192, kind=kind)
+    for kind in ("none", "learning_progress", "snapshots"):
+        whole = recipe("ppo", LAKE, asked, played if kind == "snapshots" else space, steps=8192, kind=kind)
         data = {**whole.to_dict(), "env_kwargs": {"size": 12}, "deterministic": False, "evaluation_episodes": 10}
         scores[kind] = train(Sb3Backend(), Recipe.from_dict(data), tmp_path / kind).curve[-1].metrics["return"]
     assert scores["none"] == 0.0
-    assert scores["learning_progress"] is not None
     assert scores["learning_progress"] >= 0.8
+    assert scores["snapshots"] >= 0.8
 
 
 def test_a_fork_takes_over_what_the_teacher_has_learned(tmp_path: Path) -> None:

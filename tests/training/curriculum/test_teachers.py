@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ from conformance.teachers import SPACE, MakeTeacher, TeacherConformance
 
 from autorl.analysis.lessons import added_up, niches
 from autorl.spec.curriculum import KINDS, ON_TARGET, resolved
-from autorl.training.curriculum.alp_gmm import fitted, spread_points
+from autorl.training.curriculum.alp_gmm import fitted
 from autorl.training.curriculum.fixed import TargetOnly
 from autorl.training.curriculum.hints import response
 from autorl.training.curriculum.kinds import TEACHERS, make_teacher
 from autorl.training.curriculum.lessons import Lessons
 from autorl.training.curriculum.riac import box_progress, subset_progress
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights, spread_points
 
 LINE = TaskSpace({"x": {"min": 0.0, "max": 1.0}}, {"x": 1.0})
 
@@ -39,9 +40,20 @@ def told(teacher: Teacher, task: Task, value: float) -> None:
 
 
 class TestTeachers(TeacherConformance):
-    @pytest.fixture(params=KINDS)
+    @pytest.fixture(params=[kind for kind in KINDS if kind != "snapshots"])
     def make_teacher(self, request: pytest.FixtureRequest) -> MakeTeacher:
         return lambda seed: make(request.param, SPACE, seed, niches=NICHES)
+
+
+class TestSnapshots(TeacherConformance):
+    @pytest.fixture
+    def make_teacher(self, tmp_path: Path) -> MakeTeacher:
+        observations = np.random.default_rng(0).random((40, 3))
+        played = {"seeds": np.array([3, 4]), "lengths": np.array([25, 15]), "actions": np.zeros(40, int)}
+        np.savez(tmp_path / "played.npz", **played, observations=observations)
+        entry = {"min": 0.0, "max": 0.9, "through": "trajectory", "trajectories": str(tmp_path / "played.npz")}
+        space = TaskSpace({**SPACE.parameters, "start": entry}, {**SPACE.target, "start": 1.0})
+        return lambda seed: make("snapshots", space, seed)
 
 
 def test_every_kind_has_a_teacher() -> None:
@@ -354,3 +366,31 @@ def test_training_goes_where_something_can_be_learned(kind: str) -> None:
         between, _ = practised(make(kind, seed=seed, fit_every=50, window=100), seed, 1000)
         shares.append(np.mean(between))
     assert np.mean(shares) >= 2 * 0.2
+
+
+def test_failures_come_again_until_they_are_mended() -> None:
+    teacher = make("failures", replay=1.0, buffer=2)
+    episodes = [teacher.ask(0.0) for _ in range(4)]
+    assert len({task.seed for task in episodes}) == 4  # nothing has failed: new episodes of the target
+    for task, success in zip(episodes, (0.0, 1.0, 0.0, 0.0), strict=True):
+        told(teacher, task, success)
+    assert {teacher.ask(0.0) for _ in range(20)} == {episodes[2], episodes[3]}  # the oldest of three is forgotten
+    told(teacher, episodes[2], 1.0)
+    assert {teacher.ask(0.0) for _ in range(20)} == {episodes[3]}
+    told(teacher, episodes[3], 0.0)  # failed again: remembered once
+    told(teacher, episodes[3], 1.0)
+    assert teacher.ask(0.0) not in episodes
+
+
+def test_snapshots_begin_in_every_sort_of_state_alike(tmp_path: Path) -> None:
+    # Of 100 states 90 look alike; the others are of two more sorts.
+    observations = np.array([[0.0, 0.1 * (n % 2)] for n in range(91)] + [[5.0, 0.0]] * 5 + [[5.0, 9.0]] * 5)
+    played = {"seeds": np.array([3]), "lengths": np.array([101]), "actions": np.zeros(101, int)}
+    np.savez(tmp_path / "played.npz", **played, observations=observations)
+    entry = {"min": 0.0, "max": 1.0, "through": "trajectory", "trajectories": str(tmp_path / "played.npz")}
+    teacher = make("snapshots", TaskSpace({"start": entry}, {"start": 1.0}), clusters=3, over=0.5)
+    drawn = [teacher.ask(0.2).vector[0] for _ in range(600)]
+    # The states with the fewest steps left come first on the axis: 95 to 100, and 90 to 95, of the trajectory's steps.
+    shares = [np.mean([low <= u < high for u in drawn]) for low, high in ((0.0, 0.05), (0.05, 0.1), (0.1, 1.0))]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.07)
+    assert {teacher.ask(0.5).vector for _ in range(5)} == {(1.0,)}

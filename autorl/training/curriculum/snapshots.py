@@ -1,0 +1,79 @@
+"""Kind `snapshots`. Knows nothing of autorl: see `sb3/plain.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, spread_points
+from autorl.training.curriculum.trajectories import trajectories_of
+
+
+class Snapshots(Teacher):
+    """Kind `snapshots`: early in the run, episodes begin in states of a teacher's trajectories, of every sort alike.
+
+    The status classification of S3RL (Zhao et al. 2024, Snapshot reinforcement learning, arXiv 2403.00673): the states
+    are clustered by k-means, a cluster is drawn evenly, then a state of it evenly. From the share `over` of the run on,
+    episodes are the target's. The paper also truncates the student's episodes, which `gymnasium.make` does by
+    `max_episode_steps`. Observations are standardized before they are clustered.
+
+    Args:
+        space: what to choose from; one of its parameters goes `through: trajectory`. What else varies is the target's.
+        rng: its generator.
+        clusters: k.
+        over: share of the run after which only the target is trained.
+
+    Raises:
+        ValueError: no parameter goes through a trajectory.
+    """
+
+    def __init__(self, space: TaskSpace, rng: np.random.Generator, clusters: int, over: float) -> None:
+        super().__init__(space, rng)
+        self.over = over
+        names = [name for name, entry in space.parameters.items() if entry.get("through") == "trajectory"]
+        if not names:
+            raise ValueError("curriculum snapshots needs a parameter of the task that goes 'through: trajectory'")
+        self._axis = list(space.parameters).index(names[0])
+        entry = space.parameters[names[0]]
+        played = trajectories_of(entry["trajectories"])
+        shares = (np.arange(len(played.states)) + 0.5) / len(played.states)
+        inside = (shares >= entry["min"]) & (shares <= entry["max"])
+        self._shares = (shares[inside] - entry["min"]) / (entry["max"] - entry["min"])
+        # The same for every run of a study: a run begins in the sorts of states that another begins in.
+        of = clustered(played.observations[inside], clusters, np.random.default_rng(0))
+        self._clusters = [np.flatnonzero(of == number) for number in range(clusters) if (of == number).any()]
+
+    def ask(self, progress: float) -> Task:
+        """Draw a cluster and a state of it, or the target; see `Teacher.ask`."""
+        target = self.space.draw_target(self.rng)
+        if progress >= self.over or not self._clusters:
+            return Task(target)
+        cluster = self._clusters[int(self.rng.integers(len(self._clusters)))]
+        share = float(self._shares[cluster[int(self.rng.integers(len(cluster)))]])
+        return Task((*target[: self._axis], share, *target[self._axis + 1 :]))
+
+    def tell(self, task: Task, outcome: Outcome) -> None:
+        """Ignore it; see `Teacher.tell`."""
+
+
+def clustered(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Cluster standardized points by k-means (Lloyd 1982), beginning as k-means++ does.
+
+    Args:
+        points: Shape (points, features).
+        count: clusters; some may stay empty.
+        rng: what it draws from.
+
+    Returns:
+        The cluster of each point (shape: points).
+    """
+    spread = points.std(axis=0)
+    scaled = (points - points.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    means = spread_points(scaled, min(count, len(scaled)), rng)
+    of = np.full(len(scaled), -1)
+    for _ in range(100):
+        before, of = of, ((scaled[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+        if (of == before).all():
+            break
+        means = np.array([scaled[of == k].mean(axis=0) if (of == k).any() else means[k] for k in range(len(means))])
+    return of

@@ -1,0 +1,98 @@
+"""Start states from a teacher's trajectories. Knows nothing of autorl: see `sb3/plain.py`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+
+class Trajectories:
+    """Episodes that a teacher played, any state of which an episode may begin in (Zhao et al. 2024, arXiv 2403.00673).
+
+    A state is reached as the teacher reached it: by the seed of its reset and its actions. That works for every
+    environment that is deterministic by its seed, whereas most simulators have no snapshots of their own.
+
+    The file is NumPy's `.npz` with `seeds` and `lengths` (shape: episodes), and of their steps, one episode after the
+    other, `actions` (shape: steps, and that of an action) and the `observations` that they were chosen at (shape:
+    steps, features).
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        states: episode and step of each state that lies between the start and the end of its episode, those with the
+            fewest steps left first (shape: states, 2).
+        left: the steps that the teacher took from each of them (shape: states).
+
+    Raises:
+        ValueError: there is no such file, or it holds something else.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                self._seeds, lengths, self._actions, self._observations = (
+                    file[name] for name in ("seeds", "lengths", "actions", "observations")
+                )
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"'{path}' holds no trajectories ({error}); 'autorl export STUDY --format model' writes some"
+            ) from None
+        whole = len(self._seeds) == len(lengths) and lengths.sum() == len(self._actions) == len(self._observations)
+        if not whole or not (lengths > 1).any():
+            raise ValueError(f"'{path}': seeds, lengths, actions and observations do not belong together, or are empty")
+        self._first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        found = [(length - step, episode, step) for episode, length in enumerate(lengths) for step in range(1, length)]
+        ordered = np.array(sorted(found))
+        self.left, self.states = ordered[:, 0], ordered[:, 1:]
+
+    @property
+    def observations(self) -> np.ndarray:
+        """What each state looks like (shape: states, features)."""
+        found: np.ndarray = self._observations[self._first[self.states[:, 0]] + self.states[:, 1]]
+        return found
+
+    def numbered(self, share: float) -> int | None:
+        """Return the state at a share of all, from 0, near the ends of episodes, to 1, where it is None: the start."""
+        return None if share >= 1.0 else int(max(share, 0.0) * len(self.states))
+
+    def begin(self, env: Any, number: int, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+        """Bring an environment into a state.
+
+        What is random there from then on comes from the environment's own generator, not again from the teacher's.
+
+        Args:
+            env: Gymnasium environment.
+            number: of the state.
+            options: of its reset.
+
+        Returns:
+            Observation and info of the last step.
+
+        Raises:
+            ValueError: the same seed and actions end the episode before, so the environment is another one, or not
+                deterministic.
+        """
+        episode, steps = (int(n) for n in self.states[number])
+        generator = env.unwrapped.np_random
+        observation, info = env.reset(seed=int(self._seeds[episode]), options=options)
+        first = int(self._first[episode])
+        for action in self._actions[first : first + steps]:
+            # Discrete actions reach the environment as numpy integers, as they do in training.
+            observation, _, terminated, truncated, info = env.step(action if action.ndim else action[()])
+            if terminated or truncated:
+                raise ValueError(
+                    f"'{self.path}': played again, episode {episode} ends before step {steps}; the environment is not "
+                    "the one it was played in, or not deterministic by its seed"
+                )
+        env.unwrapped.np_random = generator
+        return observation, info
+
+
+@lru_cache(maxsize=4)
+def trajectories_of(path: str) -> Trajectories:
+    """Read a file once, however many environments begin in its states."""
+    return Trajectories(path)
