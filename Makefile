@@ -24,8 +24,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
-	# Apart, for what tests run by itself: Hydra needs another version of antlr4 than the extra stl.
+	# Apart, for what tests run by itself: Hydra needs another version of antlr4 than the extra stl, and what draws the
+	# runs of W&B's sweeps asks for another NumPy, though it does with this one.
 	$(PIP) install --quiet --target $(VENV)/programs --upgrade hydra-core==1.3.8
+	$(PIP) install --quiet --target $(VENV)/programs --upgrade --no-deps sweeps==0.3.0 jsonref==1.1.0
 	@touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed ## Install into .venv what studies and the dashboard need

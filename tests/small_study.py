@@ -13,7 +13,7 @@ from autorl.spec.study import StudySpec
 TEXT = """\
 study: small
 task: {{env: "probe_envs:autorl-tests/Bandit-v0"}}
-algorithm: {{name: ppo, fixed: {{n_steps: 32}}}}
+algorithm: {{name: ppo, fixed: {{n_steps: 32, n_epochs: 2}}}}
 policy: {{net_arch: [8]}}
 search_space:
   parameters:

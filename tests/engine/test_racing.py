@@ -134,7 +134,7 @@ def test_what_cannot_be_enqueued_is_refused(enqueue: str, message: str, tmp_path
     ("limit", "reason"),
     [
         ("budget.target=-1000", "reached the target of -1000"),
-        ("budget.gain=1000", "as much training again is expected to gain"),
+        pytest.param("budget.gain=1000", "as much training again is expected to gain", marks=pytest.mark.slow),
         ("budget.seconds=0.001", "its 0.001 seconds are over"),
     ],
 )

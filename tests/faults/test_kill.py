@@ -63,7 +63,7 @@ class Storm:
     asked: tuple[str, ...] = ()
 
 
-SHORT = Storm(engines=4, workers=3, trials=8, pace=0.002, at_a_time=2)
+SHORT = Storm(engines=2, workers=2, trials=5, pace=0.002, at_a_time=2)
 LONG = Storm(engines=50, workers=200, trials=200, pace=0.085, at_a_time=8)
 # Two objectives and a constraint that some trials break.
 TRADED = (
@@ -187,7 +187,7 @@ def test_kill_nine_loses_nothing_and_repeats_nothing(storm: Storm, kind: str, tm
     ("storm", "kind"),
     [
         pytest.param(
-            replace(SHORT, engines=2, workers=0, trials=4, pace=0.0, asked=TRADED),
+            replace(SHORT, workers=0, trials=4, pace=0.0, asked=TRADED),
             "sqlite",
             id="short",
             marks=pytest.mark.slow,

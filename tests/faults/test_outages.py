@@ -28,7 +28,8 @@ def study(folder: Path, *overrides: str) -> StudySpec:
     """Return a study whose runs take a second or so, with two at a time."""
     paced = ("task.env=probe_envs:autorl-tests/Paced-v0", "task.env_kwargs={seconds: 0.008}")
     execution = "execution={executor: processes, workers: 2, checkpoint_seconds: 0.2}"
-    return load(folder, *paced, "optimizer.max_pending=1", execution, *overrides)
+    few = ("budget.trials=5", "seeds={tuning: 0:2, test: 20:21}")
+    return load(folder, *paced, *few, "optimizer.max_pending=1", execution, *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,11 @@ def fill(disk: Path, seconds: float) -> None:
     "seconds", [pytest.param(3, id="short"), pytest.param(20, id="long", marks=pytest.mark.faults)]
 )
 @pytest.mark.parametrize(
-    ("what", "says"), [("database", "database or disk is full"), ("files", "No space left on device")]
+    ("what", "says"),
+    [
+        ("database", "database or disk is full"),
+        pytest.param("files", "No space left on device", marks=pytest.mark.slow),
+    ],
 )
 def test_the_disk_is_full(
     what: str, says: str, seconds: float, as_before: str, small_disk: Path, tmp_path: Path

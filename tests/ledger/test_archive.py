@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 import pytest
 import states
+from quickly import some
 from small_study import ignore, load
 from sqlalchemy import select
 
@@ -81,6 +82,7 @@ def test_nothing_is_lost(state: str, url: str, tmp_path: Path) -> None:
     assert again.read_bytes() == (tmp_path / "twice.zip").read_bytes()
 
 
+@pytest.mark.parametrize("url", some(databases.KINDS, "sqlite"), indirect=True)
 def test_a_real_study_goes_on_where_it_is_loaded(url: str, tmp_path: Path) -> None:
     conduct(load(tmp_path, f"storage={url}", "budget.trials=3"), ignore)
     (elsewhere := tmp_path / "elsewhere").mkdir()

@@ -106,7 +106,15 @@ def test_optunas_own_version_is_left_alone(old: str) -> None:
     assert databases.execute(old, "SELECT version_num FROM alembic_version") == before
 
 
-@pytest.mark.parametrize("there", databases.KINDS)
+@pytest.mark.parametrize(
+    ("url", "there"),
+    [
+        pytest.param(here, there, marks=pytest.mark.slow if here == there else ())
+        for here in databases.KINDS
+        for there in databases.KINDS
+    ],
+    indirect=["url"],
+)
 def test_a_copy_is_the_study_and_goes_on(url: str, there: str, tmp_path: Path) -> None:
     (elsewhere := tmp_path / "elsewhere").mkdir()
     target = databases.url(there, elsewhere)

@@ -51,6 +51,7 @@ def test_it_finds_better_configurations_than_random_search_with_the_same_budget(
     assert np.mean(found) > -0.3
 
 
+@pytest.mark.slow
 def test_what_is_expected_of_the_winner_is_neither_lucky_nor_narrow() -> None:
     surprises, covered = [], []
     for seed in range(8):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quickly import some
 
 from autorl.analysis import hypervolume
 from autorl.optimizers.optuna_samplers import GP, NSGA2, NSGA3, QMC, RANDOM, TPE
@@ -72,13 +73,13 @@ def covered(proposals: list[Proposal]) -> float:
     return hypervolume(full, [1.0, 4.0], MINIMIZE)
 
 
-@pytest.mark.parametrize("name", [name for name in SEVERAL if name != "qmc"])
+@pytest.mark.parametrize("name", some((name for name in SEVERAL if name != "qmc"), "race", "tpe", "nsga2"))
 def test_it_covers_more_of_the_front_than_random_search(name: str) -> None:
     count = 24 if name in ("gp", "smac") else 48
     assert covered(tried(name, SEVERAL[name], count)) > covered(tried("random", RANDOM, count))
 
 
-@pytest.mark.parametrize("name", ["race", "tpe", "gp", "nsga2"])
+@pytest.mark.parametrize("name", some(["race", "tpe", "gp", "nsga2"], "race", "tpe"))
 def test_it_keeps_to_a_constraint(name: str) -> None:
     """Unconstrained the optimum is at a = 1; the constraint forbids more than 0.3."""
     proposals = tried(name, SEVERAL[name], 24 if name == "gp" else 48, ((1.0, 0.3),), single=True)

@@ -185,6 +185,11 @@ def schedule(folder: Path, *overrides: str) -> tuple[Findings, TrialRecord]:
     return found, max(whole, key=lambda trial: len(trial.recipe.lineage(128)))
 
 
+@pytest.fixture(scope="module")
+def of_ppo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Findings, TrialRecord]:
+    return schedule(tmp_path_factory.mktemp("schedule"), *SCHEDULES["ppo"])
+
+
 TAUGHT_SCHEDULE = (
     *TAUGHT,
     "curriculum={kind: learning_progress, bins: 3}",
@@ -194,8 +199,11 @@ TAUGHT_SCHEDULE = (
 
 
 @pytest.mark.parametrize("case", some([*SCHEDULES, "taught"], "ppo"))
-def test_the_script_of_a_schedule_repeats_a_run_to_the_last_digit(case: str, tmp_path: Path) -> None:
-    found, trial = schedule(tmp_path, *{**SCHEDULES, "taught": TAUGHT_SCHEDULE}[case])
+def test_the_script_of_a_schedule_repeats_a_run_to_the_last_digit(
+    case: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    asked = {**SCHEDULES, "taught": TAUGHT_SCHEDULE}[case]
+    found, trial = request.getfixturevalue("of_ppo") if case == "ppo" else schedule(tmp_path, *asked)
     stages = trial.recipe.lineage(128)
     assert len(stages) > 1
     assert len({str(recipe.hyperparameters) for recipe, _ in stages}) > 1
@@ -240,8 +248,8 @@ def test_the_zoo_file_trains_with_rl_zoo3(case: str, tmp_path: Path) -> None:
     assert list((tmp_path / "logs").rglob(f"{env}.zip"))
 
 
-def test_a_schedule_is_written_as_data(tmp_path: Path) -> None:
-    found, trial = schedule(tmp_path, *SCHEDULES["ppo"])
+def test_a_schedule_is_written_as_data(of_ppo: tuple[Findings, TrialRecord]) -> None:
+    found, trial = of_ppo
     written = yaml.safe_load(render(found, trial, "schedule"))
     stages = trial.recipe.lineage(128)
     assert [stage["until"] for stage in written["stages"]] == [until for _, until in stages]
@@ -252,8 +260,8 @@ def test_a_schedule_is_written_as_data(tmp_path: Path) -> None:
     assert single["hyperparameters"] == found.trials[0].recipe.hyperparameters
 
 
-def test_what_cannot_hold_a_schedule_says_what_can(tmp_path: Path) -> None:
-    found, trial = schedule(tmp_path, *SCHEDULES["ppo"])
+def test_what_cannot_hold_a_schedule_says_what_can(of_ppo: tuple[Findings, TrialRecord], tmp_path: Path) -> None:
+    found, trial = of_ppo
     with pytest.raises(ExportError, match=rf"rl-zoo3 cannot hold it: .* autorl test small --trial {trial.number}"):
         render(found, trial, "rl-zoo3")
     architecture = "search_space.parameters={policy.net_arch: {values: [tiny, small]}, gamma: {min: 0.9, max: 0.99}}"

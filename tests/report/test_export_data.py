@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -142,7 +143,7 @@ def test_architectures_that_nobody_named_are_written_out(ppo: Findings) -> None:
     assert (data["hyperparameters"]["ent_coef"], data["normalize"]) == ("auto", None)
 
 
-HYDRA = Path(sys.prefix) / "programs"
+PROGRAMS = Path(sys.prefix) / "programs"
 APPLICATION = """\
 import json, sys
 import hydra
@@ -169,12 +170,13 @@ main()
 
 def composed(folder: Path, found: Findings, application: str, config: dict[str, Any]) -> Any:
     """Compose the export of trial 1 in a Hydra application, and return what that prints."""
-    assert HYDRA.is_dir(), "make install-dev installs Hydra there, apart from what it cannot be installed with"
+    assert PROGRAMS.is_dir(), "make install-dev installs it, apart from what Hydra and W&B cannot be installed with"
     (folder / "conf" / "autorl").mkdir(parents=True)
-    (folder / "conf" / "app.yaml").write_text(yaml.safe_dump(config))
+    for name in ("app", "config"):
+        (folder / "conf" / f"{name}.yaml").write_text(yaml.safe_dump(config))
     (folder / "conf" / "autorl" / "winner.yaml").write_text(render(found, found.trials[1], "hydra"))
     (folder / "app.py").write_text(application)
-    path = os.pathsep.join([str(HYDRA), TESTS, os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(PROGRAMS), TESTS, os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "app.py", "+autorl=winner", "hydra.run.dir=."],
         cwd=folder,
@@ -191,6 +193,13 @@ def test_a_hydra_application_trains_what_the_study_trained(found: Findings, tmp_
     stack = 2 if found.spec.algorithm.name == "ppo" else 0
     config = {"mine": 7, "points": found.spec.evaluation.points, "env": found.spec.task.env, "stack": stack}
     assert composed(tmp_path, found, APPLICATION, config) == [7, last_return(found, 1)]
+
+
+def test_the_application_of_the_documentation_trains(found: Findings, tmp_path: Path) -> None:
+    page = (Path(TESTS).parent / "docs" / "export.md").read_text()
+    (application,) = re.findall(r"```python\n(import hydra.*?)```", page, re.DOTALL)
+    assert composed(tmp_path, found, f"{application}print('[]')\n", {}) == []
+    assert (tmp_path / "model.zip").exists()
 
 
 CLEANRL = """\
@@ -358,6 +367,34 @@ def test_a_sweep_searches_the_same_values(ppo: Findings, tmp_path: Path) -> None
     assert translated.parameters["vf_clip"] == {"values": [False, True]}
     assert "# only where vf_clip is true, which W&B cannot say" in file.read_text()
     assert {line.split(": ")[1] for line in translated.lost} == {"program", "method", "metric"}
+
+
+SWEPT = """\
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import sweeps, yaml
+config = yaml.safe_load(open(sys.argv[1]))
+wrong = sweeps.schema_violations_from_proposed_config(config)
+runs = [sweeps.next_run({**config, "method": "random"}, []).config for _ in range(40)]
+print(json.dumps([wrong, [{name: run[name]["value"] for name in run} for run in runs]], default=float))
+"""
+
+
+def test_what_draws_wandb_runs_draws_from_the_studys_space(ppo: Findings, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(render(ppo, ppo.trials[1], "wandb-sweep"))
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAMS)}
+    command = [sys.executable, "-c", SWEPT, str(tmp_path / "sweep.yaml")]
+    drawn = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    wrong, runs = json.loads(drawn.stdout)
+    assert wrong == []
+    for name in ("learning_rate", "gamma"):
+        parameter = ppo.spec.space[name]
+        values = [run[name] for run in runs]
+        low, high = sorted(parameter.value(end) for end in (parameter.domain.low, parameter.domain.high))  # type: ignore[union-attr]
+        assert len(set(values)) > 10
+        assert low * 0.999 <= min(values) < max(values) <= high * 1.001
+    assert {run["batch_size"] for run in runs} == {8, 16, 32}
+    assert {run["vf_clip"] for run in runs} == {False, True}
 
 
 def test_the_command_writes_each_format_whole_or_not_at_all(ppo: Findings, tmp_path: Path) -> None:
