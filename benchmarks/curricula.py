@@ -183,7 +183,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30_720)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=3, help="0 for the clock alone")
-    of_environments = [kind for kind in KINDS if kind not in OF_LANGUAGE]
+    # Snapshots need trajectories.
+    of_environments = [kind for kind in KINDS if kind not in (*OF_LANGUAGE, "snapshots")]
     parser.add_argument("--only", nargs="+", choices=of_environments, default=of_environments)
     asked = parser.parse_args()
     lake: Any = gym.make(LAKE, size=asked.size).unwrapped

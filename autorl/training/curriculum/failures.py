@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ class Failures(TargetOnly):
         if self.failed and self.rng.random() < self.replay:
             vector, seed = self.failed[int(self.rng.integers(len(self.failed)))]
             return Task(tuple(vector), seed=seed)
-        return replace(super().ask(progress), seed=int(self.rng.integers(2**30)))
+        return super().ask(progress)._replace(seed=int(self.rng.integers(2**30)))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Remember a failure, forget it when it is mended; see `Teacher.tell`."""

@@ -6,7 +6,6 @@ Knows nothing of autorl: see `sb3/plain.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import gymnasium as gym
@@ -47,10 +46,10 @@ class Lessons:
         self.current.append(None)
         return len(self.current) - 1
 
-    def begin(self, number: int) -> Task:
-        """Return the task that an environment begins an episode of."""
+    def begin(self, number: int) -> tuple[dict[str, Any], int | None]:
+        """Return the values of the task that an environment begins an episode of, and the seed of its reset, if any."""
         task = self.current[number] = self.ask()
-        return task
+        return self.space.task(task.vector), task.seed
 
     @property
     def progress(self) -> float:
@@ -126,7 +125,7 @@ class Lessons:
         """Return what changes as plain data for JSON."""
         return {
             "steps": self.steps,
-            "current": [None if task is None else asdict(task) for task in self.current],
+            "current": [None if task is None else task._asdict() for task in self.current],
             "totals": self._totals,
             "teacher": self.teacher.state(),
         }
@@ -152,9 +151,8 @@ class Taught(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode of the teacher's next task."""
-        task = self.lessons.begin(self._number)
-        asked = {**(options or {}), "task": self.lessons.space.task(task.vector)}
-        return self.env.reset(seed=seed if task.seed is None else task.seed, options=asked)
+        task, own_seed = self.lessons.begin(self._number)
+        return self.env.reset(seed=seed if own_seed is None else own_seed, options={**(options or {}), "task": task})
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and tell the teacher when the episode ends."""

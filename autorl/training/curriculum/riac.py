@@ -66,8 +66,8 @@ class Riac(Teacher):
         if box["tasks"] and self.rng.random() < self.mutated:
             worst = box["tasks"][box["values"].index(min(box["values"]))]
             return Task(clipped([u + self.mutation * self.rng.standard_normal() for u in worst]))
-        ends = zip(box["low"], box["high"], strict=True)
-        return Task(tuple(low + self.rng.random() * (high - low) for low, high in ends))
+        random = self.rng.random(self.space.dimensions).tolist()
+        return Task(tuple(map(_between, box["low"], box["high"], random)))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Remember the return in its box, and cut the box when it is full; see `Teacher.tell`."""
@@ -98,7 +98,8 @@ class Riac(Teacher):
         box = self.boxes[number]
         tasks, values = np.array(box["tasks"]), np.array(box["values"])
         axes = self.rng.integers(self.space.dimensions, size=self.splits)
-        places = self.rng.uniform(np.array(box["low"])[axes], np.array(box["high"])[axes])
+        low, high = np.array(box["low"])[axes], np.array(box["high"])[axes]
+        places = low + self.rng.random(self.splits) * (high - low)
         below = places[:, None] >= tasks[:, axes].T
         count = below.sum(axis=1)
         progress = subset_progress(np.concatenate([below, ~below]), values, self.window)
@@ -122,6 +123,10 @@ class Riac(Teacher):
         self.boxes.append(last)
         for changed in (number, len(self.boxes) - 1):
             self._weigh(changed)
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + share * (high - low)
 
 
 def box_progress(values: Sequence[float]) -> float:

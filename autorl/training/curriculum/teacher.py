@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """The task of an episode.
 
     Attributes:
@@ -31,8 +29,7 @@ class Task:
     seed: int | None = None
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of an episode.
 
     Attributes:
