@@ -61,6 +61,8 @@ class Job:
 class Backend(Protocol):
     """Trains recipes. Implementations are found by entry point (`autorl.backends`) and made without arguments.
 
+    Those that inherit from it need only say what they do otherwise: `match`, `warm` and `group` have a common answer.
+
     Every implementation passes `tests/conformance/backends.py`: the same job gives the same curve, a run that was
     interrupted gives the curve of one that was not (or says that it cannot), evaluations fall on the points asked for,
     and a failure is a result, never an exception.
@@ -107,7 +109,8 @@ class Backend(Protocol):
             config: what was proposed.
             taken: the configurations of earlier trials, which are avoided as long as there are others.
         """
-        ...
+        del recipe, space, taken
+        return config
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return the parameters that only the conditions of others use: they are not passed to the algorithm."""
@@ -115,11 +118,10 @@ class Backend(Protocol):
 
     def warm(self) -> None:
         """Import and initialize what training needs, so that a process forked from this one starts at once."""
-        ...
 
     def group(self, recipe: Recipe) -> Hashable:
         """Return a value that only recipes share which can be trained in one call; not asked where `lanes` is 1."""
-        ...
+        return recipe.backend
 
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say why a run cannot start from another's checkpoint with other values of some keys, or None if it can.

@@ -9,7 +9,7 @@ from pathlib import Path
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, unable
 from autorl.report.findings import Findings
-from autorl.training.program.words import command_line, variables
+from autorl.training.program.words import Launch, command_line, variables
 
 _SEED = 7_274_857_126  # stands for the seed until the words are quoted; no study's hyperparameter is this number
 
@@ -24,9 +24,9 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     if recipe.start is not None:
         raise unable(findings, trial, "command", "its arguments have one value")
     folder = Path(f"{findings.study.name}-trial{trial.number}")
-    about = (recipe, _SEED, recipe.env_steps, folder, folder / "checkpoint")
-    words = ["python" if word == sys.executable else word for word in command_line(*about)]
-    given = {name: value for name, value in variables(*about).items() if name in program["variables"]}
+    launch = Launch(recipe, _SEED, recipe.env_steps, folder, folder / "checkpoint")
+    words = ["python" if word == sys.executable else word for word in command_line(launch)]
+    given = {name: value for name, value in variables(launch).items() if name in program["variables"]}
     line = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in given.items()), shlex.join(words)])
     first = findings.spec.seeds.test[0]
     about_it = [*header(findings, trial), f"Run it: sh THIS_FILE [SEED], by default {first}."]

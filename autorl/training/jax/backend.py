@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from autorl.errors import AutorlError, CheckpointError
-from autorl.spec.space import Configuration, SearchSpace
+from autorl.spec.space import SearchSpace
 from autorl.spec.task import TaskSpec
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
 from autorl.training.curriculum.kinds import make_lessons
 from autorl.training.curriculum.tryout import wrong_tasks
-from autorl.training.protocol import KEEP, Host, Interrupted, Job
+from autorl.training.protocol import KEEP, Backend, Host, Interrupted, Job
 from autorl.training.resumption import Origin
 from autorl.training.tasks import make_env, random_streams
 from autorl.training.words import METRICS, Vocabulary, made, missing_env, probe, unmeasurable
@@ -58,7 +58,7 @@ _IN_STATE = {
 }
 
 
-class JaxBackend:
+class JaxBackend(Backend):
     """PPO, A2C, DQN, SAC and TD3 with Stable-Baselines3's semantics, in JAX.
 
     Runs whose shapes are equal (networks, rollouts, batches, environments) are trained in one call, `lanes` at a time,
@@ -116,13 +116,6 @@ class JaxBackend:
     def default(self, recipe: Recipe, key: str) -> Any:
         """Return SB3's own default of a key; see `Backend.default`."""
         return _WORDS.default(recipe, key)
-
-    def match(
-        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
-    ) -> Configuration:
-        """Return the configuration itself: any can be trained; see `Backend.match`."""
-        del recipe, space, taken
-        return config
 
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return the parameters named in conditions that no algorithm takes; see `Backend.switches`."""

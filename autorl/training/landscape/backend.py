@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import traceback
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from autorl.spec.yaml12 import Key, show
 from autorl.training.curriculum.words import without_curricula
 from autorl.training.landscape.table import Rows, Table, load_table
 from autorl.training.metrics import unknown_metrics, without_program, without_signals
-from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.protocol import Backend, Host, Interrupted, Job
 from autorl.trial import Point, Recipe, RunResult
 
 
-class LandscapeBackend:
+class LandscapeBackend(Backend):
     """A table of results in place of training: any configuration of it, with any of its seeds, at once.
 
     Runs have as many environment steps as the study says; they are spread over the table's evaluations. A run that
@@ -78,10 +78,6 @@ class LandscapeBackend:
 
     def warm(self) -> None:
         """Do nothing: there is nothing to initialize."""
-
-    def group(self, recipe: Recipe) -> Hashable:
-        """Return nothing of use: runs are looked up one by one; see `Backend.group`."""
-        return recipe.backend
 
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say that no run can be forked; see `Backend.unforkable`."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
 
 from autorl.errors import AutorlError, did_you_mean
 from autorl.spec.curriculum import OF_EPISODES
-from autorl.spec.space import Choice, Configuration, Parameter, SearchSpace
+from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
 from autorl.training.metrics import unknown_metrics, without_program, without_signals
-from autorl.training.protocol import KEEP, Host, Job
+from autorl.training.protocol import KEEP, Backend, Host, Job
 from autorl.trial import Recipe, RunResult
 
 try:
@@ -34,7 +34,7 @@ _SHAPE = asdict(Architecture())
 _ENGINES = ("small", "trl")
 
 
-class LlmBackend:
+class LlmBackend(Backend):
     """RL with verifiable rewards: on a small transformer, warmed up on demonstrations, or on any model with TRL.
 
     A run's environment steps are completions, those included that are drawn again or not learned from. A paused or
@@ -90,13 +90,6 @@ class LlmBackend:
             return (recipe.curriculum or {}).get(key.removeprefix("curriculum."))
         return recipe.hyperparameters.get(key, defaults(recipe.algorithm).get(key))
 
-    def match(
-        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
-    ) -> Configuration:
-        """Return the configuration itself: any can be trained; see `Backend.match`."""
-        del recipe, space, taken
-        return config
-
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return the parameters named in conditions that the recipe does not have; see `Backend.switches`."""
         known = {key for name in algorithms for key in defaults(name)}
@@ -109,10 +102,6 @@ class LlmBackend:
         optimizer = torch.optim.AdamW(layer.parameters(), foreach=True)
         layer(torch.zeros(1, 2)).sum().backward()
         optimizer.step()
-
-    def group(self, recipe: Recipe) -> Hashable:
-        """Return nothing of use: runs are trained one by one; see `Backend.group`."""
-        return recipe.backend
 
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say if another model or task would have to go on; see `Backend.unforkable`."""

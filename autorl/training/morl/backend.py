@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, redirect_stdout
 from io import StringIO
 from typing import Any
 
 from autorl.errors import AutorlError
-from autorl.spec.space import Configuration, SearchSpace
+from autorl.spec.space import SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum.words import without_curricula
 from autorl.training.metrics import asked_metrics, without_signals
-from autorl.training.protocol import Host, Job
+from autorl.training.protocol import Backend, Host, Job
 from autorl.training.words import Vocabulary, missing_env, probe
 from autorl.trial import Recipe, RunResult
 
@@ -52,7 +52,7 @@ def _policy_arguments(name: str) -> set[str]:
 _WORDS = Vocabulary((*algorithms.ALGORITHMS, *scalarized.ALGORITHMS), _defaults, _policy_arguments, METRICS)
 
 
-class MorlBackend:
+class MorlBackend(Backend):
     """morl-baselines 1.3 and one SB3 agent a weight, on environments with vector rewards, such as mo-gymnasium's.
 
     An agent is evaluated by its front: every policy that it has plays held-out episodes, never those it learned from.
@@ -79,13 +79,6 @@ class MorlBackend:
         """Return morl-baselines' or SB3's own default of a key; see `Backend.default`."""
         return _WORDS.default(recipe, key)
 
-    def match(
-        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
-    ) -> Configuration:
-        """Return the configuration itself: any can be trained; see `Backend.match`."""
-        del recipe, space, taken
-        return config
-
     def switches(self, space: SearchSpace, names: Sequence[str]) -> frozenset[str]:
         """Return the parameters named in conditions that no algorithm takes; see `Backend.switches`."""
         return _WORDS.switches(space, names)
@@ -95,10 +88,6 @@ class MorlBackend:
         torch.set_num_threads(1)
         for count in (2, 3):
             equally_spaced_weights(count, _WEIGHTS)
-
-    def group(self, recipe: Recipe) -> Hashable:
-        """Return nothing of use: runs are trained one by one; see `Backend.group`."""
-        return recipe.backend
 
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say that no run can be forked; see `Backend.unforkable`."""

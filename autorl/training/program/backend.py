@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autorl.spec.space import Configuration, SearchSpace
+from autorl.spec.space import SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum.words import without_curricula
 from autorl.training.metrics import without_signals
 from autorl.training.program.run import Call, Training, keeps_state
 from autorl.training.program.words import wrong_metrics
-from autorl.training.protocol import Host, Job
+from autorl.training.protocol import Backend, Host, Job
 from autorl.trial import Recipe, RunResult
 
 
-class ProgramBackend(ABC):
+class ProgramBackend(Backend):
     """Trains with what a study names in `program`.
 
     Attributes:
@@ -67,13 +67,6 @@ class ProgramBackend(ABC):
                 return section.get(key.removeprefix(prefix))
         return recipe.hyperparameters.get(key)
 
-    def match(
-        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
-    ) -> Configuration:
-        """Return the configuration itself: any can be trained; see `Backend.match`."""
-        del recipe, space, taken
-        return config
-
     def switches(self, space: SearchSpace, algorithms: Sequence[str]) -> frozenset[str]:
         """Return none: the trainer may use any of them; see `Backend.switches`."""
         del space, algorithms
@@ -85,13 +78,6 @@ class ProgramBackend(ABC):
         if keeps_state(recipe):
             return None
         return "the trainer keeps no state that another run could go on from (program.checkpoint)"
-
-    def warm(self) -> None:  # noqa: B027 - nothing is known yet of what will train
-        """Do nothing: the trainer is not known yet."""
-
-    def group(self, recipe: Recipe) -> Hashable:
-        """Return nothing of use: runs are trained one by one; see `Backend.group`."""
-        return recipe.backend
 
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
         """Train the runs one after the other; see `Backend.train`."""

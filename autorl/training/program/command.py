@@ -22,7 +22,7 @@ from autorl.spec.yaml12 import Key
 from autorl.training.program.backend import ProgramBackend
 from autorl.training.program.reports import ReportError
 from autorl.training.program.run import Call, Crashed, keeps_state
-from autorl.training.program.words import command_line, filled, split, variables, wrong_words
+from autorl.training.program.words import Launch, command_line, filled, split, variables, wrong_words
 
 _LOOK_SECONDS = 0.25
 _GRACE_SECONDS = 5.0
@@ -53,14 +53,14 @@ class CommandBackend(ProgramBackend):
     def call(self, call: Call) -> None:
         """Run the program; see `Training`."""
         recipe, program = call.recipe, call.recipe.program or {}
-        about = (recipe, call.seed, call.until, call.folder, call.checkpoint)
+        launch = Launch(recipe, call.seed, call.until, call.folder, call.checkpoint)
         reports = program["reports"]
-        file = None if reports["file"] is None else Path(program["folder"]) / filled(reports["file"], *about)
+        file = None if reports["file"] is None else Path(program["folder"]) / filled(reports["file"], launch)
         began = file.stat().st_size if file is not None and file.exists() else 0
         running = subprocess.Popen(
-            command_line(*about),
+            command_line(launch),
             cwd=program["folder"],
-            env={**os.environ, **variables(*about)},
+            env={**os.environ, **variables(launch)},
             bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,46 @@ RESERVED = {
 }
 
 
+@dataclass(frozen=True)
+class Launch:
+    """One call of the program, and what its placeholders stand for.
+
+    Attributes:
+        recipe: what is trained.
+        seed: with which seed.
+        until: environment steps after which it is stopped.
+        folder: of the run.
+        checkpoint: file for its state.
+    """
+
+    recipe: Recipe
+    seed: int
+    until: int
+    folder: Path
+    checkpoint: Path
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Placeholder → value, of those that are the run's and not a parameter's."""
+        return {
+            "seed": self.seed,
+            "env": self.recipe.env,
+            "algorithm": self.recipe.algorithm,
+            "env_steps": self.recipe.env_steps,
+            "until": self.until,
+            "evaluation_steps": self.recipe.points[0],
+            "evaluation_episodes": self.recipe.evaluation_episodes,
+            "run_folder": self.folder,
+            "checkpoint": self.checkpoint,
+            "python": sys.executable,
+        }
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Placeholder → value."""
+        return {**settings(self.recipe), **self.own}
+
+
 def settings(recipe: Recipe) -> dict[str, Any]:
     """Return what a recipe sets: hyperparameters; under dotted keys the policy's and the environment's arguments."""
     return {
@@ -41,26 +82,18 @@ def settings(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def command_line(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> list[str]:
+def command_line(launch: Launch) -> list[str]:
     """Return the program and its arguments, every placeholder filled in.
 
     An argument whose placeholder has no value (a parameter that is not active, or whose default is the program's own)
     is left out, with the option before it; so is {arguments} where there are none.
-
-    Args:
-        recipe: what is trained.
-        seed: with which seed.
-        until: environment steps after which it is stopped.
-        folder: of the run.
-        checkpoint: file for its state.
     """
-    program = recipe.program or {}
-    values = {**settings(recipe), **_of_run(recipe, seed, until, folder, checkpoint)}
+    program, values = launch.recipe.program or {}, launch.values
     words = split(program["command"])
     used = {name for word in words for name in _PLACEHOLDER.findall(word)}
     others = [
         _filled(part, {"name": name, "value": value})
-        for name, value in settings(recipe).items()
+        for name, value in settings(launch.recipe).items()
         if name not in used
         for part in split(program["argument"])
     ]
@@ -74,21 +107,20 @@ def command_line(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint
     return line
 
 
-def variables(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> dict[str, str]:
+def variables(launch: Launch) -> dict[str, str]:
     """Return the environment variables that a program gets beside the engine's own: the study's, and the run's."""
-    own = _of_run(recipe, seed, until, folder, checkpoint)
-    values = {**settings(recipe), **own}
+    values, own = launch.values, launch.own
     given = {
         name: _filled(text, values)
-        for name, text in (recipe.program or {})["variables"].items()
+        for name, text in (launch.recipe.program or {})["variables"].items()
         if all(key in values for key in _PLACEHOLDER.findall(text))
     }
     return {**{f"AUTORL_{name.upper()}": str(value) for name, value in own.items()}, "PYTHONUNBUFFERED": "1", **given}
 
 
-def filled(text: str, recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> str:
+def filled(text: str, launch: Launch) -> str:
     """Return a text of the study with its placeholders filled in."""
-    return _filled(text, {**settings(recipe), **_of_run(recipe, seed, until, folder, checkpoint)})
+    return _filled(text, launch.values)
 
 
 def split(command: str | tuple[str, ...] | list[str]) -> list[str]:
@@ -166,21 +198,6 @@ def wrong_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
             yield place, f"'{LATENCY}' is measured by backends sb3 and jax; report a metric of another name"
         elif groups and (program.reports.metrics.get(metric, metric)) not in groups:
             yield place, f"no group of program.reports.pattern is named '{metric}'{did_you_mean(metric, groups)}"
-
-
-def _of_run(recipe: Recipe, seed: int, until: int, folder: Path, checkpoint: Path) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "env": recipe.env,
-        "algorithm": recipe.algorithm,
-        "env_steps": recipe.env_steps,
-        "until": until,
-        "evaluation_steps": recipe.points[0],
-        "evaluation_episodes": recipe.evaluation_episodes,
-        "run_folder": folder,
-        "checkpoint": checkpoint,
-        "python": sys.executable,
-    }
 
 
 def _filled(text: str, values: Mapping[str, Any]) -> str:

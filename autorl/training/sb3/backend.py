@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import torch
 
-from autorl.spec.space import Configuration, SearchSpace
+from autorl.spec.space import SearchSpace
 from autorl.spec.yaml12 import Key
 from autorl.training.curriculum import words
 from autorl.training.curriculum.tryout import wrong_tasks
-from autorl.training.protocol import KEEP, Host, Job
+from autorl.training.protocol import KEEP, Backend, Host, Job
 from autorl.training.sb3.algorithms import ALGORITHMS, CONSTRAINED, arguments, own_defaults, policy_arguments
 from autorl.training.sb3.fork import fixed_for_life
 from autorl.training.sb3.model import build
@@ -28,7 +28,7 @@ _WORDS = Vocabulary(
 )
 
 
-class Sb3Backend:
+class Sb3Backend(Backend):
     """Stable-Baselines3 2.9 and sb3-contrib 2.9 on any Gymnasium environment, one CPU thread a run.
 
     A paused or interrupted run goes on bit-identically for every algorithm, provided that the environment draws all its
@@ -85,13 +85,6 @@ class Sb3Backend:
         """Return SB3's own default of a key; see `Backend.default`."""
         return _WORDS.default(recipe, key)
 
-    def match(
-        self, recipe: Recipe, space: SearchSpace, config: Configuration, taken: Collection[Configuration]
-    ) -> Configuration:
-        """Return the configuration itself: any can be trained; see `Backend.match`."""
-        del recipe, space, taken
-        return config
-
     def warm(self) -> None:
         """Train PPO for a moment: the first training in a process initializes a second's worth of torch."""
         torch.set_num_threads(1)
@@ -100,10 +93,6 @@ class Sb3Backend:
         model, eval_env, _, _ = build(recipe, 0)
         model.learn(8)
         eval_env.close()
-
-    def group(self, recipe: Recipe) -> Hashable:
-        """Return nothing of use: runs are trained one by one; see `Backend.group`."""
-        return recipe.backend
 
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say if a key is one that a run cannot go on with another value of; see `Backend.unforkable`."""
