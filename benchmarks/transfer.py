@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from autorl.analysis import area_under_curve, difference, estimate
+from autorl.analysis import area_under_curve, difference, estimate, prediction
 from autorl.analysis.estimate import Estimate
 from autorl.ledger.reader import Reader
 from autorl.report.findings import Findings, gather
@@ -140,8 +140,10 @@ def exported(found: Findings, out: Path) -> Curves:
 def show(task: Task, ours: Curves, theirs: Curves) -> None:
     """Print a row of the table."""
     reported, again = estimate(ours.final), estimate(theirs.final)
-    inside = "yes" if reported.low <= again.value <= reported.high else "no"
-    cells = [task.env, f"{task.steps:,}", _interval(reported), _interval(again), inside]
+    others = prediction(ours.final, len(theirs.final))
+    inside = "yes" if others.low <= again.value <= others.high else "no"
+    cells = [task.env, f"{task.steps:,}", _interval(reported), f"{others.low:.1f} to {others.high:.1f}"]
+    cells += [_interval(again), inside]
     for own, other in ((ours.final, theirs.final), (ours.area, theirs.area)):
         chance = stats.mannwhitneyu(own, other).pvalue if np.ptp([*own, *other]) else 1.0
         cells += [_interval(difference(own, other)), f"{chance:.2f}"]
@@ -167,8 +169,8 @@ def main() -> None:
             found = tune(task, arguments.trials, arguments.out)
             rows.append((task, in_the_study(found), exported(found, arguments.out)))
     print(
-        "\n| environment | steps | JAX study reports | exported to SB3 | inside | difference, final | p | difference, "
-        "mean over training | p |\n|---|---|---|---|---|---|---|---|---|"
+        "\n| environment | steps | JAX study reports | of ten other seeds | exported to SB3 | inside | "
+        "difference, final | p | difference, mean over training | p |\n|---|---|---|---|---|---|---|---|---|---|"
     )
     for task, ours, theirs in rows:
         show(task, ours, theirs)

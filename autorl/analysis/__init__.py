@@ -11,7 +11,7 @@ from autorl.analysis.checks import Direction
 from autorl.analysis.contamination import contamination, entropy_similarity
 from autorl.analysis.cost import Cost, cost_by_phase, speed_up
 from autorl.analysis.difference import difference
-from autorl.analysis.estimate import Estimate, Statistic, aggregate, estimate
+from autorl.analysis.estimate import Estimate, Statistic, aggregate, estimate, prediction
 from autorl.analysis.front import (
     attainment,
     hypervolume,
@@ -88,6 +88,7 @@ __all__ = [
     "hypervolume_gap",
     "knee",
     "performance_profile",
+    "prediction",
     "preferred",
     "probability_below",
     "probability_better",

@@ -130,6 +130,35 @@ def estimate(scores: npt.ArrayLike, statistic: Statistic = "mean", level: float 
     return Estimate(value, low, high, level)
 
 
+def prediction(
+    scores: npt.ArrayLike, count: int, statistic: Literal["mean", "iqm"] = "mean", level: float = 0.95
+) -> Estimate:
+    """Predict what other seeds of the same configuration will come to, from the seeds that it was trained on.
+
+    Both the seeds that are known and those to come scatter, so the interval is wider than `estimate`'s, by sqrt(2) for
+    as many: value ± t · SE · sqrt(1 + n / count), with Student's t and the standard error of `estimate` (Hahn and
+    Meeker 1991, Statistical Intervals, section 4.8, for the mean of normal scores). For the IQM the error of the seeds
+    to come is taken to shrink with their number as that of those known does.
+
+    Args:
+        scores: Shape ``(n,)``, one finite score for each seed.
+        count: How many seeds are to come, at least 1.
+        statistic: Over the seeds that are to come.
+        level: Two-sided coverage, in (0, 1).
+
+    Returns:
+        The value of the known scores with the prediction interval, whose ends are NaN for one score.
+
+    Raises:
+        ValueError: If there is no score, a score is not finite, or ``level`` is not in (0, 1).
+    """
+    own = finite_vector("scores", scores)
+    found = estimate(own, statistic, level)
+    wider = math.sqrt(1.0 + own.size / count)
+    low, high = (found.value + wider * (end - found.value) for end in (found.low, found.high))
+    return Estimate(found.value, low, high, level)
+
+
 def aggregate_rows(table: npt.NDArray[np.float64], statistic: Statistic) -> npt.NDArray[np.float64]:
     """Reduce each row of a table of finite scores, shape ``(trials, seeds)``, as `aggregate` does a vector."""
     seeds = table.shape[-1]

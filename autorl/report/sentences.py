@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from autorl.analysis import prediction
 from autorl.ledger.records import TrialRecord
 from autorl.report.evidence import Evidence, evidence, tuning_minus_test
 from autorl.report.findings import Findings
@@ -88,7 +89,8 @@ def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
         said = f"No trial beat the default configuration: the {chosen} chose trial 0, the default itself"
         if found is None:
             return [f"{said}."]
-        return [f"{said}. On {_tested(spec)} it has a {findings.objective} of {number(found.default.value)}."]
+        tested = f"{said}. On {_tested(spec)} it has a {findings.objective} of {number(found.default.value)}."
+        return [tested, *again(findings)]
     if found is None:
         if findings.study.state != "finished":
             return [f"Trial {winner.number} was chosen on the {chosen}; its test is not finished."]
@@ -99,7 +101,23 @@ def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
         f"On {_tested(spec)}, the tuned configuration "
         f"(trial {winner.number}, chosen on the {chosen}) has a {findings.objective} of {number(found.tuned.value)}, "
         f"the default {number(found.default.value)}; on a fresh seed tuned is better with probability "
-        f"{probability(found.probability.value)} ({interval(found.probability, probability)})."
+        f"{probability(found.probability.value)} ({interval(found.probability, probability)}).",
+        *again(findings),
+    ]
+
+
+def again(findings: Findings) -> list[str]:
+    """Say what the winner should come to when others train it on as many seeds of their own."""
+    winner, statistic = findings.winner, findings.spec.objective.over_seeds
+    if winner is None or (statistic != "mean" and statistic != "iqm"):
+        return []
+    scores = findings.scores(winner.number, "test")
+    if len(scores) < 2 or len(scores) != len(findings.spec.seeds.test):
+        return []
+    expected = prediction(scores, len(scores), statistic)
+    return [
+        f"Trained again on {len(scores)} other seeds it should come to {number(expected.low)} to "
+        f"{number(expected.high)} ({expected.level:.0%} prediction interval)."
     ]
 
 

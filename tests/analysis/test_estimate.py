@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from autorl.analysis import Estimate, Statistic, aggregate, cvar, estimate
+from autorl.analysis import Estimate, Statistic, aggregate, cvar, estimate, prediction
 
 LOCATIONS: tuple[Statistic, ...] = ("mean", "median", "iqm")
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
@@ -154,6 +154,28 @@ class TestIqm:
     def test_covers_normal_scores(self, n: int) -> None:
         rate = coverage(lambda rng, k: rng.normal(3.0, 2.0, k), 3.0, "iqm", n)
         assert 0.92 <= rate <= 0.965
+
+
+class TestPrediction:
+    def test_one_more_score_by_hand(self) -> None:
+        # mean 2, deviation 1, t with 2 degrees of freedom 4.3027
+        found = prediction([1.0, 2.0, 3.0], 1)
+        half = 4.302653 * math.sqrt(1 / 3 + 1)
+        assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0 - half, 2.0 + half), rel=1e-6)
+
+    def test_infinitely_many_are_the_mean_itself(self) -> None:
+        assert is_close(prediction(SLEEP, 10**15), estimate(SLEEP), 1.0)
+
+    @pytest.mark.parametrize(("statistic", "known", "to_come"), [("mean", 10, 10), ("mean", 5, 20), ("iqm", 12, 8)])
+    def test_it_covers_what_others_find(self, statistic: Literal["mean", "iqm"], known: int, to_come: int) -> None:
+        rng, hits = np.random.default_rng(7), 0
+        for _ in range(2000):
+            found = prediction(rng.normal(3.0, 2.0, known), to_come, statistic)
+            hits += found.low <= aggregate(rng.normal(3.0, 2.0, to_come), statistic) <= found.high
+        assert 0.93 <= hits / 2000 <= 0.965
+
+    def test_one_score_predicts_nothing(self) -> None:
+        assert math.isnan(prediction([3.0], 5).low)
 
 
 class TestSpreadAndTail:

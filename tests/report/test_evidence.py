@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy import stats
 from small_study import load
 from states import STATES, Writer, make, make_objectives
 
@@ -18,11 +19,13 @@ from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
 from autorl.report import text
 from autorl.report.evidence import evidence, tuning_minus_test
+from autorl.report.export import header
 from autorl.report.findings import Findings, gather
 from autorl.report.html import page
 from autorl.report.influence import Influence, domain, influence, shares
 from autorl.report.influence import influences as learned
 from autorl.report.sentences import influences, sentences, what_matters
+from autorl.report.words import number
 from autorl.spec.space import Configuration
 from autorl.spec.unit import place
 
@@ -65,6 +68,19 @@ def test_the_curse_is_that_of_the_tuning_seeds(tmp_path: Path) -> None:
     assert seen.curse == winners_curse(seen.scores)
     assert seen.split == split_variance(seen.scores)
     assert any("(the winner's curse, from tuning data alone)" in sentence for sentence in sentences(found))
+
+
+def test_what_others_should_find_is_predicted_from_the_test_seeds(tmp_path: Path) -> None:
+    found, _ = gathered("finished", tmp_path)
+    assert found.winner is not None
+    scores = found.scores(found.winner.number, "test")
+    assert len(set(scores)) > 1
+    half = stats.t.ppf(0.975, len(scores) - 1) * np.std(scores, ddof=1) * np.sqrt(2 / len(scores))
+    low, high = (number(np.mean(scores) + sign * half) for sign in (-1, 1))
+    said = f"Trained again on {len(scores)} other seeds it should come to {low} to {high} (95% prediction interval)."
+    assert said in sentences(found)
+    assert said in header(found, found.winner)
+    assert said not in header(found, found.trials[0])
 
 
 def test_the_gap_is_tuning_minus_test(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -
 
 def header(findings: Findings, trial: TrialRecord) -> list[str]:
     """Return what an exported file says of its origin, a line each."""
-    from autorl.report.sentences import headline_lines
+    from autorl.report.sentences import again, headline_lines
     from autorl.report.words import number
 
     spec, versions = findings.spec, findings.study.versions
@@ -86,6 +86,7 @@ def header(findings: Findings, trial: TrialRecord) -> list[str]:
         for what, value, between in headline_lines(findings):
             measured = "" if "probability" in what else f"{findings.objective} on test seeds, "
             lines.append(f"{measured}{what}: {value} ({between}).")
+        lines += again(findings)
     elif trial.value is not None:
         lines.append(
             f"{findings.objective} on the tuning seeds: {number(trial.value)} (the best of several is optimistic)."
