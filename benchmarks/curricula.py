@@ -139,7 +139,8 @@ def timed(watch: Stopwatch) -> Callable[[Lessons], None]:
     """Return what times lessons."""
 
     def change(lessons: Lessons) -> None:
-        lessons.begin, lessons.end = watch.around(lessons.begin), watch.around(lessons.end)  # type: ignore[method-assign]
+        for name in ("begin", "end", "record"):
+            setattr(lessons, name, watch.around(getattr(lessons, name)))
 
     return change
 

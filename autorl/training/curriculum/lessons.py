@@ -36,6 +36,7 @@ class Lessons:
         self.current: list[Task | None] = []
         self._cells = space.cells(self.parts)
         self._totals = self._none()
+        self._told: list[tuple[Task, Outcome]] = []
 
     def _none(self) -> list[list[list[float]]]:
         """Return axis → part → environment steps, episodes, returns, successes and how many were known: all 0."""
@@ -63,7 +64,11 @@ class Lessons:
     def tell(self, told: Sequence[tuple[Task, Outcome]]) -> None:
         """Tell the teacher what came of tasks, and record it."""
         self.teacher.tell_all(told)
-        for task, outcome in told:
+        self._told += told
+
+    def _add_up(self) -> None:
+        """Add to the record what was told: many at once, since one between two episodes takes several times as long."""
+        for task, outcome in self._told:
             for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
                 part = totals[min(max(int(u * count), 0), count - 1)]
                 part[0] += outcome.length
@@ -72,6 +77,7 @@ class Lessons:
                 if outcome.success is not None:
                     part[3] += outcome.success
                     part[4] += 1
+        self._told.clear()
 
     def end(self, number: int, info: Mapping[str, Any]) -> None:
         """Tell the teacher what came of an environment's episode, unless another teacher had begun it.
@@ -98,6 +104,7 @@ class Lessons:
             Parameter → lists over the parts of its axis (`TaskSpace.cells`) of `env_steps` and `episodes` that ended,
             and their mean `return` and `success`; None where there are none, or nobody says what a success is.
         """
+        self._add_up()
         totals, self._totals = self._totals, self._none()
         found = {}
         for name, parts in zip(self.space.parameters, totals, strict=True):
@@ -123,6 +130,7 @@ class Lessons:
 
     def state(self) -> dict[str, Any]:
         """Return what changes as plain data for JSON."""
+        self._add_up()
         return {
             "steps": self.steps,
             "current": [None if task is None else task._asdict() for task in self.current],
