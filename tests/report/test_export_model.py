@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import databases
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
@@ -21,6 +22,8 @@ from autorl.errors import ExportError
 from autorl.ledger.reader import Reader
 from autorl.report.export.model import write
 from autorl.report.findings import Findings, gather
+from autorl.training.curriculum.trajectories import Trajectories
+from autorl.training.tasks import make_env
 
 TESTS = str(Path(__file__).parents[1])
 
@@ -59,6 +62,12 @@ def test_the_card_loads_the_model_and_repeats_its_score(found: Findings, tmp_pat
     ]
     assert found.winner is not None
     measured = last(found, found.winner.number, 20)
+
+    episodes = Trajectories(str(folder / "trajectories.npz"))
+    env = make_env(found.spec.task.env, {}, found.spec.task.wrappers)
+    for number in (0, len(episodes.states) // 2, len(episodes.states) - 1):
+        seen, _ = episodes.begin(env, number, None)
+        assert np.array_equal(seen, episodes.observations[number])
 
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "stable-baselines3"

@@ -192,7 +192,7 @@ def _fill(
     env = model.get_env()
     if isinstance(env, VecNormalize):
         env.save(str(folder / NORMALIZATION))
-    np.savez_compressed(folder / TRAJECTORIES, **played(model, trial.recipe, run.seed))
+    np.savez_compressed(folder / TRAJECTORIES, allow_pickle=False, **played(model, trial.recipe, run.seed))
     (folder / "configuration.yaml").write_text(as_yaml(findings, trial), encoding="utf-8")
     last = _recorded(findings, run, reader)[-1][1]
     card = _card(findings, trial, run, last, isinstance(env, VecNormalize))
