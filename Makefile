@@ -18,12 +18,13 @@ $(BIN)/python:
 		{ echo "autorl needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# Not compiled when installed: that takes minutes, and most of it is never imported.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[sb3,dashboard]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[sb3,dashboard]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	# Apart, for what tests run by itself: Hydra needs another version of antlr4 than the extra stl, and what draws the
 	# runs of W&B's sweeps asks for another NumPy, though it does with this one.
 	$(PIP) install --quiet --target $(VENV)/programs --upgrade hydra-core==1.3.8
