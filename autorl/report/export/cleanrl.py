@@ -124,10 +124,12 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         )
     data = described(recipe)
     options, unsaid = _options(script, recipe.algorithm, data), _unsaid(script, recipe.algorithm, data)
-    lines = ["cleanrl/" + script.file, *options, f"--seed {findings.spec.seeds.test[0]}"]
+    first = findings.spec.seeds.test[0]
+    lines = ["cleanrl/" + script.file, *options, f'--seed "${{1:-{first}}}"']
     about = [
         *header(findings, trial),
         f"CleanRL's {script.file} is the algorithm in other words: scores agree over seeds, as far as this allows.",
+        f"Run it where your clone is: sh THIS_FILE [SEED], by default {first}.",
     ]
     about += [f"Not as in the study: {what}." for what in (*script.says, *unsaid)]
     comment = "".join(f"# {line}\n" for line in about)
