@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import probe_tasks
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from small_study import ignore
 from tiny_model import save
 from typer.testing import CliRunner
 
+from autorl.analysis import prediction
 from autorl.cli.app import app
 from autorl.engine.check import check
 from autorl.engine.conductor import conduct
@@ -106,6 +109,37 @@ def test_the_script_trains_the_studys_task(overrides: tuple[str, ...], tmp_path:
     assert trained.returncode == 0, trained.stderr[-3000:]
     assert (tmp_path / "out" / "model.safetensors").exists()
     assert "'train_runtime'" in trained.stdout
+    assert re.search(r"greedy score of 4 held-out problems: [01]\.\d{4}", trained.stdout)
+
+
+@pytest.mark.slow
+def test_the_script_comes_to_what_the_study_predicts(tmp_path: Path) -> None:
+    model, file = tmp_path / "model", tmp_path / "train.py"
+    save(model, Echo.characters)
+    own = "{prompts: 16, rollouts: 8, learning_rate: 1e-2, divergence: none, max_tokens: 3, minibatches: 2}"
+    found = studied(
+        tmp_path,
+        f"algorithm={{backend: llm, engine: trl, name: grpo, fixed: {own}}}",
+        f"policy={{model: {model}}}",
+        "search_space.parameters={clip_low: {min: 0.19, max: 0.21}}",
+        "objectives=[{metric: greedy}]",
+        "seeds.test=50:55",
+        "budget.steps_per_run=3200",
+        "evaluation={points: 1, episodes: 40}",
+    )
+    file.write_text(render(found, found.trials[0], "trl-script"))
+    path = os.pathsep.join([str(Path(probe_tasks.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {"HF_HOME": str(tmp_path / "hf")}
+    scores = []
+    for seed in range(60, 63):
+        command = [sys.executable, str(file), "--model", str(model), "--output", str(tmp_path / "out")]
+        trained = subprocess.run([*command, "--seed", str(seed)], env=environment, capture_output=True, text=True)
+        assert trained.returncode == 0, trained.stderr[-3000:]
+        scores.append(float(trained.stdout.rsplit("problems: ", 1)[1]))
+    expected = prediction(found.scores(0, "test"), len(scores))
+    assert expected.low <= np.mean(scores) <= expected.high, (found.scores(0, "test"), scores)
+    assert np.mean(scores) > 0.02  # before training nothing comes to its end
 
 
 def test_what_becomes_of_a_curriculum_is_said(tmp_path: Path) -> None:

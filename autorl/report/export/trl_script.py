@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from autorl.errors import ExportError
@@ -10,7 +11,10 @@ from autorl.report.export import header
 from autorl.report.export.trl import arguments
 from autorl.report.findings import Findings
 from autorl.spec.curriculum import OF_LANGUAGE
+from autorl.training.llm.course import target_categories
 from autorl.training.llm.recipe import settings
+from autorl.training.llm.suites import make_task
+from autorl.trial import Recipe
 
 _SCRIPT = '''\
 """{header}
@@ -26,11 +30,28 @@ from datasets import Dataset
 {imports}from trl import GRPOConfig, GRPOTrainer
 
 {own_imports}from autorl.training.llm.suites import make_task
+from autorl.training.tasks import random_streams
 
 TASK = make_task({env!r}, {env_kwargs!r})
 COUNT = {count}  # problems of a full run
 RECIPE = {recipe}
 {course}
+
+def score(trainer, problems):
+    """Return the mean reward of the most probable completions; one that does not come to its end is wrong."""
+    tokenizer, model, rewards = trainer.processing_class, trainer.model.eval(), []
+    for at in range(0, len(problems), 32):
+        part = problems[at : at + 32]
+        prompts = [problem.prompt for problem in part]
+        given = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
+        with torch.no_grad():
+            out = model.generate(**given, do_sample=False, max_new_tokens=RECIPE["max_completion_length"])
+        tokens = out[:, given["input_ids"].shape[1] :]
+        texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        for problem, row, text in zip(part, tokens, texts, strict=True):
+            rewards.append(float(TASK.reward(problem, text)) if tokenizer.eos_token_id in row else 0.0)
+    return sum(rewards) / len(rewards)
+
 
 def main() -> None:
     """Train a model on the task."""
@@ -52,6 +73,10 @@ def main() -> None:
     )
     trainer.train()
     trainer.save_model(own.output)
+    # The problems that the study held out for this seed.
+    drawn_by = generator(random_streams(own.seed, {points})[2][0])
+    held_out = draw_to_evaluate(TASK, {episodes}, own.seed, drawn_by, {categories})
+    print(f"greedy score of {{len(held_out)}} held-out problems: {{score(trainer, held_out):.4f}}")
 
 
 if __name__ == "__main__":
@@ -100,10 +125,11 @@ _DRAWN_ALONG = """\
 
     Taught.course, Taught.rng = Course(TASK_SPACE, CURRICULUM, {completions}, TASK, own.seed), rng
 """
-_OF_PROBLEMS = "from autorl.training.llm.problems import draw_to_train\n"
+_OF_PROBLEMS = "from autorl.training.llm.problems import draw_to_evaluate, draw_to_train, generator\n"
 _OF_COURSE = """\
 from autorl.training.curriculum.teacher import Outcome
 from autorl.training.llm.course import Course
+from autorl.training.llm.problems import draw_to_evaluate, generator
 """
 
 
@@ -137,6 +163,9 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         own_imports=_OF_COURSE if taught else _OF_PROBLEMS,
         env=recipe.env,
         env_kwargs=dict(recipe.env_kwargs),
+        points=recipe.evaluation_points,
+        episodes=recipe.evaluation_episodes,
+        categories=_target(recipe),
         count=-(-recipe.env_steps // own.per_step) * own.prompts,
         recipe=_literal(options),
         course=course,
@@ -146,6 +175,11 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         rows=rows,
         peft=f"\n        peft_config={lora}," if rank else "",
     )
+
+
+def _target(recipe: Recipe) -> Sequence[str] | None:
+    """Return the categories that evaluations are of; None for all of them, in a study whose problems do not vary."""
+    return target_categories(recipe.task_space, make_task(recipe.env, recipe.env_kwargs)) if recipe.task_space else None
 
 
 def _literal(options: dict[str, Any]) -> str:
