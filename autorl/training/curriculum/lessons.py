@@ -49,7 +49,7 @@ class Lessons:
 
     def begin(self, number: int) -> tuple[dict[str, Any], int | None]:
         """Return the values of the task that an environment begins an episode of, and the seed of its reset, if any."""
-        task = self.current[number] = self.ask()
+        task = self.current[number] = self.teacher.ask(min(1.0, self.steps / self.env_steps))
         return self.space.task(task.vector), task.seed
 
     @property
@@ -95,7 +95,9 @@ class Lessons:
             success = float(info["is_success"])
         elif self.success_return is not None:
             success = float(value >= self.success_return)
-        self.tell([(task, Outcome(value, success, length))])
+        outcome = Outcome(value, success, length)
+        self.teacher.tell(task, outcome)
+        self._told.append((task, outcome))
 
     def record(self) -> dict[str, Any]:
         """Return what was trained since this was last called, and begin anew.

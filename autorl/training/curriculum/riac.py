@@ -98,7 +98,7 @@ class Riac(Teacher):
         box = self.boxes[number]
         tasks, values = np.array(box["tasks"]), np.array(box["values"])
         axes = self.rng.integers(self.space.dimensions, size=self.splits)
-        low, high = np.array(box["low"])[axes], np.array(box["high"])[axes]
+        low, high = np.array([box["low"], box["high"]])[:, axes]
         places = low + self.rng.random(self.splits) * (high - low)
         below = places[:, None] >= tasks[:, axes].T
         count = below.sum(axis=1)
