@@ -138,7 +138,8 @@ def prediction(
     Both the seeds that are known and those to come scatter, so the interval is wider than `estimate`'s, by sqrt(2) for
     as many: value ± t · SE · sqrt(1 + n / count), with Student's t and the standard error of `estimate` (Hahn and
     Meeker 1991, Statistical Intervals, section 4.8, for the mean of normal scores). For the IQM the error of the seeds
-    to come is taken to shrink with their number as that of those known does.
+    to come is taken to shrink with their number as that of those known does. Scores that agree give an interval of no
+    width, which says no more than that of `estimate` does, and no interval knows of a bound that scores have.
 
     Args:
         scores: Shape ``(n,)``, one finite score for each seed.
@@ -150,8 +151,10 @@ def prediction(
         The value of the known scores with the prediction interval, whose ends are NaN for one score.
 
     Raises:
-        ValueError: If there is no score, a score is not finite, or ``level`` is not in (0, 1).
+        ValueError: If there is no score, a score is not finite, ``count`` is below 1, or ``level`` is not in (0, 1).
     """
+    if count < 1:
+        raise ValueError(f"count: {count}; expected at least 1")
     own = finite_vector("scores", scores)
     found = estimate(own, statistic, level)
     wider = math.sqrt(1.0 + own.size / count)

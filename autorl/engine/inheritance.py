@@ -88,7 +88,7 @@ def _other_space(own: TaskSpec, other: TaskSpec) -> str:
 
 
 def _axis(task: TaskSpec, name: str) -> Mapping[str, Any]:
-    return task.parameters[name].model_dump(include={"min", "max", "values"}, exclude_none=True)
+    return task.parameters[name].model_dump(include={"min", "max", "values", "sha256"}, exclude_none=True)
 
 
 def _learned_curves(spec: StudySpec, reader: Reader, earlier: StudyRecord) -> Sequence[Sequence[Point]]:
@@ -116,6 +116,7 @@ def _chose(trial: TrialRecord) -> bool:
 
 
 def _numbered(curve: Sequence[Point], spec: StudySpec) -> Iterator[tuple[int, Point]]:
-    """Number the evaluations of a run from 0; a fork's curve may lack the first."""
+    """Number the evaluations of a run from 0; a fork's curve may lack the first, and the last rollout may go on."""
+    points = spec.evaluation.points
     for point in curve:
-        yield round(point.env_steps / spec.budget.steps_per_run * spec.evaluation.points) - 1, point
+        yield min(round(point.env_steps / spec.budget.steps_per_run * points), points) - 1, point

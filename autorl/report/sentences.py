@@ -115,9 +115,11 @@ def again(findings: Findings) -> list[str]:
     if len(scores) < 2 or len(scores) != len(findings.spec.seeds.test):
         return []
     expected = prediction(scores, len(scores), statistic)
+    if expected.low == expected.high:
+        return ["These seeds show no spread, so they cannot say how far those of others will scatter."]
     return [
-        f"Trained again on {len(scores)} other seeds it should come to {number(expected.low)} to "
-        f"{number(expected.high)} ({expected.level:.0%} prediction interval)."
+        f"Trained again on {len(scores)} other seeds, trial {winner.number} should have a {findings.objective} of "
+        f"{number(expected.low)} to {number(expected.high)} ({expected.level:.0%} prediction interval)."
     ]
 
 

@@ -40,6 +40,11 @@ class VaryingSpec(Spec):
         default=None,
         description="File of them, as export --format model writes it; 0.0 is near their ends, 1.0 the start.",
     )
+    sha256: str | None = Field(
+        default=None,
+        description="SHA-256 of the file of trajectories; by default that of the file when the study is read. Runs "
+        "fail with any other.",
+    )
 
     def mistakes(self) -> list[tuple[str, str]]:
         """Find what is wrong with the range, or with its easy end."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -212,14 +214,17 @@ def _resolve_program(document: Document, path: Path) -> None:
 
 
 def _resolve_trajectories(document: Document, path: Path) -> None:
-    """Make the paths of trajectories absolute, as those above."""
+    """Make the paths of trajectories absolute, as those above, and say which file is meant."""
     task = document.data.get("task")
     varying = task.get("parameters") if isinstance(task, dict) else None
     for name, entry in varying.items() if isinstance(varying, dict) else ():
         if isinstance(entry, dict) and isinstance(named := entry.get("trajectories"), str):
             file = document.place(("task", "parameters", name, "trajectories")).rpartition(":")[0]
             base = Path(file) if file not in ("", COMMAND_LINE) else path
-            entry["trajectories"] = str((base.parent / named).resolve())
+            found = (base.parent / named).resolve()
+            entry["trajectories"] = str(found)
+            if entry.get("sha256") is None and _is_file(found) and os.access(found, os.R_OK):
+                entry["sha256"] = hashlib.sha256(found.read_bytes()).hexdigest()
 
 
 def _placed(problem: Problem, place: str, key: str) -> Problem:

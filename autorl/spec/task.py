@@ -57,26 +57,40 @@ class TaskSpec(Spec):
             if name not in self.parameters:
                 known = did_you_mean(name, self.parameters) or "; name it in task.parameters first"
                 found.append(("target", f"no parameter '{name}'{known}"))
+        targets = self._targets()
         for name, parameter in self.parameters.items():
-            target = self._target(name, parameter)
-            if target is None:
+            if name not in targets:
                 found.append(("target", f"{name} is missing: say what evaluation uses, or a range"))
-            elif wrong := parameter.wrong_target(target):
+            elif wrong := parameter.wrong_target(targets[name]):
                 found.append(("target", f"{name}: {wrong}"))
         played = [name for name, parameter in self.parameters.items() if parameter.through == "trajectory"]
         if len(played) > 1:
             found.append(("parameters", f"{' and '.join(played)} both say where an episode begins; keep one of them"))
+        if played and self.success_return is not None:
+            found.append(
+                (
+                    "success_return",
+                    f"an episode that begins midway ({played[0]}) returns only what is left of it; leave this out, and "
+                    "let the environment say is_success where a curriculum asks",
+                )
+            )
         return found
 
-    def _target(self, name: str, parameter: VaryingSpec) -> Any:
-        """Return what evaluation uses of a parameter; None if nobody says."""
-        elsewhere = {"env_kwargs": self.env_kwargs.get(name), "trajectory": 1.0}.get(parameter.through)
-        return self.target.get(name, elsewhere)
+    def _targets(self) -> dict[str, Any]:
+        """Return what evaluation uses of each parameter, without those of which nobody says it."""
+        found = {}
+        for name, parameter in self.parameters.items():
+            if name in self.target:
+                found[name] = self.target[name]
+            elif parameter.through == "env_kwargs" and name in self.env_kwargs:
+                found[name] = self.env_kwargs[name]
+            elif parameter.through == "trajectory":
+                found[name] = 1.0
+        return found
 
     def space(self) -> dict[str, Any] | None:
         """Return what may vary, the target and what success is, as plain data; None if nothing may."""
         if not self.parameters:
             return None
         varying = {name: entry.model_dump(exclude_none=True) for name, entry in self.parameters.items()}
-        target = {name: self._target(name, entry) for name, entry in self.parameters.items()}
-        return {"parameters": varying, "target": target, "success_return": self.success_return}
+        return {"parameters": varying, "target": self._targets(), "success_return": self.success_return}

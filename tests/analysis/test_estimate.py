@@ -177,6 +177,11 @@ class TestPrediction:
     def test_one_score_predicts_nothing(self) -> None:
         assert math.isnan(prediction([3.0], 5).low)
 
+    @pytest.mark.parametrize("count", [0, -1])
+    def test_seeds_to_come_are_at_least_one(self, count: int) -> None:
+        with pytest.raises(ValueError, match=f"count: {count}; expected at least 1"):
+            prediction([1.0, 2.0], count)
+
 
 class TestSpreadAndTail:
     def test_the_deviation_of_a_worked_example(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import typer
@@ -89,10 +90,12 @@ def test_a_study_in_the_documentation_is_valid(text: str, tmp_path: Path) -> Non
     if "env: steps" in text and "algorithm" not in data:
         base = base.replace("{name: ppo}", "{backend: llm, name: grpo}\nobjectives: [{metric: pass_at_1}]")
         base = base.replace(", batch_size: {values: [64, 128]}", "")
-    if "trajectories: teacher/trajectories.npz" in text:  # an episode that stands still for a step
+    if "trajectories: teacher/trajectories.npz" in text:  # an episode that goes one field to the east
         (tmp_path / "teacher").mkdir()
-        played = {"seeds": np.array([0]), "lengths": np.array([2]), "actions": np.array([0, 0])}
-        np.savez(tmp_path / "teacher" / "trajectories.npz", **played, observations=np.zeros((2, 144)))
+        env = gym.make(data["task"]["env"])
+        seen = [env.reset(seed=0)[0], env.step(2)[0]]
+        played = {"seeds": np.array([0]), "lengths": np.array([2]), "actions": np.array([2, 0])}
+        np.savez(tmp_path / "teacher" / "trajectories.npz", **played, observations=np.array(seen))
     if "metric: cost" in text and "cost" not in data.get("task", {}):
         base = base.replace("{env: CartPole-v1}", "{env: CartPole-v1, cost: probe_envs:swing}")
     (tmp_path / "base.yaml").write_text(base)

@@ -11,6 +11,7 @@ from small_study import ignore, load
 
 from autorl.engine.check import check
 from autorl.engine.conductor import conduct
+from autorl.engine.inheritance import inheriting
 from autorl.errors import StorageError
 from autorl.ledger.digest import digest
 from autorl.ledger.maintenance import copy
@@ -123,6 +124,14 @@ def test_what_a_report_and_an_export_hold_needs_no_earlier_study(whole: StudySpe
     assert f"niches={niches!r}" in script
     assert script.index("class AlpGmm(Teacher)") < script.index("class Again(AlpGmm)")
     assert yaml.safe_load(render(study, trial, "schedule"))["curriculum"]["niches"] == niches
+
+
+def test_a_rollout_may_go_on_beyond_the_budget(tmp_path: Path) -> None:
+    longer = ("algorithm.fixed={n_steps: 256, batch_size: 32, n_epochs: 1}", "budget.steps_per_run=300")
+    spec = load(tmp_path, *SHORT, *TAUGHT, *longer, "evaluation.points=4", "seeds={tuning: 0:1, test: 10:11}")
+    assert conduct(spec, ignore)
+    taught = inheriting(load(tmp_path, *AGAIN))
+    assert len(taught.curriculum.options["niches"]["distance"]) == 4
 
 
 @pytest.mark.parametrize(

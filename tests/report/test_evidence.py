@@ -77,10 +77,23 @@ def test_what_others_should_find_is_predicted_from_the_test_seeds(tmp_path: Path
     assert len(set(scores)) > 1
     half = stats.t.ppf(0.975, len(scores) - 1) * np.std(scores, ddof=1) * np.sqrt(2 / len(scores))
     low, high = (number(np.mean(scores) + sign * half) for sign in (-1, 1))
-    said = f"Trained again on {len(scores)} other seeds it should come to {low} to {high} (95% prediction interval)."
+    said = (
+        f"Trained again on {len(scores)} other seeds, trial {found.winner.number} should have a {found.objective} of "
+        f"{low} to {high} (95% prediction interval)."
+    )
     assert said in sentences(found)
     assert said in header(found, found.winner)
     assert said not in header(found, found.trials[0])
+
+
+def test_seeds_that_agree_promise_nothing_of_others(tmp_path: Path) -> None:
+    found, _ = gathered("finished", tmp_path)
+    assert found.winner is not None
+    trial = found.winner.number
+    runs = [replace(run, scores=(0.5,)) if run.phase == "test" else run for run in found.runs[trial]]
+    agreeing = replace(found, runs={**found.runs, trial: tuple(runs)})
+    assert any("show no spread" in sentence for sentence in sentences(agreeing))
+    assert not any("prediction interval" in sentence for sentence in sentences(agreeing))
 
 
 def test_the_gap_is_tuning_minus_test(tmp_path: Path) -> None:

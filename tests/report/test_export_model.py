@@ -63,6 +63,8 @@ def test_the_card_loads_the_model_and_repeats_its_score(found: Findings, tmp_pat
     assert found.winner is not None
     measured = last(found, found.winner.number, 20)
 
+    with np.load(folder / "trajectories.npz") as played:
+        assert max(played["seeds"]) < 2**30  # with which no evaluation begins
     episodes = Trajectories(str(folder / "trajectories.npz"))
     env = make_env(found.spec.task.env, {}, found.spec.task.wrappers)
     for number in (0, len(episodes.states) // 2, len(episodes.states) - 1):
@@ -103,6 +105,17 @@ def test_any_run_can_be_asked_for(found: Findings, tmp_path: Path) -> None:
             write(found, found.trials[1], reader, tmp_path / "model", seed=0)
     assert (run.phase, run.seed) == ("tuning", 0)
     assert not (tmp_path / "other").exists()
+
+
+def test_of_a_task_that_varies_no_trajectories_are_written(tmp_path: Path) -> None:
+    varies = "parameters: {gravity: {min: 5.0, max: 15.0, through: attribute}}, target: {gravity: 12.0}"
+    found = studied(tmp_path, f"task={{env: CartPole-v1, {varies}}}", "seeds.test=20:21")
+    with Reader(found.spec.storage) as reader:
+        write(found, found.trials[0], reader, tmp_path / "model")
+    assert not (tmp_path / "model" / "trajectories.npz").exists()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "## Training\n\n`configuration.yaml`" in card
+    assert "the task varied" in card
 
 
 def test_a_model_that_is_not_the_one_that_was_measured_is_not_written(tmp_path: Path) -> None:

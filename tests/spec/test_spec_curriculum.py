@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
 from small_study import load
 
 from autorl.engine.plan import default_configuration
 from autorl.errors import SpecError
+from autorl.ledger.continuation import spec_hash
 from autorl.spec.curriculum import KINDS
 from autorl.training.sb3 import Sb3Backend
 from autorl.trial import Point, Recipe, bind
@@ -67,12 +71,22 @@ SEARCHED = (
             "task.parameters",
             "way.npz' holds no trajectories",
         ),
+        (
+            (PLAYED, "task.success_return=475"),
+            "task.success_return",
+            "an episode that begins midway (start) returns only what is left of it",
+        ),
         ((VARIES, "curriculum={kind: adr, step: 2}"), "curriculum.step", "2: must be at most 1"),
         ((VARIES, "curriculum={kind: bandit, bins: x}"), "curriculum.bins", "'x': must be a whole number"),
         (
             (VARIES, "curriculum.kind=again"),
             "curriculum.kind",
             "again needs an earlier study of the same database; name it in curriculum.learned_from",
+        ),
+        (
+            (VARIES, "curriculum={kind: again, learned_from: null}"),
+            "curriculum.kind",
+            "again needs an earlier study",
         ),
         (
             (VARIES, "search_space.parameters={curriculum.kind: {values: [none, again]}}"),
@@ -236,6 +250,30 @@ def test_the_target_is_that_of_env_kwargs_unless_it_is_given(tmp_path: Path) -> 
     )
     assert spec.task.space() is not None
     assert spec.task.space()["target"] == {"g": 9.0}  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "said", ["env_kwargs: {map_name: null}", "env_kwargs: {map_name: 8x8}, target: {map_name: null}"]
+)
+def test_null_is_a_target_too(said: str, tmp_path: Path) -> None:
+    varies = "parameters: {map_name: {values: [8x8, null], through: env_kwargs}}"  # null is a random map of that size
+    spec = load(tmp_path, f"task={{env: FrozenLake-v1, {varies}, {said}}}")
+    assert spec.task.space()["target"] == {"map_name": None}  # type: ignore[index]
+
+
+def test_the_file_of_trajectories_is_a_part_of_the_study(tmp_path: Path) -> None:
+    env = gym.make("CartPole-v1")
+    seen = [env.reset(seed=3)[0], env.step(0)[0]]
+    played = {"seeds": np.array([3]), "lengths": np.array([2]), "actions": np.array([0, 1])}
+    np.savez(tmp_path / "way.npz", **played, observations=np.array(seen))
+    before = load(tmp_path, PLAYED, "curriculum.kind=snapshots")
+    entry = before.task.parameters["start"]
+    assert entry.sha256 == hashlib.sha256((tmp_path / "way.npz").read_bytes()).hexdigest()
+    np.savez(tmp_path / "way.npz", **{**played, "actions": np.array([0, 0])}, observations=np.array(seen))
+    after = load(tmp_path, PLAYED, "curriculum.kind=snapshots")
+    assert spec_hash(after) != spec_hash(before)
+    with pytest.raises(SpecError, match=r"its SHA-256 is \w+, that of the study's file that of another"):
+        load(tmp_path, PLAYED, "task.parameters.start.sha256=that of another")
 
 
 def test_what_was_stored_before_curricula_stays_as_it_was(tmp_path: Path) -> None:

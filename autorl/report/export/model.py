@@ -53,11 +53,15 @@ another model.
 {remark}
 ## Training
 
-`trajectories.npz` holds episodes that the model played well, by the seeds of their resets and their actions: a study
-may begin episodes in their states (`through: trajectory`).
+{trajectories}`configuration.yaml` has every hyperparameter.
+On the same kind of processor, with the versions above, the script that `autorl export {study} --trial {trial}
+--format sb3` writes trains this very model with `--seed {seed}`.
+"""
 
-`configuration.yaml` has every hyperparameter. On the same kind of processor, with the versions above, the script that
-`autorl export {study} --trial {trial} --format sb3` writes trains this very model with `--seed {seed}`.
+_OF_TRAJECTORIES = """\
+`trajectories.npz` holds episodes that the model played well afterwards, by the seeds of their resets and their actions:
+a study may begin episodes in their states (`through: trajectory`).
+
 """
 
 
@@ -192,7 +196,8 @@ def _fill(
     env = model.get_env()
     if isinstance(env, VecNormalize):
         env.save(str(folder / NORMALIZATION))
-    np.savez_compressed(folder / TRAJECTORIES, allow_pickle=False, **played(model, trial.recipe, run.seed))
+    if trial.recipe.task_space is None:
+        np.savez_compressed(folder / TRAJECTORIES, allow_pickle=False, **played(model, trial.recipe, run.seed))
     (folder / "configuration.yaml").write_text(as_yaml(findings, trial), encoding="utf-8")
     last = _recorded(findings, run, reader)[-1][1]
     card = _card(findings, trial, run, last, isinstance(env, VecNormalize))
@@ -232,6 +237,7 @@ def _card(findings: Findings, trial: TrialRecord, run: RunRecord, last: dict[str
         episodes=recipe.evaluation_episodes,
         usage=usage(recipe, run.seed, normalized),
         remark="\nIn the study the task varied; this evaluates it as it is made.\n" if varies else "",
+        trajectories="" if varies else _OF_TRAJECTORIES,
         study=findings.study.name,
         trial=trial.number,
     )

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
-    """Play the episodes of the study's last evaluation, one after the other, and keep the better half.
+    """Play as many episodes as the study evaluates on, one after the other, and keep the better half.
+
+    They begin as no evaluation does: a study that begins episodes in their states must not train on what it tests on.
 
     Args:
         model: plays; it has been trained as the recipe says.
-        recipe: of its run.
+        recipe: of its run, whose task does not vary: seed and actions would not say which task it was.
         seed: of its run.
 
     Returns:
@@ -42,16 +44,21 @@ def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndar
     training_env = model.get_env()
     if isinstance(env, VecNormalize) and training_env is not None:
         sync_envs_normalization(training_env, env)
-    first = random_streams(seed, recipe.evaluation_points)[2][-1]
+    first = random_streams(seed, recipe.evaluation_points)[1]
     torch.manual_seed(first)
     try:
         for number in range(recipe.evaluation_episodes):
             env.seed(first + number)
-            observation, over = env.reset(), False
+            observation, state, starts, over = env.reset(), None, np.array([True]), False
             while not over:
-                action, _ = model.predict(observation, deterministic=recipe.deterministic)  # type: ignore[arg-type]
-                observation, _, dones, _ = env.step(action)
-                over = bool(dones[0])
+                action, state = model.predict(
+                    observation,  # type: ignore[arg-type]
+                    state=state,
+                    episode_start=starts,
+                    deterministic=recipe.deterministic,
+                )
+                observation, _, starts, _ = env.step(action)
+                over = bool(starts[0])
     finally:
         env.close()
     episodes = [episode for episode in recorder[0].episodes if episode["over"]]

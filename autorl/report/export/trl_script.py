@@ -45,7 +45,13 @@ def score(trainer, problems):
         prompts = [problem.prompt for problem in part]
         given = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
         with torch.no_grad():
-            out = model.generate(**given, do_sample=False, max_new_tokens=RECIPE["max_completion_length"])
+            out = model.generate(
+                **given,
+                do_sample=False,
+                max_new_tokens=RECIPE["max_completion_length"],
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
         tokens = out[:, given["input_ids"].shape[1] :]
         texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
         for problem, row, text in zip(part, tokens, texts, strict=True):

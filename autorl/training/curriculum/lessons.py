@@ -207,7 +207,7 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._set_task: Any = None
         started = [name for name, through in self._through.items() if through == "trajectory"]
         self._start = started[0] if started else None
-        self._played = trajectories_of(space.parameters[started[0]]["trajectories"]) if started else None
+        self._played = trajectories_of(space.parameters[started[0]]) if started else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Become the task, then reset."""

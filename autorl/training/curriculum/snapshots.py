@@ -35,10 +35,11 @@ class Snapshots(Teacher):
             raise ValueError("curriculum snapshots needs a parameter of the task that goes 'through: trajectory'")
         self._axis = list(space.parameters).index(names[0])
         entry = space.parameters[names[0]]
-        played = trajectories_of(entry["trajectories"])
-        shares = (np.arange(len(played.states)) + 0.5) / len(played.states)
-        inside = (shares >= entry["min"]) & (shares <= entry["max"])
-        self._shares = (shares[inside] - entry["min"]) / (entry["max"] - entry["min"])
+        played, low, high = trajectories_of(entry), entry["min"], entry["max"]
+        last = played.numbered(high)
+        inside = np.arange(played.numbered(low) or 0, len(played.states) if last is None else last + 1)
+        shares = np.clip((inside + 0.5) / len(played.states), low, high)
+        self._shares = (shares - low) / (high - low)
         # The same for every run of a study: a run begins in the sorts of states that another begins in.
         of = clustered(played.observations[inside], clusters, np.random.default_rng(0))
         self._clusters = [np.flatnonzero(of == number) for number in range(clusters) if (of == number).any()]
@@ -46,7 +47,7 @@ class Snapshots(Teacher):
     def ask(self, progress: float) -> Task:
         """Draw a cluster and a state of it, or the target; see `Teacher.ask`."""
         target = self.space.draw_target(self.rng)
-        if progress >= self.over or not self._clusters:
+        if progress >= self.over:
             return Task(target)
         cluster = self._clusters[int(self.rng.integers(len(self._clusters)))]
         share = float(self._shares[cluster[int(self.rng.integers(len(cluster)))]])
@@ -72,7 +73,7 @@ def clustered(points: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
     means = spread_points(scaled, min(count, len(scaled)), rng)
     of = np.full(len(scaled), -1)
     for _ in range(100):
-        before, of = of, ((scaled[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+        before, of = of, np.array([((scaled - mean) ** 2).sum(axis=1) for mean in means]).argmin(axis=0)
         if (of == before).all():
             break
         means = np.array([scaled[of == k].mean(axis=0) if (of == k).any() else means[k] for k in range(len(means))])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import gymnasium as gym
 import numpy as np
 
 
@@ -16,10 +21,11 @@ class Trajectories:
 
     The file is NumPy's `.npz` with `seeds` and `lengths` (shape: episodes), and of their steps, one episode after the
     other, `actions` (shape: steps, and that of an action) and the `observations` that they were chosen at (shape:
-    steps, features).
+    steps, features), flat.
 
     Args:
         path: of the file.
+        sha256: of its content, if it must be a certain one.
 
     Attributes:
         states: episode and step of each state that lies between the start and the end of its episode, those with the
@@ -27,23 +33,30 @@ class Trajectories:
         left: the steps that the teacher took from each of them (shape: states).
 
     Raises:
-        ValueError: there is no such file, or it holds something else.
+        ValueError: there is no such file, it holds something else, or its episodes begin as those of evaluations do.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, sha256: str | None = None) -> None:
         self.path = path
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with Path(path).open("rb") as file:
+                if sha256 is not None and (own := hashlib.file_digest(file, "sha256").hexdigest()) != sha256:
+                    raise ValueError(f"its SHA-256 is {own}, that of the study's file {sha256}")
+                file.seek(0)
+                played = np.load(file, allow_pickle=False)
                 self._seeds, lengths, self._actions, self._observations = (
-                    file[name] for name in ("seeds", "lengths", "actions", "observations")
+                    played[name] for name in ("seeds", "lengths", "actions", "observations")
                 )
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, BadZipFile, IndexError, KeyError, ValueError) as error:
             raise ValueError(
-                f"'{path}' holds no trajectories ({error}); 'autorl export STUDY --format model' writes some"
+                f"'{path}' holds no trajectories for this study ({str(error) or type(error).__name__}); "
+                "'autorl export STUDY --format model' writes some"
             ) from None
         whole = len(self._seeds) == len(lengths) and lengths.sum() == len(self._actions) == len(self._observations)
         if not whole or not (lengths > 1).any():
             raise ValueError(f"'{path}': seeds, lengths, actions and observations do not belong together, or are empty")
+        if (self._seeds >= 2**30).any():
+            raise ValueError(f"'{path}': seeds from 2**30 on are those of evaluations, and must not be trained on")
         self._first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         found = [(length - step, episode, step) for episode, length in enumerate(lengths) for step in range(1, length)]
         ordered = np.array(sorted(found))
@@ -73,7 +86,7 @@ class Trajectories:
             Observation and info of the last step.
 
         Raises:
-            ValueError: the same seed and actions end the episode before, so the environment is another one, or not
+            ValueError: the same seed and actions lead elsewhere, so the environment is another one, or not
                 deterministic.
         """
         episode, steps = (int(n) for n in self.states[number])
@@ -84,15 +97,29 @@ class Trajectories:
             # Discrete actions reach the environment as numpy integers, as they do in training.
             observation, _, terminated, truncated, info = env.step(action if action.ndim else action[()])
             if terminated or truncated:
-                raise ValueError(
-                    f"'{self.path}': played again, episode {episode} ends before step {steps}; the environment is not "
-                    "the one it was played in, or not deterministic by its seed"
-                )
+                raise self._elsewhere(episode, f"ends before step {steps}")
+        flat = np.asarray(gym.spaces.flatten(env.observation_space, observation))
+        if not np.allclose(flat, self._observations[first + steps], rtol=1e-4, atol=1e-6):
+            raise self._elsewhere(episode, f"comes to another state in step {steps}")
         env.unwrapped.np_random = generator
         return observation, info
 
+    def _elsewhere(self, episode: int, how: str) -> ValueError:
+        return ValueError(
+            f"'{self.path}': played again, episode {episode} {how}; the environment is not the one it was played in, "
+            "or not deterministic by its seed"
+        )
+
+
+def trajectories_of(entry: Mapping[str, Any]) -> Trajectories:
+    """Read the file of a parameter that goes through a trajectory, once however many environments begin in its states.
+
+    Args:
+        entry: names the file, its `trajectories`, and may give its `sha256`.
+    """
+    return _read(entry["trajectories"], entry.get("sha256"))
+
 
 @lru_cache(maxsize=4)
-def trajectories_of(path: str) -> Trajectories:
-    """Read a file once, however many environments begin in its states."""
-    return Trajectories(path)
+def _read(path: str, sha256: str | None) -> Trajectories:
+    return Trajectories(path, sha256)

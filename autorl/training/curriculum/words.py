@@ -103,7 +103,7 @@ def _nothing_learned(
 ) -> Iterator[tuple[Key, str]]:
     """Find teachers that are to begin with what earlier runs found, where nobody says which runs, or trials differ."""
     for at, kind in named:
-        if kind == "again" and not asked.options.keys() & set(_OF_THE_STUDY):
+        if kind == "again" and all(asked.options.get(key) is None for key in _OF_THE_STUDY):
             yield at, "curriculum again needs an earlier study of the same database; name it in curriculum.learned_from"
     for parameter in searched:
         if parameter.sets.removeprefix(_PREFIX) in _OF_THE_STUDY:

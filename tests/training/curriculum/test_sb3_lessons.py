@@ -16,6 +16,7 @@ from autorl.spec.curriculum import KINDS, OF_LANGUAGE, resolved
 from autorl.training.curriculum.kinds import make_lessons
 from autorl.training.curriculum.lessons import OnTarget, TaskEnv, Taught
 from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.trajectories import Trajectories
 from autorl.training.sb3 import Sb3Backend
 from autorl.trial import Recipe, RunResult, Start
 
@@ -156,6 +157,23 @@ def test_an_episode_begins_in_a_state_of_the_trajectory(tmp_path: Path) -> None:
     other = TaskEnv(LAKE, {"size": 8, "map_seed": 4}, (), space)
     with pytest.raises(ValueError, match=r"way.npz': played again, episode 0 ends before step"):
         other.reset(options={"task": {"start": 0.0}})
+    played = dict(played)
+    played["observations"][-1] += 1.0
+    np.savez(tmp_path / "way.npz", **played)
+    changed = TaskSpace({"start": {**space.parameters["start"], "sha256": "of another"}}, {"start": 1.0})
+    with pytest.raises(ValueError, match=r"its SHA-256 is \w+, that of the study's file of another"):
+        TaskEnv(LAKE, {"size": 8}, (), changed)
+    with pytest.raises(ValueError, match=rf"episode 0 comes to another state in step {steps - 1}; the environment is"):
+        Trajectories(str(tmp_path / "way.npz")).begin(env.env, 0, None)
+    np.savez(tmp_path / "way.npz", **{**played, "seeds": np.array([2**30])})
+    with pytest.raises(ValueError, match="must not be trained on"):
+        Trajectories(str(tmp_path / "way.npz"))
+    whole = (tmp_path / "way.npz").read_bytes()
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for content in (b"", whole[:300], (tmp_path / "array.npy").read_bytes()):
+        (tmp_path / "way.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"way.npz' holds no trajectories for this study \(.+\)"):
+            Trajectories(str(tmp_path / "way.npz"))
     nowhere = TaskSpace({"start": {**space.parameters["start"], "trajectories": "none.npz"}}, {"start": 1.0})
     with pytest.raises(ValueError, match=r"none.npz' holds no trajectories.*autorl export STUDY --format model"):
         TaskEnv(LAKE, {}, (), nowhere)

@@ -394,3 +394,6 @@ def test_snapshots_begin_in_every_sort_of_state_alike(tmp_path: Path) -> None:
     shares = [np.mean([low <= u < high for u in drawn]) for low, high in ((0.0, 0.05), (0.05, 0.1), (0.1, 1.0))]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.07)
     assert {teacher.ask(0.5).vector for _ in range(5)} == {(1.0,)}
+    # A range that lies within one state is that state.
+    narrow = make("snapshots", TaskSpace({"start": {**entry, "min": 0.101, "max": 0.102}}, {"start": 1.0}), over=0.5)
+    assert {narrow.ask(0.0).vector for _ in range(5)} == {(1.0,)}
