@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 TESTS = str(Path(__file__).parents[1])
-STUDY = ("budget={trials: 4, steps_per_run: 128}", "seeds={tuning: 0:2, validation: 10:11, test: 20:21}")
+STUDY = ("budget={trials: 3, steps_per_run: 128}", "seeds={tuning: 0:2, test: 20:21}")
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ class Storm:
     asked: tuple[str, ...] = ()
 
 
-SHORT = Storm(engines=2, workers=2, trials=5, pace=0.002, at_a_time=2)
+SHORT = Storm(engines=2, workers=1, trials=3, pace=0.002, at_a_time=2)
 LONG = Storm(engines=50, workers=200, trials=200, pace=0.085, at_a_time=8)
 # Two objectives and a constraint that some trials break.
 TRADED = (

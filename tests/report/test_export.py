@@ -91,7 +91,7 @@ def repeated(script: Path, folder: Path) -> list[tuple[int, dict[str, float]]]:
         return [(int(row.pop("env_steps")), {k: float(v) for k, v in row.items()}) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("case", some(CASES, "ppo", "sac", "taught"))
+@pytest.mark.parametrize("case", some(CASES, "ppo", "taught"))
 def test_the_script_repeats_a_run_to_the_last_digit_without_autorl(case: str, tmp_path: Path) -> None:
     found = small(tmp_path, *CASES[case])
     script = tmp_path / "exported.py"

@@ -16,10 +16,9 @@ class Guidance(TargetOnly):
 
     Adaptive guidance (Liu et al. 2025, GHPO, arXiv 2507.10628): a problem is difficult if all rewards of its group are
     0, and is then asked again with a share ω of its solution. Of n stages, stage j has ω = j / (n + 1): a quarter, a
-    half and three quarters for the paper's three. The paper comes back to its problems and goes to the next stage
-    there; here hardly a problem comes back, so the stages follow one another at once, and all that they write counts.
-    The paper's hints for all problems of the first steps, until the format is known, are left out: models are warmed
-    up.
+    half and three quarters for the paper's three. As in the authors' trainer (github.com/hkgc-1/GHPO), the stages
+    follow one another at once, as long as all rewards are 0, and all that they write counts. The paper's hints for all
+    problems of the first steps, until the format is known, are left out: models are warmed up.
 
     Args:
         space: what to choose from.

@@ -235,6 +235,7 @@ def test_a_population_forks_within_its_program(tmp_path: Path) -> None:
     assert len(found.scores(found.winner.number, "test")) == 2
 
 
+@pytest.mark.slow
 def test_without_a_place_for_what_is_compiled_it_trains_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     script = (
