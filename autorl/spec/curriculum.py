@@ -252,8 +252,11 @@ class FailuresOptions(Spec):
 class SnapshotsOptions(Spec):
     """Parameters of `snapshots`."""
 
-    clusters: Whole = Field(default=8, ge=1, le=1_000, description="Sorts of states that are begun in equally often.")
-    over: float = Field(default=0.5, gt=0, le=1, description="Share of the run after which only the target is trained.")
+    clusters: Whole = Field(default=6, ge=1, le=1_000, description="Sorts of states that are begun in equally often.")
+    over: float = Field(default=0.1, gt=0, le=1, description="Share of the run after which only the target is trained.")
+    truncate: Whole | None = Field(
+        default=100, ge=1, description="Steps after which an episode that begins midway is cut short; null does not."
+    )
 
 
 class NoParameters(Spec):

@@ -65,6 +65,8 @@ def test_the_card_loads_the_model_and_repeats_its_score(found: Findings, tmp_pat
 
     with np.load(folder / "trajectories.npz") as played:
         assert max(played["seeds"]) < 2**30  # with which no evaluation begins
+        assert len(played["values"]) == len(played["actions"])
+        assert np.ptp(played["values"]) > 0
     episodes = Trajectories(str(folder / "trajectories.npz"))
     env = make_env(found.spec.task.env, {}, found.spec.task.wrappers)
     for number in (0, len(episodes.states) // 2, len(episodes.states) - 1):

@@ -13,6 +13,8 @@ from autorl.trial import Recipe
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
+_STEPWISE = ("actions", "observations", "values")
+
 
 def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
     """Play as many episodes as the study evaluates on, one after the other, and keep the better half.
@@ -26,7 +28,8 @@ def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndar
 
     Returns:
         `seeds` and `lengths` (shape: episodes), `actions` and `observations` (shape: steps, ...) of the episodes whose
-        return is at least the median, as `Trajectories` reads them; observations are the environment's own, flat.
+        return is at least the median, as `Trajectories` reads them, and `values` where the model has a critic;
+        observations are the environment's own, flat.
     """
     import torch
     from stable_baselines3.common.vec_env import VecNormalize, sync_envs_normalization
@@ -51,6 +54,7 @@ def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndar
             env.seed(first + number)
             observation, state, starts, over = env.reset(), None, np.array([True]), False
             while not over:
+                recorder[0].episodes[-1]["values"].append(_value(model, observation))
                 action, state = model.predict(
                     observation,  # type: ignore[arg-type]
                     state=state,
@@ -69,7 +73,29 @@ def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndar
         "lengths": np.array([len(episode["actions"]) for episode in good]),
         "actions": np.concatenate([np.array(episode["actions"]) for episode in good]),
         "observations": np.concatenate([np.array(episode["observations"]) for episode in good]),
+        "values": np.concatenate([np.array(episode["values"]) for episode in good]),
     }
+
+
+def _value(model: BaseAlgorithm, observation: Any) -> float:
+    """Return what the critic expects to return from an observation; 0 of a model that has none for a single one."""
+    import torch
+    from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+    from stable_baselines3.common.policies import ActorCriticPolicy
+    from stable_baselines3.dqn.policies import DQNPolicy
+    from stable_baselines3.sac.policies import SACPolicy
+    from stable_baselines3.td3.policies import TD3Policy
+
+    policy = model.policy
+    seen, _ = policy.obs_to_tensor(observation)
+    with torch.no_grad():
+        if isinstance(policy, ActorCriticPolicy) and not isinstance(policy, RecurrentActorCriticPolicy):
+            return float(policy.predict_values(seen).flatten()[0])
+        if isinstance(policy, DQNPolicy):
+            return float(policy.q_net(seen).max())
+        if isinstance(policy, SACPolicy | TD3Policy):
+            return float(torch.cat(policy.critic(seen, policy(seen, deterministic=True)), dim=1).min())
+    return 0.0
 
 
 class _Recorded(gym.Wrapper[Any, Any, Any, Any]):
@@ -83,7 +109,7 @@ class _Recorded(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         self._seen, info = self.env.reset(seed=seed, options=options)
-        self.episodes.append({"seed": seed, "return": 0.0, "over": False, "actions": [], "observations": []})
+        self.episodes.append({"seed": seed, "return": 0.0, "over": False, **{name: [] for name in _STEPWISE}})
         return self._seen, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:

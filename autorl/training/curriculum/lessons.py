@@ -48,9 +48,10 @@ class Lessons:
         return len(self.current) - 1
 
     def begin(self, number: int) -> tuple[dict[str, Any], int | None]:
-        """Return the values of the task that an environment begins an episode of, and the seed of its reset, if any."""
+        """Return the options with which an environment begins its next episode, and the seed of its reset, if any."""
         task = self.current[number] = self.teacher.ask(min(1.0, self.steps / self.env_steps))
-        return self.space.task(task.vector), task.seed
+        options: dict[str, Any] = {"task": self.space.task(task.vector)}
+        return options if task.limit is None else {**options, "limit": task.limit}, task.seed
 
     @property
     def progress(self) -> float:
@@ -161,8 +162,8 @@ class Taught(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode of the teacher's next task."""
-        task, own_seed = self.lessons.begin(self._number)
-        return self.env.reset(seed=seed if own_seed is None else own_seed, options={**(options or {}), "task": task})
+        chosen, own_seed = self.lessons.begin(self._number)
+        return self.env.reset(seed=seed if own_seed is None else own_seed, options={**(options or {}), **chosen})
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step, and tell the teacher when the episode ends."""
@@ -191,6 +192,8 @@ class OnTarget(gym.Wrapper[Any, Any, Any, Any]):
 class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
     """An environment that becomes the task that `reset` is given in `options["task"]` (parameter → value).
 
+    With `options["limit"]` the episode is cut short, truncated, after so many steps.
+
     Args:
         env_id: Gymnasium id.
         env_kwargs: arguments of `gymnasium.make`.
@@ -205,6 +208,7 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._changed: dict[str, Any] = {}
         super().__init__(make_env(env_id, env_kwargs, wrappers))
         self._set_task: Any = None
+        self._left: int | None = None
         started = [name for name, through in self._through.items() if through == "trajectory"]
         self._start = started[0] if started else None
         self._played = trajectories_of(space.parameters[started[0]]) if started else None
@@ -213,6 +217,7 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         """Become the task, then reset."""
         rest = dict(options or {})
         task = dict(rest.pop("task", {}))
+        self._left = rest.pop("limit", None)
         start = task.pop(self._start, 1.0)
         self._become(task)
         number = self._played.numbered(start) if self._played is not None else None
@@ -221,6 +226,14 @@ class TaskEnv(gym.Wrapper[Any, Any, Any, Any]):
         if seed is not None:
             self.env.reset(seed=seed)
         return self._played.begin(self.env, number, rest or None)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, and end the episode where it is to be cut short."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if self._left is not None:
+            self._left -= 1
+            truncated = truncated or self._left <= 0
+        return observation, reward, terminated, truncated, info
 
     def _become(self, task: Mapping[str, Any]) -> None:
         parts: dict[str, dict[str, Any]] = {"env_kwargs": {}, "attribute": {}, "set_task": {}}

@@ -12,24 +12,28 @@ from autorl.training.curriculum.trajectories import trajectories_of
 class Snapshots(Teacher):
     """Kind `snapshots`: early in the run, episodes begin in states of a teacher's trajectories, of every sort alike.
 
-    The status classification of S3RL (Zhao et al. 2024, Snapshot reinforcement learning, arXiv 2403.00673): the states
-    are clustered by k-means, a cluster is drawn evenly, then a state of it evenly. From the share `over` of the run on,
-    episodes are the target's. The paper also truncates the student's episodes, which `gymnasium.make` does by
-    `max_episode_steps`. Observations are standardized before they are clustered.
+    S3RL (Zhao et al. 2024, Snapshot reinforcement learning, arXiv 2403.00673). Its status classification: the states
+    are clustered by k-means, as in the authors' code (github.com/sdpkjc/snapshotrl) by the value that the teacher's
+    critic gives them; where the file has no values, by their standardized observations. A cluster is drawn evenly, then
+    a state of it evenly. Its student trajectory truncation: an episode that begins in one ends after `truncate` steps.
+    From the share `over` of the run on, episodes are the target's.
 
     Args:
         space: what to choose from; one of its parameters goes `through: trajectory`. What else varies is the target's.
         rng: its generator.
         clusters: k.
         over: share of the run after which only the target is trained.
+        truncate: steps of an episode that begins midway, or None.
 
     Raises:
         ValueError: no parameter goes through a trajectory.
     """
 
-    def __init__(self, space: TaskSpace, rng: np.random.Generator, clusters: int, over: float) -> None:
+    def __init__(
+        self, space: TaskSpace, rng: np.random.Generator, clusters: int, over: float, truncate: int | None
+    ) -> None:
         super().__init__(space, rng)
-        self.over = over
+        self.over, self.truncate = over, truncate
         names = [name for name, entry in space.parameters.items() if entry.get("through") == "trajectory"]
         if not names:
             raise ValueError("curriculum snapshots needs a parameter of the task that goes 'through: trajectory'")
@@ -41,7 +45,9 @@ class Snapshots(Teacher):
         shares = np.clip((inside + 0.5) / len(played.states), low, high)
         self._shares = (shares - low) / (high - low)
         # The same for every run of a study: a run begins in the sorts of states that another begins in.
-        of = clustered(played.observations[inside], clusters, np.random.default_rng(0))
+        known = np.ptp(played.values) > 0
+        points = played.values[:, None] if known else played.observations
+        of = clustered(points[inside], clusters, np.random.default_rng(0))
         self._clusters = [np.flatnonzero(of == number) for number in range(clusters) if (of == number).any()]
 
     def ask(self, progress: float) -> Task:
@@ -51,7 +57,7 @@ class Snapshots(Teacher):
             return Task(target)
         cluster = self._clusters[int(self.rng.integers(len(self._clusters)))]
         share = float(self._shares[cluster[int(self.rng.integers(len(cluster)))]])
-        return Task((*target[: self._axis], share, *target[self._axis + 1 :]))
+        return Task((*target[: self._axis], share, *target[self._axis + 1 :]), limit=self.truncate)
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Ignore it; see `Teacher.tell`."""

@@ -22,11 +22,13 @@ class Task(NamedTuple):
         mark: what the teacher wants to know it by when it is told the outcome, or None.
         seed: of the episode's reset, below 2**30 as all that training is seeded with; None to go on with the
             environment's own generator.
+        limit: steps after which the episode is cut short; None leaves that to the environment.
     """
 
     vector: tuple[float, ...]
     mark: int | None = None
     seed: int | None = None
+    limit: int | None = None
 
 
 class Outcome(NamedTuple):

@@ -21,7 +21,7 @@ class Trajectories:
 
     The file is NumPy's `.npz` with `seeds` and `lengths` (shape: episodes), and of their steps, one episode after the
     other, `actions` (shape: steps, and that of an action) and the `observations` that they were chosen at (shape:
-    steps, features), flat.
+    steps, features), flat; and perhaps `values` (shape: steps), what the teacher expected to return from each.
 
     Args:
         path: of the file.
@@ -47,13 +47,14 @@ class Trajectories:
                 self._seeds, lengths, self._actions, self._observations = (
                     played[name] for name in ("seeds", "lengths", "actions", "observations")
                 )
+                self._values = played["values"] if "values" in played.files else np.zeros(len(self._actions))
         except (OSError, EOFError, BadZipFile, IndexError, KeyError, ValueError) as error:
             raise ValueError(
                 f"'{path}' holds no trajectories for this study ({str(error) or type(error).__name__}); "
                 "'autorl export STUDY --format model' writes some"
             ) from None
-        whole = len(self._seeds) == len(lengths) and lengths.sum() == len(self._actions) == len(self._observations)
-        if not whole or not (lengths > 1).any():
+        steps = {len(self._actions), len(self._observations), len(self._values)}
+        if len(self._seeds) != len(lengths) or steps != {lengths.sum()} or not (lengths > 1).any():
             raise ValueError(f"'{path}': seeds, lengths, actions and observations do not belong together, or are empty")
         if (self._seeds >= 2**30).any():
             raise ValueError(f"'{path}': seeds from 2**30 on are those of evaluations, and must not be trained on")
@@ -65,7 +66,18 @@ class Trajectories:
     @property
     def observations(self) -> np.ndarray:
         """What each state looks like (shape: states, features)."""
-        found: np.ndarray = self._observations[self._first[self.states[:, 0]] + self.states[:, 1]]
+        found: np.ndarray = self._observations[self._at]
+        return found
+
+    @property
+    def values(self) -> np.ndarray:
+        """What the teacher expected to return from each state (shape: states); all alike if it did not say."""
+        found: np.ndarray = self._values[self._at]
+        return found
+
+    @property
+    def _at(self) -> np.ndarray:
+        found: np.ndarray = self._first[self.states[:, 0]] + self.states[:, 1]
         return found
 
     def numbered(self, share: float) -> int | None:

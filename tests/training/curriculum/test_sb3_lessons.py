@@ -179,6 +179,24 @@ def test_an_episode_begins_in_a_state_of_the_trajectory(tmp_path: Path) -> None:
         TaskEnv(LAKE, {}, (), nowhere)
 
 
+def test_an_episode_that_begins_midway_is_cut_short(tmp_path: Path) -> None:
+    space = {"parameters": {"start": shortest_way(tmp_path, 8)}, "target": {"start": 1.0}, "success_return": None}
+    lessons = make_lessons(space, resolved({"kind": "snapshots", "over": 0.5, "truncate": 3}), 100, 0)
+    env = Taught(Monitor(TaskEnv(LAKE, {"size": 8}, (), lessons.space)), lessons)
+    cut = 0
+    while lessons.steps < 50:
+        env.reset()
+        over, steps = False, 0
+        while not over:
+            _, _, terminated, truncated, info = env.step(3)  # up, where nothing but a hole ends it
+            over, steps = terminated or truncated, steps + 1
+        assert info["episode"]["l"] == steps <= 3
+        cut += truncated
+    assert cut > 5
+    env.reset()  # of the target now, at the northern edge
+    assert [env.step(3)[2:4] for _ in range(4)] == [(False, False)] * 4
+
+
 def test_a_failed_episode_begins_again_as_it_began(tmp_path: Path) -> None:
     lessons = make_lessons(
         {**GRAVITY, "success_return": 1e9}, resolved({"kind": "failures", "replay": 1.0, "buffer": 1}), 1_000, 0
@@ -246,7 +264,8 @@ def test_a_curriculum_learns_what_cannot_be_explored(tmp_path: Path) -> None:
     played = {"parameters": {"start": shortest_way(tmp_path, 12)}, "target": {"start": 1.0}}
     scores = {}
     for kind in ("none", "learning_progress", "snapshots"):
-        whole = recipe("ppo", LAKE, asked, played if kind == "snapshots" else space, steps=8192, kind=kind)
+        varies, options = (played, {"over": 0.5}) if kind == "snapshots" else (space, {})
+        whole = recipe("ppo", LAKE, asked, varies, steps=8192, kind=kind, **options)
         data = {**whole.to_dict(), "env_kwargs": {"size": 12}, "deterministic": False, "evaluation_episodes": 10}
         scores[kind] = train(Sb3Backend(), Recipe.from_dict(data), tmp_path / kind).curve[-1].metrics["return"]
     assert scores["none"] == 0.0

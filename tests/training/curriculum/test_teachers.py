@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -388,12 +389,19 @@ def test_snapshots_begin_in_every_sort_of_state_alike(tmp_path: Path) -> None:
     played = {"seeds": np.array([3]), "lengths": np.array([101]), "actions": np.zeros(101, int)}
     np.savez(tmp_path / "played.npz", **played, observations=observations)
     entry = {"min": 0.0, "max": 1.0, "through": "trajectory", "trajectories": str(tmp_path / "played.npz")}
-    teacher = make("snapshots", TaskSpace({"start": entry}, {"start": 1.0}), clusters=3, over=0.5)
+    teacher = make("snapshots", TaskSpace({"start": entry}, {"start": 1.0}), clusters=3, over=0.5, truncate=7)
     drawn = [teacher.ask(0.2).vector[0] for _ in range(600)]
     # The states with the fewest steps left come first on the axis: 95 to 100, and 90 to 95, of the trajectory's steps.
     shares = [np.mean([low <= u < high for u in drawn]) for low, high in ((0.0, 0.05), (0.05, 0.1), (0.1, 1.0))]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.07)
-    assert {teacher.ask(0.5).vector for _ in range(5)} == {(1.0,)}
+    assert {teacher.ask(0.2).limit for _ in range(5)} == {7}
+    assert {teacher.ask(0.5) for _ in range(5)} == {Task((1.0,))}
+    # With values, the sorts are of these: here of the last 50 states and of the others.
+    values = np.where(np.arange(101) < 51, 0.0, 80.0)
+    np.savez(tmp_path / "played.npz", **played, observations=observations, values=values)
+    entry["sha256"] = hashlib.sha256((tmp_path / "played.npz").read_bytes()).hexdigest()
+    valued = make("snapshots", TaskSpace({"start": entry}, {"start": 1.0}), clusters=2, over=1.0)
+    assert np.mean([valued.ask(0.0).vector[0] < 0.5 for _ in range(400)]) == pytest.approx(0.5, abs=0.1)
     # A range that lies within one state is that state.
     narrow = make("snapshots", TaskSpace({"start": {**entry, "min": 0.101, "max": 0.102}}, {"start": 1.0}), over=0.5)
     assert {narrow.ask(0.0).vector for _ in range(5)} == {(1.0,)}
