@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import yaml
 from conformance.backends import learned, train
@@ -115,8 +117,30 @@ OF_ENVIRONMENTS = [kind for kind in KINDS if kind not in (*OF_LANGUAGE, "snapsho
 def test_the_script_trains_with_the_curriculum(kind: str, taught: Findings, tmp_path: Path) -> None:
     curriculum = resolved({"kind": kind, **EAGER.get(kind, {})})
     trial = replace(taught.trials[0], recipe=replace(taught.trials[0].recipe, curriculum=curriculum))
+    trains_the_same(taught, trial, tmp_path)
+    with pytest.raises(ExportError, match=f"varies in gravity, length .curriculum {kind}.*use --format sb3"):
+        render(taught, trial, "rl-zoo3")
+    written = yaml.safe_load(render(taught, trial, "schedule"))
+    assert written["curriculum"] == curriculum
+    assert written["task_space"]["target"]["gravity"] == 9.8
+
+
+def test_the_script_begins_in_the_states_of_trajectories(taught: Findings, tmp_path: Path) -> None:
+    env, actions = gym.make("CartPole-v1"), [0, 1] * 6
+    seen = [env.reset(seed=3)[0], *(env.step(action)[0] for action in actions)][:-1]
+    played = {"seeds": np.array([3]), "lengths": np.array([12]), "actions": np.array(actions)}
+    np.savez(tmp_path / "way.npz", **played, observations=np.array(seen), values=np.arange(12.0))
+    start = {"min": 0.0, "max": 1.0, "through": "trajectory", "trajectories": str(tmp_path / "way.npz")}
+    space = {"parameters": {"start": start}, "target": {"start": 1.0}, "success_return": None}
+    curriculum = resolved({"kind": "snapshots", "over": 0.9, "truncate": 5})
+    recipe = replace(taught.trials[0].recipe, task_space=space, curriculum=curriculum)
+    trains_the_same(taught, replace(taught.trials[0], recipe=recipe), tmp_path)
+
+
+def trains_the_same(found: Findings, trial: TrialRecord, tmp_path: Path) -> None:
+    """Compare the curve of a script with that of the run."""
     script = tmp_path / "exported.py"
-    script.write_text(render(taught, trial, "sb3"))
+    script.write_text(render(found, trial, "sb3"))
     assert "autorl" not in script.read_text().split('"""')[2]
     spec = importlib.util.spec_from_file_location("exported", script)
     assert spec is not None
@@ -129,11 +153,6 @@ def test_the_script_trains_with_the_curriculum(kind: str, taught: Findings, tmp_
     finally:
         del sys.modules["exported"]
     assert curve == learned(train(Sb3Backend(), trial.recipe, tmp_path / "run", seed=0))
-    with pytest.raises(ExportError, match=f"varies in gravity, length .curriculum {kind}.*use --format sb3"):
-        render(taught, trial, "rl-zoo3")
-    written = yaml.safe_load(render(taught, trial, "schedule"))
-    assert written["curriculum"] == curriculum
-    assert written["task_space"]["target"]["gravity"] == 9.8
 
 
 def test_what_jax_trained_is_exported_as_what_it_is_in_stable_baselines3(tmp_path: Path) -> None:
