@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autorl.analysis.lessons import added_up, niches
+from autorl.engine.measures import due
 from autorl.engine.selection import rank
 from autorl.errors import StorageError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import StudyRecord, TrialRecord
 from autorl.spec.curriculum import ON_TARGET
-from autorl.spec.study import StudySpec
+from autorl.spec.study import StudySpec, spread
 from autorl.spec.task import TaskSpec
 from autorl.spec.yaml12 import show
 from autorl.trial import Point
@@ -116,7 +117,7 @@ def _chose(trial: TrialRecord) -> bool:
 
 
 def _numbered(curve: Sequence[Point], spec: StudySpec) -> Iterator[tuple[int, Point]]:
-    """Number the evaluations of a run from 0; a fork's curve may lack the first, and the last rollout may go on."""
-    points = spec.evaluation.points
-    for point in curve:
-        yield min(round(point.env_steps / spec.budget.steps_per_run * points), points) - 1, point
+    """Number the evaluations of a run from 0; a fork's curve may lack the first."""
+    points = spread(spec.budget.steps_per_run, spec.evaluation.points)
+    for at, point in zip(due(points, [point.env_steps for point in curve]), curve, strict=True):
+        yield points.index(at), point

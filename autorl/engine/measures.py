@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from autorl.analysis import Statistic, aggregate, area_under_curve, steps_to_threshold
 from autorl.spec.objectives import LATENCY, MeasureSpec
-from autorl.spec.study import StudySpec
+from autorl.spec.study import StudySpec, spread
 from autorl.trial import Point
 
 Course = Sequence[tuple[int, tuple[float, ...]]]
-"""Of a run, (environment steps, what each objective and each constraint measures) at each evaluation."""
+"""Of a run, (environment steps, what each objective and each constraint measures) at the point of each evaluation."""
 
 NEVER = 2
 """So many full runs count for one that never reached its threshold, as in penalized average runtimes (PAR2)."""
@@ -27,7 +28,24 @@ def course(spec: StudySpec, curve: Sequence[Point], cpu_seconds: float) -> Cours
     """
     steps = [point.env_steps for point in curve]
     columns = [_course(measure, spec, steps, _values(measure.metric, curve, cpu_seconds)) for measure in spec.measures]
-    return list(zip(steps, zip(*columns, strict=True), strict=True))
+    points = spread(spec.budget.steps_per_run, spec.evaluation.points)
+    return list(zip(due(points, steps), zip(*columns, strict=True), strict=True))
+
+
+def due(points: Sequence[int], steps: Sequence[int]) -> list[int]:
+    """Return the points at which evaluations were due: rollouts end beyond them, and sometimes beyond several at once.
+
+    Configurations whose rollouts differ in length are compared at the same points so.
+
+    Args:
+        points: at which a full run is evaluated.
+        steps: environment steps of evaluations one after another, of which the first may be missing.
+    """
+    found, later = [], len(points)
+    for step in reversed(steps):
+        later = max(min(bisect_right(points, step), later) - 1, 0)
+        found.append(points[later])
+    return found[::-1]
 
 
 def over_seeds(spec: StudySpec, scores: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from small_study import ignore, load
 
 from autorl.engine.conductor import conduct
 from autorl.engine.front import verdicts
-from autorl.engine.measures import course
+from autorl.engine.measures import course, due
 from autorl.engine.proposals import replay
 from autorl.engine.selection import rank
 from autorl.errors import SpecError
@@ -134,6 +134,8 @@ def test_what_a_run_is_worth_is_its_end_its_area_or_when_it_got_there(tmp_path: 
         "{metric: return, over_run: steps_to, threshold: 2, direction: minimize}, "
         "{metric: cpu_seconds, direction: minimize}]",
         "constraints=[{metric: wall_seconds, at_most: 9}]",
+        "budget.steps_per_run=300",
+        "evaluation.points=3",
     )
     curve = [Point(at, at / 100, {"return": value}) for at, value in ((100, 0.0), (200, 1.0), (300, 3.0))]
     never = 2.0 * spec.budget.steps_per_run
@@ -142,6 +144,22 @@ def test_what_a_run_is_worth_is_its_end_its_area_or_when_it_got_there(tmp_path: 
         (200, (1.0, 0.5, never, 1.0, 2.0)),
         (300, (3.0, 1.25, 250.0, 1.5, 3.0)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "points"),
+    [
+        ([100, 200, 300, 400], [100, 200, 300, 400]),
+        ([104, 200, 304, 400], [100, 200, 300, 400]),
+        ([256, 256, 512, 512], [100, 200, 300, 400]),  # rollouts of 256: two points are passed at once
+        ([512, 512, 512, 512], [100, 200, 300, 400]),
+        ([256, 256], [100, 200]),  # so far
+        ([304, 512], [300, 400]),  # a fork, from 200 steps on
+        ([], []),
+    ],
+)
+def test_an_evaluation_counts_for_the_point_at_which_it_was_due(steps: list[int], points: list[int]) -> None:
+    assert due([100, 200, 300, 400], steps) == points
 
 
 def test_the_time_of_an_action_is_an_objective_that_changes_no_curve(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import probe_tasks
@@ -27,8 +30,10 @@ from autorl.ledger.reader import Reader
 from autorl.report.export import render
 from autorl.report.findings import Findings, gather
 from autorl.spec.load import draft_study
+from autorl.training.llm.problems import draw_many_to_train, draw_to_evaluate, generator
 from autorl.training.llm.recipe import settings
 from autorl.training.llm.trl_options import options
+from autorl.training.tasks import random_streams
 
 pytest.importorskip("trl")
 
@@ -112,34 +117,92 @@ def test_the_script_trains_the_studys_task(overrides: tuple[str, ...], tmp_path:
     assert re.search(r"greedy score of 4 held-out problems: [01]\.\d{4}", trained.stdout)
 
 
-@pytest.mark.slow
-def test_the_script_comes_to_what_the_study_predicts(tmp_path: Path) -> None:
-    model, file = tmp_path / "model", tmp_path / "train.py"
-    save(model, Echo.characters)
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Findings]:
+    """Train a tiny model on five test seeds, and return its folder and the study."""
+    folder = tmp_path_factory.mktemp("compared")
+    save(folder / "model", Echo.characters)
     own = "{prompts: 16, rollouts: 8, learning_rate: 1e-2, divergence: none, max_tokens: 3, minibatches: 2}"
     found = studied(
-        tmp_path,
+        folder,
         f"algorithm={{backend: llm, engine: trl, name: grpo, fixed: {own}}}",
-        f"policy={{model: {model}}}",
+        f"policy={{model: {folder / 'model'}}}",
         "search_space.parameters={clip_low: {min: 0.19, max: 0.21}}",
         "objectives=[{metric: greedy}]",
         "seeds.test=50:55",
         "budget.steps_per_run=3200",
         "evaluation={points: 1, episodes: 40}",
     )
-    file.write_text(render(found, found.trials[0], "trl-script"))
+    (folder / "train.py").write_text(render(found, found.trials[0], "trl-script"))
+    (folder / "recipe.yaml").write_text(render(found, found.trials[0], "trl"))
+    return folder, found
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a program that trains, and return what it says."""
     path = os.pathsep.join([str(Path(probe_tasks.__file__).parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    environment |= {"HF_HOME": str(tmp_path / "hf")}
-    scores = []
-    for seed in range(60, 63):
-        command = [sys.executable, str(file), "--model", str(model), "--output", str(tmp_path / "out")]
-        trained = subprocess.run([*command, "--seed", str(seed)], env=environment, capture_output=True, text=True)
-        assert trained.returncode == 0, trained.stderr[-3000:]
-        scores.append(float(trained.stdout.rsplit("problems: ", 1)[1]))
+    environment |= {"HF_HOME": str(folder / "hf")}
+    trained = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    return trained.stdout
+
+
+def as_predicted(found: Findings, scores: list[float]) -> None:
     expected = prediction(found.scores(0, "test"), len(scores))
     assert expected.low <= np.mean(scores) <= expected.high, (found.scores(0, "test"), scores)
     assert np.mean(scores) > 0.02  # before training nothing comes to its end
+
+
+@pytest.mark.slow
+def test_the_script_comes_to_what_the_study_predicts(compared: tuple[Path, Findings]) -> None:
+    folder, found = compared
+    command = ("train.py", "--model", "model", "--output", "by_script", "--seed")
+    said = [run(folder, *command, str(seed)) for seed in range(60, 63)]
+    as_predicted(found, [float(each.rsplit("problems: ", 1)[1]) for each in said])
+
+
+REWARDS = """\
+from probe_tasks import Echo
+from transformers import AutoTokenizer
+from autorl.training.llm.problems import Problem
+END = AutoTokenizer.from_pretrained("model").eos_token_id
+def right(prompts, completions, completion_ids, answer, **_):
+    rows = zip(prompts, completions, completion_ids, answer, strict=True)
+    return [Echo().reward(Problem("", prompt, (), own), text) if END in ids else 0.0 for prompt, text, ids, own in rows]
+"""
+
+
+@pytest.mark.slow
+def test_the_file_comes_to_what_the_study_predicts(compared: tuple[Path, Findings]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, found = compared
+    (folder / "rewards.py").write_text(REWARDS)
+    exported = runpy.run_path(str(folder / "train.py"))  # which knows how the study scores a model
+    scores = []
+    for seed in range(60, 63):
+        rng, data, out = random.Random(seed), folder / f"data{seed}", folder / f"by_file{seed}"
+        data.mkdir()
+        rows = [{"prompt": each.prompt, "answer": each.answer} for each in draw_many_to_train(Echo(), 400, rng)]
+        (data / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        command = [
+            "-m",
+            "trl.scripts.grpo",
+            "--config",
+            "recipe.yaml",
+            "--dataset_name",
+            str(data),
+            "--seed",
+            str(seed),
+        ]
+        command += ["--reward_funcs", "rewards.right", "--output_dir", str(out), "--use_cpu", "--bf16", "false"]
+        run(folder, *command, "--report_to", "none")
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(folder / "model")
+        held_out = draw_to_evaluate(Echo(), 40, seed, generator(random_streams(seed, 1)[2][0]))
+        trained = SimpleNamespace(processing_class=tokenizer, model=model)
+        scores.append(exported["score"](trained, held_out))
+    as_predicted(found, scores)
 
 
 def test_what_becomes_of_a_curriculum_is_said(tmp_path: Path) -> None:

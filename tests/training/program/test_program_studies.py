@@ -73,6 +73,21 @@ def test_a_study_finds_the_drift(program: str, optimizer: str, tmp_path: Path) -
     assert not findings.failed
 
 
+def test_rollouts_that_end_beyond_the_points_count_as_others_do(tmp_path: Path) -> None:
+    """Rollouts of 50 steps end at each of the points 150, 300, 450 and 600; those of 70 beyond all of them."""
+    program = FUNCTION.replace("trainers:walk", "trainers:rollouts")
+    space = "search_space.parameters={rollout: {values: [50, 70]}, drift: {min: -1.0, max: 1.0, default: 0.0}}"
+    spec = load(tmp_path, program, space, "seeds={tuning: 0:2, test: 10:13}", "budget.trials=10")
+    assert conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        found = gather(reader, spec.study)
+    whole = [trial for trial in found.trials if trial.seeds == 2]
+    assert {trial.config.values["rollout"] for trial in whole} == {50, 70}
+    assert all(trial.posterior is not None for trial in whole)
+    assert found.winner is not None
+    assert found.winner.config.values["rollout"] == 70
+
+
 @pytest.mark.parametrize(
     ("program", "overrides", "said"),
     [

@@ -21,6 +21,15 @@ def walk(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
         report(state["env_steps"], {"return": state["value"]})
 
 
+def rollouts(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Train in whole rollouts, which may end beyond the points that are asked for; longer ones are better."""
+    steps = json.loads(budget.checkpoint.read_text()) if budget.checkpoint.exists() else 0
+    while steps < budget.env_steps:
+        steps += config["rollout"]
+        keep(budget.checkpoint, steps)
+        report(steps, {"return": config["rollout"] + config["drift"] + random.Random(seed * 1_009 + steps).gauss()})
+
+
 def once(config: dict[str, Any], seed: int, budget: Any, report: Any) -> float:
     """Train, and return how well that went."""
     return config["drift"] + random.Random(seed).random()
@@ -52,7 +61,7 @@ def careless(config: dict[str, Any], seed: int, budget: Any, report: Any) -> Non
             continue
 
 
-def keep(file: Path, state: dict[str, Any]) -> None:
+def keep(file: Path, state: Any) -> None:
     """Replace a file as a whole."""
     beside = file.with_suffix(".new")
     beside.write_text(json.dumps(state))
