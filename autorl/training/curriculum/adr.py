@@ -14,7 +14,7 @@ class Adr(Teacher):
     Each parameter has a range [φ_L, φ_H], at first the easy task alone. With probability `boundary` one end of one
     parameter is set to its bound, the others are drawn uniformly from their ranges. When `buffer` episodes at a bound
     are told, the bound moves out by `step` if their mean success is at least `high`, back if it is at most `low`, and
-    the buffer is emptied.
+    the buffer is emptied. They train the agent as all others do; the paper's only measure it.
 
     Args:
         space: what to choose from.

@@ -20,12 +20,13 @@ class Again(AlpGmm):
     own. Of its three ways to go on from one niche to the next, this is the one by time (AGAIN-T): at a share t of the
     run and of n phases, phase ⌊t n⌋.
 
-    The paper's niches are the earlier mixtures themselves, without the Gaussians of little progress, and one Gaussian
-    out of both mixtures is chosen in proportion to its progress. What is left of earlier runs here is the progress of
-    the parts of each axis (`autorl.analysis.lessons.niches`). So a niche is a product: of each axis a part is drawn in
-    proportion to its weight, independently of the other axes, and the place in it uniformly. And since a part's
-    progress over a phase and a Gaussian's over episodes do not compare, a fixed share of the tasks, `prior`, is of
-    niches. The others are `alp_gmm`'s, its exploration included; without niches all are.
+    After the last phase its niches stay as they are, where the authors' code lets them fade with the new student's own
+    progress. The paper's niches are the earlier mixtures themselves, without the Gaussians of little progress, and one
+    Gaussian out of both mixtures is chosen in proportion to its progress. What is left of earlier runs here is the
+    progress of the parts of each axis (`autorl.analysis.lessons.niches`). So a niche is a product: of each axis a part
+    is drawn in proportion to its weight, independently of the other axes, and the place in it uniformly. And since a
+    part's progress over a phase and a Gaussian's over episodes do not compare, a fixed share of the tasks, `prior`, is
+    of niches. The others are `alp_gmm`'s, its exploration included; without niches all are.
 
     Args:
         space: what to choose from.

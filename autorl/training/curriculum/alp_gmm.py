@@ -28,7 +28,7 @@ class AlpGmm(Teacher):
         rng: its generator.
         fit_every: episodes between two fits, the paper's N.
         window: episodes that a mixture is fitted to; the paper's are the last N.
-        max_components: most Gaussians.
+        max_components: most Gaussians; the authors' code tries up to 10.
         exploration: the paper's p_rnd.
     """
 

@@ -17,7 +17,8 @@ class LearningProgress(Teacher):
     Cells are drawn as CURIOUS draws its modules (Colas et al. 2019, arXiv 1810.06284). A cell's progress is how far the
     mean return of its last `window` episodes is from that of the `window` before, LP_i = |mean(recent) − mean(before)|,
     and it is drawn with probability p_i = ε / N + (1 − ε) LP_i / Σ LP. A cell of fewer than two episodes counts as much
-    as the best, so that each is tried.
+    as the best, so that each is tried. CURIOUS measures success in episodes of its own, without exploration; here every
+    training episode counts.
 
     Args:
         space: what to choose from.

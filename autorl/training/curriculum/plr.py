@@ -19,7 +19,8 @@ class Plr(Teacher):
 
     The paper scores a level by the mean magnitude of the advantages of its last episode. A teacher is told returns
     only, so here the score is |return − V|, with V the return that the level had before; a new level's V is that of the
-    nearest one remembered. When the memory is full a new level takes the place of the one with the lowest score.
+    nearest one remembered. Such scores are often equal, 0 of all that is mastered or out of reach: of equal ones that
+    comes first that was trained longest ago. When the memory is full a new level takes the place of the last.
 
     Args:
         space: what to choose from.
@@ -56,10 +57,14 @@ class Plr(Teacher):
         self._points = np.zeros((self.space.dimensions, self.buffer))
         for level, task in enumerate(self.tasks):
             self._points[:, level] = task
-        self._order = sorted((-score, level) for level, score in enumerate(self.scores))
+        self._order = sorted(self._key(level) for level in range(len(self.scores)))
         self._by_rank = [0.0]
         for _ in self.tasks:
             self._one_more()
+
+    def _key(self, level: int) -> tuple[float, int, int]:
+        """Return by what a level is ranked."""
+        return -self.scores[level], self.trained[level], level
 
     def _one_more(self) -> None:
         """Add up the weights of one more rank."""
@@ -79,7 +84,7 @@ class Plr(Teacher):
             level = drawn(self.rng, self.told - np.array(self.trained))
         else:
             rank = bisect_right(self._by_rank, self.rng.random() * self._by_rank[-1])
-            level = self._order[min(rank, len(self._order)) - 1][1]
+            level = self._order[min(rank, len(self._order)) - 1][-1]
         return Task(tuple(self.tasks[level]))
 
     def tell(self, task: Task, outcome: Outcome) -> None:
@@ -89,14 +94,14 @@ class Plr(Teacher):
         level = self._levels.get(task.vector)
         if level is not None:
             score = abs(outcome.value - self.values[level])
-            del self._order[bisect_left(self._order, (-self.scores[level], level))]
+            del self._order[bisect_left(self._order, self._key(level))]
         else:
             score = abs(outcome.value - self._nearest(task.vector)) if self.tasks else 0.0
             if len(self.tasks) == self.buffer and score <= -self._order[-1][0]:
                 return
             level = self._place(list(task.vector))
         self.values[level], self.scores[level], self.trained[level] = outcome.value, score, self.told
-        insort(self._order, (-score, level))
+        insort(self._order, self._key(level))
 
     def _nearest(self, vector: tuple[float, ...]) -> float:
         """Return the return of the remembered level that is nearest to a vector."""
@@ -104,7 +109,7 @@ class Plr(Teacher):
         return self.values[int((away * away).sum(axis=0).argmin())]
 
     def _place(self, task: list[float]) -> int:
-        """Remember a new level, in the place of the one with the lowest score if there is no other."""
+        """Remember a new level, in the place of the last by rank if there is no other."""
         if len(self.tasks) < self.buffer:
             level = len(self.tasks)
             self.tasks.append(task)
@@ -113,7 +118,7 @@ class Plr(Teacher):
             self.trained.append(0)
             self._one_more()
         else:
-            _, level = self._order.pop()
+            level = self._order.pop()[-1]
             del self._levels[tuple(self.tasks[level])]
             self.tasks[level] = task
         self._levels[tuple(task)] = level

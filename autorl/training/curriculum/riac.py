@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights, clipped
+from autorl.training.curriculum.teacher import Outcome, Task, Teacher, Weights
 
 
 class Riac(Teacher):
@@ -16,7 +16,9 @@ class Riac(Teacher):
 
     The space is a set of boxes. A box's progress is |Σ older half − Σ recent half| / n over its last n ≤ `window`
     returns. One that has had `region` episodes is cut in two, where of `splits` random cuts
-    card(left) · card(right) · |progress(left) − progress(right)| is largest. Tasks are drawn uniformly from the
+    card(left) · card(right) · |progress(left) − progress(right)| is largest; as in the authors' code, no part may have
+    less than a twentieth of `region` or be narrower than a fifteenth of the space. Boxes that have been cut are not
+    drawn from any more, which that code calls sampling in leaves only. Tasks are drawn uniformly from the
     whole space (`exploration`), or from a box in proportion to its progress: uniformly (70 of 80), or near its worst
     task (10 of 80): its three modes, in the proportions of TeachMyAgent (Romac et al. 2021, arXiv 2103.09815).
 
@@ -32,6 +34,7 @@ class Riac(Teacher):
     kept = ("boxes", "cuts")
     # Of episodes in a box: the share near its worst task, and the deviation from it, in units of the cube.
     mutated, mutation = 0.125, 0.1
+    narrowest = 1 / 15
 
     def __init__(
         self, space: TaskSpace, rng: np.random.Generator, region: int, window: int, splits: int, exploration: float
@@ -65,7 +68,9 @@ class Riac(Teacher):
             box = self.boxes[int(self.rng.random() * len(self.boxes))]
         if box["tasks"] and self.rng.random() < self.mutated:
             worst = box["tasks"][box["values"].index(min(box["values"]))]
-            return Task(clipped([u + self.mutation * self.rng.standard_normal() for u in worst]))
+            moved = (u + self.mutation * self.rng.standard_normal() for u in worst)
+            inside = zip(box["low"], moved, box["high"], strict=True)
+            return Task(tuple(min(max(low, u), high) for low, u, high in inside))
         random = self.rng.random(self.space.dimensions).tolist()
         return Task(tuple(map(_between, box["low"], box["high"], random)))
 
@@ -104,9 +109,12 @@ class Riac(Teacher):
         count = below.sum(axis=1)
         progress = subset_progress(np.concatenate([below, ~below]), values, self.window)
         apart = np.abs(progress[: self.splits] - progress[self.splits :])
-        quality = np.where(np.minimum(count, len(values) - count) >= 2, count * (len(values) - count) * apart, -1.0)
+        fewest = np.minimum(count, len(values) - count)
+        wide = np.minimum(places - low, high - places) >= self.narrowest
+        cut = wide & (fewest >= max(2, self.region // 20))
+        quality = np.where(cut, count * (len(values) - count) * apart, -1.0)
         best = int(quality.argmax())
-        if quality[best] < 0:  # all its tasks are one
+        if quality[best] < 0:  # its tasks are as good as one
             box["tasks"], box["values"] = box["tasks"][-self.region // 2 :], box["values"][-self.region // 2 :]
             self._weigh(number)
             return

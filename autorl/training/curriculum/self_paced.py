@@ -15,9 +15,10 @@ class SelfPaced(Teacher):
 
     The paper moves a distribution of tasks p towards the target's μ as far as performance allows: minimise KL(p ‖ μ)
     under E_p[J] ≥ δ and KL(p ‖ p_old) ≤ ε. Of Gaussians N(m, σ²I) with σ fixed, KL(p ‖ p_old) = |m − m_old|² / 2σ², so
-    the constrained minimum is a step of length σ √(2ε) straight to the goal. The performance constraint is decided by
-    the mean success of the last `window` episodes: at `threshold` or more it moves, below it stays. What has arrived
-    trains on the target distribution itself.
+    the minimum under the second constraint is a step of length σ √(2ε) straight to the goal. The first is not a part of
+    the minimization here, which would shorten the step, but decides whether there is one: at a mean success of the last
+    `window` episodes of `threshold` or more it moves, below it stays. Until the easy tasks are mastered it therefore
+    waits, where the authors' code looks for easier ones. What has arrived trains on the target distribution itself.
 
     Args:
         space: what to choose from.

@@ -186,6 +186,16 @@ def test_riac_progress_and_split_by_hand() -> None:
     assert box_progress(right["values"]) > 0.2 > 0.05 > box_progress(left["values"])
 
 
+def test_riac_divides_no_further_than_a_fifteenth() -> None:
+    teacher, rng = make("riac", region=20, window=10), np.random.default_rng(0)
+    for _ in range(3000):
+        told(teacher, teacher.ask(0.0), rng.random())
+    widths = [box["high"][0] - box["low"][0] for box in teacher.boxes]
+    assert len(widths) > 5
+    assert min(widths) >= 1 / 15
+    assert all(len(box["tasks"]) < 20 for box in teacher.boxes)
+
+
 def test_adr_moves_a_bound_as_success_says() -> None:
     teacher = make("adr", boundary=1.0, buffer=4, low=0.25, high=0.75, step=0.2)
     bounds = []
@@ -227,6 +237,17 @@ def test_plr_by_hand() -> None:
     assert [0.4] not in teacher.tasks
     told(teacher, Task((0.5,)), 7.5)
     assert teacher.tasks == [[0.5], [0.2], [0.3]]
+
+
+def test_plr_replays_levels_of_one_score_in_turn() -> None:
+    teacher = make("plr", buffer=5, replay=1.0, temperature=0.1, staleness=0.0)
+    for number in range(5):
+        told(teacher, Task((number / 10,)), 0.0)
+    replayed = []
+    for _ in range(10):
+        replayed.append(teacher.ask(0.0).vector[0])
+        told(teacher, Task((replayed[-1],)), 0.0)
+    assert sorted(replayed) == sorted([number / 10 for number in range(5)] * 2)
 
 
 def test_self_paced_steps_as_far_as_the_divergence_allows() -> None:
