@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -223,8 +223,10 @@ def _resolve_trajectories(document: Document, path: Path) -> None:
             base = Path(file) if file not in ("", COMMAND_LINE) else path
             found = (base.parent / named).resolve()
             entry["trajectories"] = str(found)
-            if entry.get("sha256") is None and _is_file(found) and os.access(found, os.R_OK):
-                entry["sha256"] = hashlib.sha256(found.read_bytes()).hexdigest()
+            if entry.get("sha256") is None:
+                # What cannot be read is said when its environment is made.
+                with contextlib.suppress(OSError, ValueError):
+                    entry["sha256"] = hashlib.sha256(found.read_bytes()).hexdigest()
 
 
 def _placed(problem: Problem, place: str, key: str) -> Problem:

@@ -58,17 +58,8 @@ def runs(folder: Path) -> list[Any]:
         return []
 
 
-def test_stop_saves_what_is_in_training_and_watch_sees_it(
-    engine: subprocess.Popen[str], autorl: Any, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "autorl", "watch", "small", "--storage", url(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
-        time.sleep(3.0)
-        assert watching.poll() is None, "it watches while the engine works"
-        answer = autorl("stop", "small", "--storage", url(tmp_path))
-        seen, _ = watching.communicate(timeout=30)
-    assert watching.returncode == 0
-    assert "No engine conducts 'small'; it is in its tuning phase." in " ".join(seen.split())
+def test_stop_saves_what_is_in_training(engine: subprocess.Popen[str], autorl: Any, tmp_path: Path) -> None:
+    answer = autorl("stop", "small", "--storage", url(tmp_path))
     assert (answer.code, answer.err) == (0, "")
     assert f"Asked process {engine.pid}" in answer.out
     assert "It has stopped." in answer.out
@@ -78,6 +69,17 @@ def test_stop_saves_what_is_in_training_and_watch_sees_it(
     assert [run.checkpoint is not None for run in runs(tmp_path) if run.attempts] == [True, True]
     again = autorl("stop", "small", "--storage", url(tmp_path))
     assert (again.code, again.err) == (2, "error: no engine conducts study 'small'\n")
+
+
+def test_watch_follows_to_the_end(engine: subprocess.Popen[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autorl", "watch", "small", "--storage", url(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        time.sleep(3.0)
+        assert watching.poll() is None, "it watches while the engine works"
+        engine.send_signal(signal.SIGTERM)
+        out, _ = watching.communicate(timeout=30)
+    assert watching.returncode == 0
+    assert "No engine conducts 'small'; it is in its tuning phase." in " ".join(out.split())
 
 
 def test_the_first_ctrl_c_saves_and_the_second_stops(engine: subprocess.Popen[str], tmp_path: Path) -> None:

@@ -66,6 +66,18 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+def run(folder: Path, *command: str) -> str:
+    """Run a program that trains, and return what it says."""
+    path = os.pathsep.join([str(Path(probe_tasks.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment |= {"HF_HOME": str(folder / "hf")}
+    trained = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    return trained.stdout
+
+
 def test_the_file_trains_in_trl(tmp_path: Path) -> None:
     studied(tmp_path)
     storage, file = f"sqlite:///{tmp_path}/study.db", tmp_path / "recipe.yaml"
@@ -83,14 +95,10 @@ def test_the_file_trains_in_trl(tmp_path: Path) -> None:
     (tmp_path / "rewards.py").write_text(
         "def long(completions, **_):\n    return [float(len(c)) for c in completions]\n"
     )
-    command = [sys.executable, "-m", "trl.scripts.grpo", "--config", str(file), "--dataset_name", str(data)]
+    command = ["-m", "trl.scripts.grpo", "--config", str(file), "--dataset_name", str(data)]
     command += ["--reward_funcs", "rewards.long", "--model_name_or_path", str(model)]
     command += ["--output_dir", str(tmp_path / "out"), "--use_cpu", "--bf16", "false", "--report_to", "none"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1"}
-    trained = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert trained.returncode == 0, trained.stderr[-3000:]
+    run(tmp_path, *command)
     state = json.loads((tmp_path / "out" / "checkpoint-4" / "trainer_state.json").read_text())
     assert state["global_step"] == written["max_steps"] == 4
 
@@ -106,15 +114,11 @@ def test_the_script_trains_the_studys_task(overrides: tuple[str, ...], tmp_path:
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     save(model, Echo.characters)
-    command = [sys.executable, str(file), "--model", str(model), "--output", str(tmp_path / "out"), "--seed", "3"]
-    path = os.pathsep.join([str(Path(probe_tasks.__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    environment |= {"HF_HOME": str(tmp_path / "hf")}
-    trained = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert trained.returncode == 0, trained.stderr[-3000:]
+    command = [str(file), "--model", str(model), "--output", str(tmp_path / "out"), "--seed", "3"]
+    said = run(tmp_path, *command)
     assert (tmp_path / "out" / "model.safetensors").exists()
-    assert "'train_runtime'" in trained.stdout
-    assert re.search(r"greedy score of 4 held-out problems: [01]\.\d{4}", trained.stdout)
+    assert "'train_runtime'" in said
+    assert re.search(r"greedy score of 4 held-out problems: [01]\.\d{4}", said)
 
 
 @pytest.fixture(scope="module")
@@ -136,16 +140,6 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Findings]:
     (folder / "train.py").write_text(render(found, found.trials[0], "trl-script"))
     (folder / "recipe.yaml").write_text(render(found, found.trials[0], "trl"))
     return folder, found
-
-
-def run(folder: Path, *command: str) -> str:
-    """Run a program that trains, and return what it says."""
-    path = os.pathsep.join([str(Path(probe_tasks.__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    environment |= {"HF_HOME": str(folder / "hf")}
-    trained = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
-    assert trained.returncode == 0, trained.stderr[-3000:]
-    return trained.stdout
 
 
 def as_predicted(found: Findings, scores: list[float]) -> None:

@@ -28,7 +28,7 @@ def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndar
 
     Returns:
         `seeds` and `lengths` (shape: episodes), `actions` and `observations` (shape: steps, ...) of the episodes whose
-        return is at least the median, as `Trajectories` reads them, and `values` where the model has a critic;
+        return is at least the median, as `Trajectories` reads them, and `values`, all 0 where the model has no critic;
         observations are the environment's own, flat.
     """
     import torch
@@ -71,9 +71,7 @@ def played(model: BaseAlgorithm, recipe: Recipe, seed: int) -> dict[str, np.ndar
     return {
         "seeds": np.array([episode["seed"] for episode in good]),
         "lengths": np.array([len(episode["actions"]) for episode in good]),
-        "actions": np.concatenate([np.array(episode["actions"]) for episode in good]),
-        "observations": np.concatenate([np.array(episode["observations"]) for episode in good]),
-        "values": np.concatenate([np.array(episode["values"]) for episode in good]),
+        **{name: np.concatenate([np.array(episode[name]) for episode in good]) for name in _STEPWISE},
     }
 
 
