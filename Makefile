@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STUDY ?= studies/cartpole-ppo.yaml
 
+# Images like to set this; then each process would compile all that it imports, a quarter of a minute for torch alone.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev study docs dashboard test test-all faults lint format clean
 
@@ -18,7 +21,7 @@ $(BIN)/python:
 		{ echo "autorl needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Not compiled when installed: that takes minutes, and most of it is never imported.
+# Compiled when first imported, not when installed: all of it takes minutes, and most is never imported.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[sb3,dashboard]'
 	@touch $@
