@@ -1,4 +1,4 @@
-"""Imported by the fork server before it forks: whatever the backend initializes once, each run then finds done.
+"""Imported by the fork server alone, before it forks: what the backend initializes once, each run then finds done.
 
 Only for backends that can be forked after they have started (torch can, JAX cannot; `Backend.warm` knows).
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 
+from autorl.execution.process import BACKEND
 from autorl.plugins import find
 
-BACKEND = "AUTORL_PRELOAD_BACKEND"
+# What a terminal or `timeout` sends to the engine's whole group is for the engine, which then lets the runs save their
+# state; a server that ended first would take the ends of its runs with it. It goes when the engine goes.
+os.setsid()
 
-if BACKEND in os.environ:
-    # A backend that cannot be warmed here fails where it can be told: in the first run.
-    with contextlib.suppress(Exception):
-        find("autorl.backends", os.environ[BACKEND])().warm()
+# A backend that cannot be warmed here fails where it can be told: in the first run.
+with contextlib.suppress(Exception):
+    find("autorl.backends", os.environ[BACKEND])().warm()

@@ -22,6 +22,8 @@ from autorl.training.protocol import Interrupted
 # Exit statuses that tell the engine how a run ended where there is no result.
 PREEMPTED = 75
 RAISED = 70
+# Environment variable by which the fork server is told which backend to warm.
+BACKEND = "AUTORL_PRELOAD_BACKEND"
 
 
 @dataclass(frozen=True)

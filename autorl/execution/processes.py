@@ -24,7 +24,7 @@ from types import ModuleType
 
 import psutil
 
-from autorl.execution import preload, process
+from autorl.execution import process
 from autorl.execution.protocol import Cause, Ended, Event, Order, Stalled
 from autorl.spec.study import StudySpec
 from autorl.trial import Run
@@ -64,9 +64,9 @@ class ProcessExecutor:
         cores = sorted(os.sched_getaffinity(0))
         self._cores = cores if pinned and self._workers <= len(cores) else []
         psutil.cpu_percent(percpu=True)  # what is busy is measured from now on
-        os.environ[preload.BACKEND] = spec.algorithm.backend
+        os.environ[process.BACKEND] = spec.algorithm.backend
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["autorl.execution.process", "autorl.execution.preload"])
+        self._context.set_forkserver_preload(["autorl.execution.preload"])
         forkserver.ensure_running()  # it gets ready while the engine does
 
     @property

@@ -82,12 +82,16 @@ def test_watch_follows_to_the_end(engine: subprocess.Popen[str], tmp_path: Path)
     assert "No engine conducts 'small'; it is in its tuning phase." in " ".join(out.split())
 
 
-def test_the_first_ctrl_c_saves_and_the_second_stops(engine: subprocess.Popen[str], tmp_path: Path) -> None:
-    os.killpg(engine.pid, signal.SIGINT)  # as a terminal does: to the engine and whatever it has started
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "timeout"])
+def test_what_is_sent_to_the_group_saves_what_is_in_training(
+    number: signal.Signals, engine: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    os.killpg(engine.pid, number)  # as a terminal and `timeout` do: to the engine and whatever it has started
     out, _ = engine.communicate(timeout=30)
     assert engine.returncode == 130
     assert "stopping: the runs in training save their state" in out
-    assert [run.checkpoint is not None for run in runs(tmp_path) if run.attempts] == [True, True]
+    begun = [run for run in runs(tmp_path) if run.attempts]
+    assert [(run.state, run.checkpoint is not None) for run in begun] == [("waiting", True)] * 2
 
 
 def test_two_ctrl_cs_stop_at_once(engine: subprocess.Popen[str], tmp_path: Path) -> None:
