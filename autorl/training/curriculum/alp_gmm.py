@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
 from typing import Any
@@ -113,7 +114,7 @@ class AlpGmm(Teacher):
         last = np.arange(self.told - min(self.window, used), self.told) % self.remembered
         points = np.column_stack([self.tasks[:, last].T, self.progress[last] / scale])
         seeds = spread_points(points, min(self.max_components, len(points) - 1), self.rng)
-        mixtures = [fitted(points, seeds[:count]) for count in range(2, len(seeds) + 1)]
+        mixtures = fitted(points, [seeds[:count] for count in range(2, len(seeds) + 1)])
         means, covariances, _ = min(mixtures, key=lambda mixture: mixture[2])
         d = self.space.dimensions
         self.means = means.tolist()
@@ -124,38 +125,60 @@ class AlpGmm(Teacher):
 # scikit-learn would take a second or two to be imported into each run, and as long for a fit as this for ten.
 
 
-def fitted(points: np.ndarray, means: np.ndarray, tolerance: float = 1e-2) -> tuple[np.ndarray, np.ndarray, float]:
-    """Fit a mixture of Gaussians by expectation and maximization (Bishop 2006, section 9.2.2).
+def fitted(
+    points: np.ndarray, starts: Sequence[np.ndarray], tolerance: float = 1e-2
+) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """Fit mixtures of Gaussians by expectation and maximization (Bishop 2006, section 9.2.2).
+
+    Of a point its 1, its coordinates and their products are all that counts: the logarithm of a Gaussian is linear in
+    them, and their means are its moments. So a step is two products of matrices, and one of all the mixtures.
 
     Args:
         points: Shape (points, axes).
-        means: to begin from, shape (Gaussians, axes).
-        tolerance: change of the mean log-likelihood below which it ends.
+        starts: means to begin from, of each mixture, shape (Gaussians, axes).
+        tolerance: change of the mean log-likelihood below which a mixture is done.
 
     Returns:
-        Means, shape (Gaussians, axes); covariances, shape (Gaussians, axes, axes); and Akaike's information criterion.
+        Of each mixture its means, shape (Gaussians, axes); covariances, shape (Gaussians, axes, axes); and Akaike's
+        information criterion.
     """
-    (n, d), k = points.shape, len(means)
-    nearest = ((points - means[:, None]) ** 2).sum(axis=2).argmin(axis=0)
-    share = (nearest == np.arange(k)[:, None]).astype(float)
-    before, likelihood = -math.inf, -math.inf
-    for _ in range(100):
-        size = share.sum(axis=1) + 1e-15
-        means = share @ points / size[:, None]
-        away = points - means[:, None]
-        covariances = (share[:, :, None] * away).transpose(0, 2, 1) @ away / size[:, None, None]
+    n, d = points.shape
+    sizes = np.array([len(start) for start in starts])
+    mixture, first = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes) - sizes
+    centre = points.mean(axis=0)  # variances are differences of squares, and lose least around it
+    points, means = points - centre, np.vstack(starts) - centre
+    features = np.column_stack([np.ones(n), points, (points[:, :, None] * points[:, None]).reshape(n, d * d)])
+    transposed = np.ascontiguousarray(features.T)
+    # At first each point is of the nearest mean, or of those that are as near.
+    away = 0.5 * (means * means).sum(axis=1)[:, None] - means @ transposed[1 : d + 1]
+    share = (away == np.minimum.reduceat(away, first)[mixture]).astype(float)
+    share /= np.add.reduceat(share, first)[mixture]
+    before = np.full(len(sizes), -math.inf)
+    found: list[tuple[np.ndarray, np.ndarray, float] | None] = [None] * len(sizes)
+    for step in range(100):
+        moments = share @ features
+        size = moments[:, 0] + 1e-15
+        moments /= size[:, None]
+        means = moments[:, 1 : d + 1]
+        covariances = moments[:, d + 1 :].reshape(-1, d, d) - means[:, :, None] * means[:, None]
         covariances[:, range(d), range(d)] += 1e-6
-        factors = np.linalg.cholesky(covariances)
-        scaled = away @ np.linalg.inv(factors).transpose(0, 2, 1)
-        height = np.log(size / n) - np.log(factors[:, range(d), range(d)]).sum(axis=1)
-        logs = height[:, None] - 0.5 * ((scaled * scaled).sum(axis=2) + d * math.log(2 * math.pi))
-        top = logs.max(axis=0)
-        share = np.exp(logs - top)
-        total = share.sum(axis=0)
-        share /= total
-        likelihood = float((top + np.log(total)).mean())
-        if abs(likelihood - before) < tolerance:
+        precisions = np.linalg.inv(covariances)
+        linear = (precisions @ means[:, :, None])[:, :, 0]
+        spread = np.linalg.slogdet(covariances)[1] + d * math.log(2 * math.pi)
+        height = np.log(size / n) - 0.5 * (spread + (means * linear).sum(axis=1))
+        logs = np.column_stack([height, linear, -0.5 * precisions.reshape(-1, d * d)]) @ transposed
+        top = np.maximum.reduceat(logs, first)
+        share = np.exp(logs - top[mixture])
+        total = np.add.reduceat(share, first)
+        share /= total[mixture]
+        likelihood = (top + np.log(total)).mean(axis=1)
+        for number in np.flatnonzero((np.abs(likelihood - before) < tolerance) | (step == 99)):
+            if found[number] is None:
+                of, k = mixture == number, int(sizes[number])
+                free = k * d + k * d * (d + 1) // 2 + k - 1
+                aic = 2 * free - 2 * n * float(likelihood[number])
+                found[number] = means[of] + centre, covariances[of], aic
+        if None not in found:
             break
         before = likelihood
-    free = k * d + k * d * (d + 1) // 2 + k - 1
-    return means, covariances, 2 * free - 2 * n * likelihood
+    return [one for one in found if one is not None]

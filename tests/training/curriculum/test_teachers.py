@@ -152,12 +152,15 @@ def test_a_mixture_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(3)
     centres = np.array([[0.2, 0.0], [0.5, 0.6], [0.9, 0.1]])
     points = np.vstack([rng.normal(centre, (0.05, 0.03), (80, 2)) for centre in centres])
-    means, covariances, aic = fitted(points, spread_points(points, 3, rng), tolerance=1e-9)
-    theirs = GaussianMixture(3, means_init=centres, tol=1e-9, max_iter=500).fit(points)
-    order = np.argsort(means[:, 0])
-    np.testing.assert_allclose(means[order], theirs.means_, atol=1e-4)
-    np.testing.assert_allclose(covariances[order], theirs.covariances_, atol=1e-5)
-    assert aic == pytest.approx(theirs.aic(points), rel=1e-5)
+    starts = [spread_points(points, count, rng) for count in (2, 3)]
+    for start, (means, covariances, aic) in zip(starts, fitted(points, starts, tolerance=1e-7), strict=True):
+        nearest = ((points - start[:, None]) ** 2).sum(axis=2).argmin(axis=0)
+        begun = np.array([points[nearest == number].mean(axis=0) for number in range(len(start))])
+        theirs = GaussianMixture(len(start), means_init=begun, tol=1e-9, max_iter=500).fit(points)
+        order, their_order = np.argsort(means[:, 0]), np.argsort(theirs.means_[:, 0])
+        np.testing.assert_allclose(means[order], theirs.means_[their_order], atol=1e-4)
+        np.testing.assert_allclose(covariances[order], theirs.covariances_[their_order], atol=1e-5)
+        assert aic == pytest.approx(theirs.aic(points), rel=1e-5)
 
 
 def test_weights_are_drawn_in_proportion() -> None:
