@@ -7,13 +7,16 @@ problem that any run is evaluated on, and runs whose seeds differ (modulo 101) a
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
 from autorl.errors import AutorlError
 
+VERSION = 1
+"""Of problems: another one draws others."""
 _HELD_OUT = 4
 """One problem in so many is held out."""
 _GROUPS = 101
@@ -144,6 +147,16 @@ def draw_to_evaluate(
         )
         found[problem.prompt] = problem
     return list(found.values())
+
+
+def dumped(problems: Sequence[Problem]) -> bytes:
+    """Write problems down."""
+    return json.dumps([asdict(problem) for problem in problems]).encode()
+
+
+def loaded(content: bytes) -> list[Problem]:
+    """Return the problems that were written down."""
+    return [Problem(**{**fields, "steps": tuple(fields["steps"])}) for fields in json.loads(content)]
 
 
 def _drawn(

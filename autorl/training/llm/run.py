@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from autorl.errors import CheckpointError
+from autorl.training.llm.cache import made_once
 from autorl.training.llm.course import Course, target_categories
 from autorl.training.llm.learner import Learner
 from autorl.training.llm.model import Architecture
-from autorl.training.llm.problems import Task, draw_to_evaluate, generator
+from autorl.training.llm.problems import VERSION, Problem, Task, draw_to_evaluate, dumped, generator, loaded
 from autorl.training.llm.recipe import Settings, contradictions, settings
 from autorl.training.llm.small import SmallLearner
-from autorl.training.llm.suites import make_task
+from autorl.training.llm.suites import OURS, make_task
 from autorl.training.llm.warmup import warmed
 from autorl.training.meter import Meter, Spent
 from autorl.training.protocol import Host, Interrupted, Job
@@ -87,13 +88,7 @@ class Training:
         self._learner = learner = self._made(recipe, task, own, (network, environment))
         if self._state is not None:
             learner.restore(self._state)
-        problems = draw_to_evaluate(
-            task,
-            recipe.evaluation_episodes,
-            self._job.seed,
-            generator(evaluations[0]),
-            target_categories(recipe.task_space, task),
-        )
+        problems = self._problems(recipe, task, evaluations[0])
         points, last = recipe.points, recipe.evaluation_points
         saved = self._meter.spent().wall_seconds
         while learner.counted.completions < until:
@@ -110,6 +105,18 @@ class Training:
         if until < recipe.env_steps:
             self._save(recipe)
         self._state = learner.state()
+
+    def _problems(self, recipe: Recipe, task: Task, drawn_by: int) -> list[Problem]:
+        """Return what the run is evaluated on; few of the problems drawn are its seed's, so that drawing takes long."""
+        count, seed, asked = recipe.evaluation_episodes, self._job.seed, target_categories(recipe.task_space, task)
+
+        def draw() -> list[Problem]:
+            return draw_to_evaluate(task, count, seed, generator(drawn_by), asked)
+
+        if recipe.env not in OURS:  # code that is not ours may draw others tomorrow
+            return draw()
+        about = [VERSION, recipe.env, recipe.env_kwargs, count, seed, drawn_by, asked]
+        return made_once("problems", about, draw, dumped, loaded)
 
     def _made(self, recipe: Recipe, task: Task, own: Settings, seeds: tuple[int, int]) -> Learner:
         if recipe.engine == "trl":

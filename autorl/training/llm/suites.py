@@ -32,6 +32,9 @@ _NAMED: Mapping[str, Callable[..., Task]] = {
     "reasoning_gym": _reasoning,
 }
 
+OURS = frozenset({*SUITES, "steps-tools"})
+"""Tasks whose problems are drawn by our code alone."""
+
 
 def make_task(env: str, env_kwargs: Mapping[str, Any]) -> Task:
     """Return a task by the name of a suite, or by `module:Class`.

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import io
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from autorl.training.llm.cache import made_once
 from autorl.training.llm.model import END, Architecture, Characters, Model, negative_log_likelihood
 from autorl.training.llm.problems import Demonstrated, Task, draw_to_train, generator
 from autorl.training.llm.recipe import Settings
@@ -39,20 +34,18 @@ def warmed(
     model = Model(shape, Characters(task.characters).size)
     recipe = {key: value for key, value in asdict(own).items() if key.startswith("sft_")} | {"longest": own.max_tokens}
     identity = [_VERSION, torch.__version__, dict(about), task.characters, asdict(shape), recipe]
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True, default=repr).encode()).hexdigest()[:32]
-    file = cache_folder() / f"{name}.pt"
-    with _locked(file):
-        if (state := _read(file)) is not None:
-            model.load_state_dict(state)
-            return model
-        model = _trained(task, shape, own, alive)
-        _write(file, model.state_dict())
-    return model
+
+    def loaded(content: bytes) -> Model:
+        model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+        return model
+
+    return made_once("warm-up", identity, lambda: _trained(task, shape, own, alive), _dumped, loaded)
 
 
-def cache_folder() -> Path:
-    """Return the user's folder for warmed-up models."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "autorl" / "llm"
+def _dumped(model: Model) -> bytes:
+    content = io.BytesIO()
+    torch.save(model.state_dict(), content)
+    return content.getvalue()
 
 
 def _trained(task: Task, shape: Architecture, own: Settings, alive: Callable[[], None]) -> Model:
@@ -78,34 +71,3 @@ def _trained(task: Task, shape: Architecture, own: Settings, alive: Callable[[],
         optimizer.step()
         alive()
     return model
-
-
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Let one process at a time make a model, so that the others find it; without a folder each makes its own."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.with_suffix(".lock").open("w")
-    except OSError:
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        state: dict[str, Any] = torch.load(file, weights_only=True)
-    except Exception:  # noqa: BLE001 - not there, or damaged: it is made anew
-        return None
-    return state
-
-
-def _write(file: Path, state: Mapping[str, Any]) -> None:
-    content = io.BytesIO()
-    torch.save(dict(state), content)
-    part = file.with_suffix(".part")
-    with contextlib.suppress(OSError):
-        part.write_bytes(content.getvalue())
-        part.replace(file)

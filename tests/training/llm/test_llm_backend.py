@@ -13,8 +13,8 @@ from autorl.engine.check import check
 from autorl.errors import SpecError
 from autorl.spec.load import draft_study
 from autorl.training.llm import LlmBackend
+from autorl.training.llm.cache import cache_folder
 from autorl.training.llm.recipe import PRESETS
-from autorl.training.llm.warmup import cache_folder
 from autorl.trial import Recipe, Start
 
 TINY = {"prompts": 4, "rollouts": 4, "max_tokens": 6, "sft_steps": 6, "sft_batch": 8}
@@ -121,21 +121,21 @@ def test_a_fork_goes_on_with_its_donors_model(backend: LlmBackend, tmp_path: Pat
     assert forked.wall_seconds < forked.curve[-1].wall_seconds
 
 
-def test_the_warm_up_is_done_once_and_a_damaged_one_again(backend: LlmBackend, tmp_path: Path) -> None:
-    recipe = replace(BASE, hyperparameters={**TINY, "sft_seed": 7})
+def test_warm_up_and_evaluation_problems_are_made_once_and_damaged_ones_again(
+    backend: LlmBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = replace(BASE, env="steps-easy", env_kwargs={})
     first = train(backend, recipe, tmp_path / "a")
-    folder = cache_folder()
-    (kept,) = (file for file in folder.glob("*.pt") if file.stat().st_mtime == newest(folder))
-    written = kept.stat().st_mtime_ns
+    kept = [file for file in sorted(cache_folder().iterdir()) if not file.suffix]
+    assert [file.name.rpartition("-")[0] for file in kept] == ["problems", "warm-up"]
+    written = [file.stat().st_mtime_ns for file in kept]
     assert learned(train(backend, recipe, tmp_path / "b")) == learned(first)
-    assert kept.stat().st_mtime_ns == written
-    kept.write_bytes(kept.read_bytes()[:100])
+    assert [file.stat().st_mtime_ns for file in kept] == written
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:100])
     assert learned(train(backend, recipe, tmp_path / "c")) == learned(first)
-    assert kept.stat().st_mtime_ns != written
-
-
-def newest(folder: Path) -> float:
-    return max(file.stat().st_mtime for file in folder.glob("*.pt"))
+    assert all(file.stat().st_mtime_ns > before for file, before in zip(kept, written, strict=True))
 
 
 SECTIONS = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import pytest
@@ -9,8 +10,17 @@ import pytest
 from autorl.errors import AutorlError
 from autorl.training.llm import tools
 from autorl.training.llm.families import FAMILIES, Written
-from autorl.training.llm.problems import Inspected, Interactive, draw_to_evaluate, draw_to_train, generator
-from autorl.training.llm.suites import SUITES, make_task
+from autorl.training.llm.problems import (
+    VERSION,
+    Inspected,
+    Interactive,
+    draw_many_to_train,
+    draw_to_evaluate,
+    draw_to_train,
+    dumped,
+    generator,
+)
+from autorl.training.llm.suites import OURS, SUITES, make_task
 
 
 @pytest.mark.parametrize("name", [*SUITES, "steps-tools"])
@@ -70,6 +80,14 @@ def test_nobody_trains_on_what_anybody_is_evaluated_on() -> None:
     assert all(len(own) == 40 for own in held_out)
     for one, other in itertools.combinations([training, *held_out], 2):
         assert not one & other
+
+
+def test_problems_are_those_of_the_version() -> None:
+    """They are kept in the user's cache: whoever changes what is drawn raises `VERSION`, and this with it."""
+    drawn = hashlib.sha256()
+    for name in sorted(OURS):
+        drawn.update(dumped(draw_many_to_train(make_task(name, {}), 100, generator(0))))
+    assert (VERSION, drawn.hexdigest()[:16]) == (1, "4fd204be5dc60e21")
 
 
 def test_every_category_has_its_share_of_an_evaluation() -> None:
