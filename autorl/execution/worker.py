@@ -33,7 +33,7 @@ class WorkerHost:
 
     def __init__(self, order: Order, tell: Callable[[Event], None], stopping: Callable[[], bool]) -> None:
         self._order, self._tell, self._stopping = order, tell, stopping
-        self._told = 0.0
+        self._told, self._saves = 0.0, 0
         self.saved: Checkpoint | None = None
 
     def evaluated(self, point: Point) -> None:
@@ -49,7 +49,8 @@ class WorkerHost:
 
     def save(self, env_steps: int, content: memoryview) -> None:
         """Write a checkpoint under a name that no other has, and report it with its hash."""
-        name = f"{self._order.attempt}-{env_steps}.checkpoint"
+        self._saves += 1
+        name = f"{self._order.attempt}-{env_steps}-{self._saves}.checkpoint"
         write_atomically(self._order.folder / name, content, self._stalled)
         self.saved = Checkpoint(name, hashlib.sha256(content).hexdigest(), env_steps)
         self._tell(Saved(self._order.run, self.saved))

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any
@@ -20,7 +21,7 @@ import psutil
 
 from autorl.spec.yaml12 import Key
 from autorl.training.program.backend import ProgramBackend
-from autorl.training.program.reports import ReportError
+from autorl.training.program.reports import ReportError, as_number
 from autorl.training.program.run import Call, Crashed, keeps_state
 from autorl.training.program.words import Launch, command_line, filled, split, variables, wrong_words
 
@@ -56,7 +57,8 @@ class CommandBackend(ProgramBackend):
         launch = Launch(recipe, call.seed, call.until, call.folder, call.checkpoint)
         reports = program["reports"]
         file = None if reports["file"] is None else Path(program["folder"]) / filled(reports["file"], launch)
-        began = file.stat().st_size if file is not None and file.exists() else 0
+        if file is not None and file.is_relative_to(call.folder):
+            file.unlink(missing_ok=True)  # of another program, whose schedule this one goes on with
         running = subprocess.Popen(
             command_line(launch),
             cwd=program["folder"],
@@ -67,7 +69,7 @@ class CommandBackend(ProgramBackend):
             stderr=subprocess.PIPE,
         )
         try:
-            hearing = _Hearing(call, reports, running, file, began)
+            hearing = _Hearing(call, reports, running, file)
             while hearing.listen() and not (call.reports.over and self._may_end(call)):
                 call.pulse(hearing.gather)
         finally:
@@ -75,8 +77,12 @@ class CommandBackend(ProgramBackend):
             for stream in (running.stdout, running.stderr):
                 assert stream is not None
                 stream.close()
-        if not call.reports.over:
+        over = call.reports.over
+        if not over or (
+            keeps_state(call.recipe) and call.until < call.recipe.env_steps
+        ):  # what it keeps is gone on with
             _judge(running.returncode)
+        if not over:
             call.reports.end(call.wall_seconds())
 
     def _may_end(self, call: Call) -> bool:
@@ -95,12 +101,12 @@ class _Hearing:
     """What a program says, on its two streams and in its file."""
 
     def __init__(
-        self, call: Call, reports: Mapping[str, Any], running: subprocess.Popen[bytes], file: Path | None, began: int
+        self, call: Call, reports: Mapping[str, Any], running: subprocess.Popen[bytes], file: Path | None
     ) -> None:
-        self._call, self._running, self._file, self._at = call, running, file, began
+        self._call, self._running = call, running
         self._rest: dict[Any, bytes] = {}
         self._selector = DefaultSelector()
-        parse = _parser(reports)
+        self._parser = parse = _parser(reports)
         # Standard error may hold the reports too: that is where logging writes.
         for stream in (running.stdout, running.stderr):
             assert stream is not None
@@ -110,6 +116,13 @@ class _Hearing:
             stream: parse() if file is None else _nothing for stream in (running.stdout, running.stderr)
         }
         self._parse[None] = parse()
+        # What is in the file already was written by somebody else, but for the names of a table's columns.
+        self._file, self._at, self._head, self._heard = file, 0, b"", -1.0
+        if file is not None and file.exists():
+            with file.open("rb") as opened:
+                self._head = opened.readline()
+                self._at = opened.seek(0, os.SEEK_END)
+            [*self._parse[None](self._head.decode("utf-8", "replace").rstrip("\r\n"))]
 
     def listen(self) -> bool:
         """Wait a moment for what the program says, and take it; False when it has ended."""
@@ -120,6 +133,8 @@ class _Hearing:
                 self._running.wait(_LOOK_SECONDS)
         ended = self._running.poll() is not None
         self.gather()
+        if ended and self._rest.get(None):
+            self._take(None, b"\n")
         return not ended
 
     def gather(self) -> None:
@@ -128,8 +143,15 @@ class _Hearing:
             self._read(key.fileobj)
         if self._file is not None:
             with contextlib.suppress(FileNotFoundError), self._file.open("rb") as file:
+                if file.read(len(self._head)) != self._head or file.seek(0, os.SEEK_END) < self._at:
+                    # It was written anew, as a table is for another column: what was heard is passed over by its steps.
+                    self._at, self._head, self._heard = 0, b"", float(self._call.reports.env_steps)
+                    self._rest.pop(None, None)
+                    self._parse[None] = self._parser()
                 file.seek(self._at)
                 content = file.read()
+                if not self._head.endswith(b"\n"):
+                    self._head += content[: content.find(b"\n") + 1 or None]
                 self._at += len(content)
                 self._take(None, content)
 
@@ -149,17 +171,19 @@ class _Hearing:
         *lines, self._rest[source] = (self._rest.get(source, b"") + content).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
             for env_steps, metrics in self._parse[source](line.decode("utf-8", "replace")):
+                steps = as_number(env_steps)
+                if source is None and steps is not None and steps <= self._heard:
+                    continue
                 self._call.reports.take(env_steps, metrics, self._call.wall_seconds())
 
 
 def _parser(reports: Mapping[str, Any]) -> Callable[[], Callable[[str], Found]]:
     """Return what makes a reader of lines; a table's has to see its header first."""
-    named = {theirs: ours for ours, theirs in reports["metrics"].items()}
-    steps = reports["env_steps"]
+    steps, named = reports["env_steps"], partial(_metrics, reports)
 
     def found(values: Mapping[str, Any]) -> Found:
         if steps in values:
-            yield values[steps], {named.get(key, key): value for key, value in values.items() if key != steps}
+            yield values[steps], named(values)
 
     def objects(line: str) -> Found:
         if line.lstrip().startswith("{"):
@@ -184,10 +208,17 @@ def _parser(reports: Mapping[str, Any]) -> Callable[[], Callable[[str], Found]]:
         for pattern in patterns:
             for match in pattern.finditer(line):
                 values = {key: _number(text) for key, text in match.groupdict().items() if text is not None}
-                metrics = {named.get(key, key): value for key, value in values.items() if key != steps}
-                yield values.get(steps), metrics
+                yield values.get(steps), named(values)
 
     return {"json": lambda: objects, "csv": table, "pattern": lambda: matches}[reports["format"]]
+
+
+def _metrics(reports: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was measured, by the study's names; a column of the program's own under such a name is another."""
+    metrics = reports["metrics"]
+    taken = {reports["env_steps"], *metrics, *metrics.values()}
+    others = {key: value for key, value in values.items() if key not in taken}
+    return {**others, **{ours: values[theirs] for ours, theirs in metrics.items() if theirs in values}}
 
 
 def _nothing(line: str) -> Found:

@@ -12,6 +12,7 @@ from typing import Any
 
 from autorl.spec.yaml12 import Key
 from autorl.training.program.backend import ProgramBackend
+from autorl.training.program.reports import ReportError
 from autorl.training.program.run import Call
 from autorl.training.program.words import settings
 from autorl.training.protocol import Interrupted
@@ -96,6 +97,8 @@ class FunctionBackend(ProgramBackend):
             if stop.args == ("interrupted",):
                 raise Interrupted from None
             return
+        except SystemExit as left:
+            raise ReportError(f"it called sys.exit({left.code!r})") from left
         call.reports.end(call.wall_seconds())
 
 

@@ -68,9 +68,14 @@ class Reports:
         """
         steps = self.env_steps if env_steps is None else _count(env_steps)
         if steps <= self._known:  # it goes on from a state older than what has been taken
+            self.host.alive(self.env_steps)
             return
         if steps > self.env_steps:
             self._close_passed(self.env_steps, wall_seconds)
+            while len(self._left) > 1 and self._left[1] <= steps:  # this report goes past points, and is of the last
+                if not self.curve and not self._new:
+                    raise ReportError(f"nothing was reported in the first {self._left[1]:,} steps; {self._advice}")
+                self._close_passed(self._left[0], wall_seconds)
             self.env_steps = steps
         for name, value in metrics.items():
             number = as_number(value)
@@ -79,8 +84,6 @@ class Reports:
             elif number is not None and name in self.asked:
                 raise FloatingPointError(f"after {self.env_steps:,} steps {name} is {number}")
         self.host.alive(self.env_steps)
-        while len(self._left) > 1 and self._left[1] <= self.env_steps:
-            self._skip(wall_seconds)
         if all(name in self._new for name in self.asked):
             self._close_passed(self.env_steps, wall_seconds)
 
@@ -88,9 +91,10 @@ class Reports:
         """Take note that the trainer ended of its own accord, perhaps a little early: some train whole batches only.
 
         Raises:
-            ReportError: it had more than one point to go.
+            ReportError: it had more than one point to go, or has reported nothing beyond the last but one.
         """
-        if len(self._left) > 1 or (self._left and not self._new):
+        beyond = len(self._due) > 1 and self.env_steps > self._due[-2]
+        if len(self._left) > 1 or (self._left and not self._new and not beyond):
             raise ReportError(
                 f"it ended after {self.env_steps:,} of {self.until:,} environment steps, with {len(self._left)} of "
                 f"{self.recipe.evaluation_points} evaluations to go; {self._advice}"
@@ -112,12 +116,6 @@ class Reports:
         every = self.recipe.points[0]
         return f"report at least every {every:,} steps, or set evaluation.points to what it reports"
 
-    def _skip(self, wall_seconds: float) -> None:
-        """Close a point that a single report went past: it is as the one before."""
-        if not self.curve:
-            raise ReportError(f"nothing was reported in the first {self._left[1]:,} steps; {self._advice}")
-        self._add(Point(self._left[0], wall_seconds, self.curve[-1].metrics))
-
     def _close_passed(self, env_steps: int, wall_seconds: float) -> None:
         if not self._left or self._left[0] > env_steps:
             return
@@ -128,11 +126,8 @@ class Reports:
             if name not in metrics:
                 known = f"it reported {', '.join(sorted(metrics))}" if metrics else "it reported nothing"
                 raise ReportError(f"no '{name}' in the first {env_steps:,} environment steps: {known}")
-        self._add(Point(env_steps, wall_seconds, metrics))
-
-    def _add(self, point: Point) -> None:
-        self.curve.append(point)
-        self.host.evaluated(point)
+        self.curve.append(Point(env_steps, wall_seconds, metrics))
+        self.host.evaluated(self.curve[-1])
 
 
 def as_number(value: Any) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import time
 import traceback
@@ -20,7 +21,9 @@ from autorl.training.protocol import Host, Interrupted, Job
 from autorl.training.resumption import Origin
 from autorl.trial import FailureClass, Point, Recipe, RunResult
 
-_LINES = 50
+_LINES, _LONGEST = 50, 10_000
+# torch has a class of its own for a GPU, and on a CPU says it in a RuntimeError.
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory")
 
 
 class Crashed(Exception):
@@ -35,9 +38,10 @@ class Output:
         self._begun = ""
 
     def write(self, text: str) -> int:
-        """Take text; what has no end of line yet waits for it."""
-        *lines, self._begun = (self._begun + text).split("\n")
-        self._lines.extend(lines)
+        """Take text; what has no end of line yet waits for it. A progress bar is many lines, of which few are kept."""
+        *lines, begun = (self._begun + text.replace("\r", "\n")).split("\n")
+        self._lines.extend(line for line in lines if line)
+        self._begun = begun[-_LONGEST:]
         return len(text)
 
     def flush(self) -> None:
@@ -93,6 +97,7 @@ class Training:
         self._reports: Reports | None = None
         self._before: dict[str, Any] | None = None
         self._saved = time.monotonic()
+        self._kept: tuple[int, int] | None = None
         self._output = Output()
 
     def result(self) -> RunResult:
@@ -108,6 +113,8 @@ class Training:
                 kind = "diverged"
             elif isinstance(error, Crashed):
                 kind = "crash"
+            elif isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+                kind = "out_of_memory"
             said = self._output.text()
             text = "".join(traceback.format_exception(error)) + (f"\nIts last output:\n{said}\n" if said else "")
             return self._ended("failed", error_class=kind, error=text)
@@ -162,13 +169,15 @@ class Training:
         self._curve += [Point.from_dict(point) for point in reported["curve"]]
         self._before = reported
         checkpoint.write_bytes(content)
+        self._kept = _version(checkpoint)
         return segment
 
     def _pulse(self, recipe: Recipe, checkpoint: Path, gather: Callable[[], None]) -> None:
         stopping = self._host.stopping()
         due = time.monotonic() - self._saved > self._job.checkpoint_seconds
-        if (stopping or due) and keeps_state(recipe) and checkpoint.is_file():
-            content = checkpoint.read_bytes()
+        # A state that was saved is not saved again: to the engine that would be a sign of life.
+        if (stopping or due) and keeps_state(recipe) and (version := _version(checkpoint)) not in (None, self._kept):
+            content, self._kept = checkpoint.read_bytes(), version
             gather()  # what the state knows has been reported by now, and is not to be missed
             self._save(recipe, checkpoint, content)
         if stopping:
@@ -202,3 +211,12 @@ class Training:
 def keeps_state(recipe: Recipe) -> bool:
     """Say whether a recipe's trainer keeps its state in a file."""
     return bool((recipe.program or {})["checkpoint"])
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a file is replaced or written, or None if it is not there."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino

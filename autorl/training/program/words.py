@@ -86,7 +86,8 @@ def command_line(launch: Launch) -> list[str]:
     """Return the program and its arguments, every placeholder filled in.
 
     An argument whose placeholder has no value (a parameter that is not active, or whose default is the program's own)
-    is left out, with the option before it; so is {arguments} where there are none.
+    is left out, with the option before it. So is {arguments} where there are none, but for the option before it if the
+    arguments are options themselves: then that is a switch.
     """
     program, values = launch.recipe.program or {}, launch.values
     words = split(program["command"])
@@ -101,7 +102,8 @@ def command_line(launch: Launch) -> list[str]:
     for word in words:
         names = _PLACEHOLDER.findall(word)
         given = others if names == [ARGUMENTS] else [_filled(word, values)] if values.keys() >= set(names) else []
-        if not given and line and line[-1].startswith("-") and "=" not in line[-1]:
+        switch = names == [ARGUMENTS] and split(program["argument"])[0].startswith(("-", "+"))
+        if not given and not switch and line and line[-1].startswith("-") and "=" not in line[-1]:
             line.pop()
         line += given
     return line
@@ -158,6 +160,14 @@ def wrong_words(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
                 yield place, f"{{{name}}} is no parameter and no placeholder{did_you_mean(name, known)}"
         if ARGUMENTS in names and text != f"{{{ARGUMENTS}}}":
             yield place, "{arguments} becomes several words, so it has to stand alone"
+    budget, evaluation = sections.get("budget"), sections.get("evaluation")
+    points = 1 if evaluation is None else evaluation.points
+    if "evaluation_steps" in used and budget is not None and budget.steps_per_run % points:
+        yield (
+            ("evaluation", "points"),
+            f"{points} points are not as many of {budget.steps_per_run:,} steps apart, which "
+            "{evaluation_steps} is to be: choose points that divide budget.steps_per_run",
+        )
     if used <= known:
         yield from _unused(program, used, searched, fixed)
 

@@ -12,6 +12,8 @@ from conformance.backends import BackendConformance, RecordingHost, learned, tra
 
 from autorl.training.program.command import CommandBackend
 from autorl.training.program.function import FunctionBackend
+from autorl.training.program.run import Output
+from autorl.training.program.words import Launch, command_line
 from autorl.trial import Recipe, Start
 
 HERE = Path(__file__).parent
@@ -95,6 +97,91 @@ def test_a_point_is_the_mean_of_what_was_reported_since_the_one_before(tmp_path:
     assert [point.metrics["return"] for point in fewer] == pytest.approx(means, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("at", "values"),
+    [
+        ([290, 600], [0, 1]),  # the last says nothing of the first half
+        ([100, 290, 610], [0.5, 2]),
+        ([300, 595], [0, 1]),  # it trains whole batches only
+        ([320, 590], [0, 1]),
+        ([200, 590], [0.5, 0.5]),  # the last report before the end closes a point, and stands for the end
+        ([300, 310, 900], [0, 1.5]),
+    ],
+)
+def test_a_point_is_of_what_was_reported_before_it_was_passed(
+    at: list[int], values: list[float], tmp_path: Path
+) -> None:
+    recipe = replace(function("listed", checkpoint=False), hyperparameters={"at": at}, evaluation_points=2)
+    curve = train(FunctionBackend(), recipe, tmp_path / "a").curve
+    assert [point.metrics["return"] for point in curve] == values
+
+
+def test_a_table_that_is_written_anew_is_read_on(tmp_path: Path) -> None:
+    reports = {**CSV, "file": "{run_folder}/log.csv", "env_steps": "steps", "metrics": {}}
+    line = "{python} table.py --steps {env_steps} --file {run_folder}/log.csv"
+    recipe = replace(command(line, reports, checkpoint=False), hyperparameters={})
+    curve = train(CommandBackend(), recipe, tmp_path / "a").curve
+    assert [point.metrics["return"] for point in curve] == [*range(1, 11)]
+    assert curve[-1].metrics["loss"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"env_steps": 600, "score": 7, "return": 1}', '{"return": 1, "score": 7, "env_steps": 600}']
+)
+def test_a_metric_is_the_one_that_the_study_names(line: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", f"print({line!r})"]
+    recipe = command("", {"metrics": {"return": "score"}}, checkpoint=False)
+    recipe = replace(recipe, program={**(recipe.program or {}), "command": program}, evaluation_points=1)
+    assert train(CommandBackend(), recipe, tmp_path / "a").curve[0].metrics == {"return": 7.0}
+
+
+def test_a_last_line_without_its_end_is_read_from_a_file(tmp_path: Path) -> None:
+    code = "import sys; open(sys.argv[1], 'w').write('{\"env_steps\": 600, \"return\": 3}')"
+    recipe = command("", {"file": "{run_folder}/log"}, checkpoint=False)
+    program = {**(recipe.program or {}), "command": [sys.executable, "-c", code, "{run_folder}/log"]}
+    result = train(CommandBackend(), replace(recipe, program=program, evaluation_points=1), tmp_path / "a")
+    assert learned(result)[0][1] == {"return": 3.0}
+
+
+def test_a_state_that_stays_as_it_is_is_saved_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; open(sys.argv[1], 'w').write('1'); time.sleep(2.5); "
+        'print(\'{"env_steps": 600, "return": 3}\')'
+    )
+    program = [sys.executable, "-c", code, "{checkpoint}"]
+    recipe = command("")
+    recipe = replace(recipe, program={**(recipe.program or {}), "command": program}, evaluation_points=1)
+    saves: list[int] = []
+
+    class Counting(RecordingHost):
+        def save(self, env_steps: int, content: memoryview) -> None:
+            saves.append(env_steps)
+
+    assert train_for(Counting(tmp_path / "a"), CommandBackend(), recipe, every=0.2).status == "completed"
+    assert saves == [0]
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("--{name} {value}", ["train", "--norm"]),
+        ("++{name}={value}", ["train", "--norm"]),
+        ("{name}:{value}", ["train"]),
+    ],
+)
+def test_a_switch_before_no_arguments_stays_and_their_option_goes(argument: str, line: list[str]) -> None:
+    recipe = replace(command("train --norm {arguments}", argument=argument), hyperparameters={})
+    assert command_line(Launch(recipe, 1, 600, Path("run"), Path("checkpoint"))) == line
+
+
+def test_the_last_words_of_a_progress_bar_are_short() -> None:
+    output = Output()
+    for number in range(100_000):
+        output.write(f"\r{number} %")
+    assert output.text().split("\n")[-2:] == ["99998 %", "99999 %"]
+    assert len(output.text()) < 1_000
+
+
 def test_a_program_that_keeps_no_state_is_stopped_where_it_is_to_pause(tmp_path: Path) -> None:
     recipe = command(WALK.replace("--until {until} --state {checkpoint} ", ""), checkpoint=False)
     part = train(CommandBackend(), recipe, tmp_path / "a", until=200)
@@ -138,6 +225,8 @@ def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_pat
         (function("diverging"), "diverged", "after 60 steps return is nan"),
         (function("silent"), "exception", "ended after 300 of 600 environment steps, with 5 of 10 evaluations to go"),
         (function("once"), "exception", "nothing was reported in the first 120 steps"),
+        (function("leaving"), "exception", "it called sys.exit(2)"),
+        (function("greedy"), "out_of_memory", "MemoryError"),
         (function("nowhere"), "exception", "has no attribute 'nowhere'"),
         (function(asked=["cost"]), "exception", "no 'cost' in the first 60 environment steps: it reported return"),
         (command(WALK + " --fail exit"), "exception", "exited with status 3"),

@@ -30,6 +30,22 @@ def rollouts(config: dict[str, Any], seed: int, budget: Any, report: Any) -> Non
         report(steps, {"return": config["rollout"] + config["drift"] + random.Random(seed * 1_009 + steps).gauss()})
 
 
+def listed(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Report at the steps that are listed, and of each its number."""
+    for number, steps in enumerate(config["at"]):
+        report(steps, number)
+
+
+def leaving(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Leave as a command does that was made a function."""
+    raise SystemExit(2)
+
+
+def greedy(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Ask for more memory than there is."""
+    raise MemoryError
+
+
 def once(config: dict[str, Any], seed: int, budget: Any, report: Any) -> float:
     """Train, and return how well that went."""
     return config["drift"] + random.Random(seed).random()
