@@ -11,7 +11,7 @@ from autorl.report.export import header, unable
 from autorl.report.findings import Findings
 from autorl.training.program.words import Launch, command_line, variables
 
-_SEED = 7_274_857_126  # stands for the seed until the words are quoted; no study's hyperparameter is this number
+_SEED = "7274857126"  # stands for the seed until the words are quoted; no study's hyperparameter is this number
 
 
 def render(findings: Findings, trial: TrialRecord) -> str:
@@ -24,13 +24,16 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     if recipe.start is not None:
         raise unable(findings, trial, "command", "its arguments have one value")
     folder = Path(f"{findings.study.name}-trial{trial.number}")
-    launch = Launch(recipe, _SEED, recipe.env_steps, folder, folder / "checkpoint")
-    words = ["python" if word == sys.executable else word for word in command_line(launch)]
-    given = {name: value for name, value in variables(launch).items() if name in program["variables"]}
-    line = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in given.items()), shlex.join(words)])
+    launch = Launch(recipe, int(_SEED), recipe.env_steps, folder, folder / "checkpoint")
     first = findings.spec.seeds.test[0]
+
+    def quoted(word: str) -> str:
+        if word == sys.executable:
+            return "python"
+        return f'"${{1:-{first}}}"'.join(shlex.quote(part) if part else "" for part in word.split(_SEED)) or "''"
+
     about_it = [*header(findings, trial), f"Run it: sh THIS_FILE [SEED], by default {first}."]
     lines = ["#!/bin/sh", *(f"# {said}" for said in about_it), "set -eu", f"cd {shlex.quote(program['folder'])}"]
-    if str(folder) in line:
-        lines.append(f"mkdir -p {folder}")
-    return "\n".join([*lines, line.replace(str(_SEED), f'"${{1:-{first}}}"'), ""])
+    lines.append(f"mkdir -p {folder}")
+    lines += [f"export {name}={quoted(value)}" for name, value in variables(launch).items()]
+    return "\n".join([*lines, " ".join(map(quoted, command_line(launch))), ""])

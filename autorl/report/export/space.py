@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,12 @@ from autorl.report.export import header
 from autorl.report.export.configuration import Dumper, dumped, origin
 from autorl.report.findings import Findings
 from autorl.report.words import setting
-from autorl.spec.space import Choice, Parameter, SearchSpace
+from autorl.spec.space import Choice, Numeric, Parameter, SearchSpace
 
 # Points of a range that W&B has no distribution for.
 _POINTS = 33
+# Values that a range is written out in where W&B would step through others.
+_MOST = 100
 
 
 def configspace(findings: Findings, trial: TrialRecord) -> str:
@@ -77,7 +80,8 @@ def _entry(parameter: Parameter) -> tuple[dict[str, Any], str]:
     ends = sorted((parameter.value(domain.low), parameter.value(domain.high)))
     low, high = ends
     if parameter.transform == "power_of_two":
-        return {"values": [parameter.value(power) for power in range(int(domain.low), int(domain.high) + 1)]}, ""
+        powers = range(int(domain.low), int(domain.high) + 1, int(domain.step or 1))
+        return {"values": [parameter.value(power) for power in powers]}, ""
     if parameter.transform == "one_minus" and domain.log:
         ratio = domain.high / domain.low
         points = [domain.low * ratio ** (k / (_POINTS - 1)) for k in range(_POINTS)]
@@ -90,7 +94,23 @@ def _entry(parameter: Parameter) -> tuple[dict[str, Any], str]:
             return {"distribution": "q_log_uniform_values", "q": 1, **bounds}, ""
         if (domain.step or 1) == 1:
             return {"distribution": "int_uniform", **bounds}, ""
-        return {"distribution": "q_uniform", "q": domain.step, **bounds}, ""
+        return _stepped(parameter, domain)
     if domain.step is not None:
-        return {"distribution": "q_uniform", "q": domain.step, **bounds}, ""
+        return _stepped(parameter, domain)
     return {"distribution": "log_uniform_values" if domain.log else "uniform", **bounds}, ""
+
+
+def _stepped(parameter: Parameter, domain: Numeric) -> tuple[dict[str, Any], str]:
+    """Return W&B's words for a range in steps, which W&B counts from 0 and a study from the minimum."""
+    step = domain.step or 1
+    low, high = sorted((parameter.value(domain.low), parameter.value(domain.high)))
+    if math.isclose(low / step, round(low / step), abs_tol=1e-9):
+        return {"distribution": "q_uniform", "q": step, "min": low, "max": high}, ""
+    count = math.floor((domain.high - domain.low) / step + 1e-9) + 1
+    if count > _MOST:
+        return {
+            "distribution": "uniform",
+            "min": low,
+            "max": high,
+        }, f"without its steps of {step}, which begin at {low}"
+    return {"values": sorted(parameter.value(round(domain.low + k * step, 12)) for k in range(count))}, ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from autorl.errors import ExportError
@@ -11,7 +13,7 @@ from autorl.report.export.configuration import dumped
 from autorl.report.export.sb3_arguments import OUTSIDE, resolve
 from autorl.report.export.sb3_script import code
 from autorl.report.findings import Findings
-from autorl.training.sb3.algorithms import CONSTRAINED, own_defaults
+from autorl.training.sb3.algorithms import CONSTRAINED, Arguments, own_defaults
 
 # rl-zoo3's names of the algorithms, where they differ.
 _NAMES = {"recurrent_ppo": "ppo_lstm"}
@@ -66,12 +68,22 @@ def render(findings: Findings, trial: TrialRecord) -> str:
             f"dict({', '.join(f'{key}={code(value)}' for key, value in args.policy_kwargs.items())})"
         )
     algorithm = _NAMES.get(recipe.algorithm, recipe.algorithm)
-    lines = [
-        *header(findings, trial),
-        f"Train: python -m rl_zoo3.train --algo {algorithm} --env {recipe.env} -conf THIS_FILE",
-    ]
+    module, _, env = recipe.env.rpartition(":")
+    words = ["python", "-m", "rl_zoo3.train", "--algo", algorithm, "--env", env, "-conf", "THIS_FILE"]
+    words += ["--gym-packages", module] if module else []
+    if recipe.env_kwargs:  # what the file says of them is for training alone
+        words += ["--eval-env-kwargs", *(f"{key}:{value!r}" for key, value in recipe.env_kwargs.items())]
+    lines = [*header(findings, trial), f"Train: {shlex.join(words)}", *_differences(args, entry["gamma"])]
     comment = "".join(f"# {line}\n" for line in lines)
-    return comment + dumped({recipe.env: entry}, width=120)
+    return comment + dumped({env: entry}, width=120)
+
+
+def _differences(args: Arguments, gamma: float) -> Iterator[str]:
+    """Say what rl-zoo3 does otherwise, whatever its file says."""
+    if args.normalize is not None and args.frame_stack:
+        yield "rl-zoo3 normalizes before it stacks frames; the study's runs did after."
+    if args.normalize is not None and args.normalize.get("gamma", gamma) != gamma:
+        yield "rl-zoo3 normalizes rewards with the algorithm's gamma, the study's runs did with normalize's."
 
 
 def _wrapper(wrapper: Any) -> Any:

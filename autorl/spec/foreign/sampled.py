@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _POLICY = frozenset({"net_arch", "activation_fn", "n_quantiles"})
 _OF_ZOO = frozenset({"one_minus_gamma", "n_delta_pow"})
 # Of rl-zoo3's, what is no hyperparameter of the algorithm but part of how one is computed.
 _PART = {
-    "subsample_steps": "rl-zoo3 makes gradient_steps of it: train_freq divided by it",
+    "subsample_steps": "rl-zoo3 makes gradient_steps of it, which is searched itself",
     "top_frac_size": "rl-zoo3 makes n_top of it: a share of n_delta",
 }
 
@@ -45,16 +45,12 @@ def sampler(algorithm: str) -> tuple[Translation, str]:
         raise AutorlError(f"rl-zoo3 samples no '{algorithm}'{did_you_mean(algorithm, HYPERPARAMS_SAMPLER)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    made: dict[str, Any] = {}
     for _ in range(_ASKED):
         trial = study.ask()
-        made |= HYPERPARAMS_SAMPLER[theirs](trial, 1, 1, {"using_her_replay_buffer": False, "her_kwargs": {}})
+        HYPERPARAMS_SAMPLER[theirs](trial, 1, 1, {"using_her_replay_buffer": False, "her_kwargs": {}})
         study.tell(trial, 0.0)
     found = Translation(f"what rl-zoo3 samples for {theirs} (rl_zoo3/hyperparams_opt.py)")
     _take(found, study.trials)
-    if "gradient_steps" in made and "gradient_steps" not in found.parameters:
-        found.parameters["gradient_steps"] = {"values": [-1]}
-        found.remark("gradient_steps", "rl-zoo3 makes as many as train_freq, which is what SB3 means by -1")
     return found, ALGORITHMS.get(theirs, theirs)
 
 
@@ -90,7 +86,9 @@ def study(storage: str, name: str | None, top: int) -> Translation:
     finally:
         if isinstance(opened, optuna.storages.RDBStorage):
             opened.engine.dispose()
-    seen = [trial for trial in trials if trial.distributions]
+    asked = [trial for trial in trials if trial.distributions]
+    # Of what was interrupted only some parameters are there, which says nothing of conditions.
+    seen = [trial for trial in asked if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)] or asked
     if not seen:
         raise AutorlError(f"the study '{name}' has no trial with parameters yet")
     found = Translation(f"Optuna's study '{name}'")
@@ -161,6 +159,8 @@ def _take(found: Translation, trials: Sequence[FrozenTrial]) -> dict[int, dict[s
         }
         for trial in trials
     }
+    if zoo and "train_freq" in kinds:
+        _count_gradient_steps(found, trials, configs)
     for name, when in where_seen(found.parameters, list(configs.values())).items():
         if when is None:
             found.remark(name, "only in some trials: on what it depends cannot be told")
@@ -171,6 +171,23 @@ def _take(found: Translation, trials: Sequence[FrozenTrial]) -> dict[int, dict[s
     ordered = sorted(found.parameters, key=lambda name: "when" in found.parameters[name])
     found.parameters = {name: found.parameters[name] for name in ordered}
     return configs
+
+
+def _count_gradient_steps(
+    found: Translation, trials: Sequence[FrozenTrial], configs: Mapping[int, dict[str, Any]]
+) -> None:
+    """Add the gradient steps that rl-zoo3 makes of `train_freq`, and of `subsample_steps` if it draws them."""
+    told = [trial for trial in trials if "train_freq" in trial.params]
+    if any("subsample_steps" in trial.params for trial in told):
+        most = max(distribution.high for distribution in _numeric([t.distributions["train_freq"] for t in told]))
+        found.parameters["gradient_steps"] = {"min": 1, "max": most}
+        found.remark("gradient_steps", "rl-zoo3 draws what it divides train_freq by")
+    else:
+        found.parameters["gradient_steps"] = {"values": [-1]}
+        found.remark("gradient_steps", "rl-zoo3 makes as many as train_freq, which is what SB3 means by -1")
+    for trial in told:
+        divisor = trial.params.get("subsample_steps")
+        configs[trial.number]["gradient_steps"] = max(trial.params["train_freq"] // divisor, 1) if divisor else -1
 
 
 def _meaning(name: str) -> tuple[str, str | None]:

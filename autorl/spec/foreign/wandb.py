@@ -120,10 +120,10 @@ def _uniform(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 def _quantized(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     low, high, step = entry["min"], entry["max"], entry.get("q", 1)
-    if all(value == int(value) for value in (low, high, step)):
-        return _range(int(low), int(high), step=int(step))
     # Steps are counted from the minimum here, and from 0 there.
     low = step * math.ceil(low / step - 1e-9)
+    if all(value == int(value) for value in (low, high, step)):
+        return _range(int(low), int(high), step=int(step))
     found, remark = _range(round(float(low), 12), float(high), step=float(step))
     return found | ({"step": float(step)} if "values" not in found else {}), remark
 
@@ -133,10 +133,12 @@ def _logarithmic(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _logarithmic_quantized(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    step = entry.get("q", 1)
-    if step == 1 and entry["min"] == int(entry["min"]) and entry["max"] == int(entry["max"]):
-        return _whole(entry, log=True)
-    return _range(float(entry["min"]), float(entry["max"]), log=True, step=step if step != 1 else 0.999)
+    low, high, step = float(entry["min"]), float(entry["max"]), entry.get("q", 1)
+    if step != int(step):
+        return _range(low, high, log=True, step=step)
+    # Whole numbers, lest a batch have half a row.
+    first, last = max(1, math.ceil(low / step - 1e-9)) * int(step), math.floor(high / step + 1e-9) * int(step)
+    return _range(first, max(first, last), log=True, step=int(step))
 
 
 def _exponents(entry: Mapping[str, Any], sign: int = 1) -> dict[str, Any]:

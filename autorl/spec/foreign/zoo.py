@@ -22,6 +22,11 @@ from autorl.spec.space import same
 ALGORITHMS = {"ppo_lstm": "recurrent_ppo"}
 """rl-zoo3's names of algorithms, where they differ."""
 _ACTIVATIONS = {"Tanh": "tanh", "ReLU": "relu", "ELU": "elu", "LeakyReLU": "leaky_relu", "GELU": "gelu", "SiLU": "silu"}
+# What Stable-Baselines3 puts behind the convolutions where an entry does not say: other layers than behind vectors.
+_BEHIND_IMAGES: Mapping[str, list[int]] = {
+    **{name: [] for name in ("ppo", "a2c", "trpo", "dqn", "qrdqn", "recurrent_ppo")},
+    **{name: [256, 256] for name in ("td3", "ddpg")},
+}
 _NONE = "autorl has no such key"
 _REPLAY = "backend sb3 has no replay buffer but the algorithm's own"
 _LOST = {
@@ -183,6 +188,8 @@ def _search_around(found: Translation, algorithm: str) -> None:
     rate = found.fixed.get("learning_rate")
     if "lr_schedule" in found.parameters and isinstance(rate, str) and rate.startswith("lin_"):
         found.fixed |= {"learning_rate": float(rate.removeprefix("lin_")), "lr_schedule": "linear"}
+    if str(found.policy.get("name", "")).startswith("Cnn") and algorithm in _BEHIND_IMAGES:
+        found.policy.setdefault("net_arch", _BEHIND_IMAGES[algorithm])
     for parameter in space:
         given = found.policy if parameter.sets.startswith("policy.") else found.fixed
         key = parameter.sets.removeprefix("policy.")
@@ -199,5 +206,7 @@ def _search_around(found: Translation, algorithm: str) -> None:
             found.remark(parameter.name, "rl-zoo3's added")
         for switch, allowed in own.get("when", {}).items():
             # A number of rl-zoo3's is in use only if the switch of its parameter is on.
-            if switch not in found.fixed and found.parameters[switch].get("default") is not None:
-                found.parameters[switch]["default"] = allowed[0] if isinstance(allowed, list) else allowed
+            on = allowed if isinstance(allowed, list) else [allowed]
+            default = found.parameters[switch].get("default")
+            if switch not in found.fixed and default is not None and not any(same(default, value) for value in on):
+                found.parameters[switch]["default"] = on[0]
