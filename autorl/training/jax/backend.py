@@ -51,6 +51,7 @@ _IN_STATE = {
     "n_envs",
     "n_steps",
     "normalize",
+    "policy.activation_fn",
     "policy.n_critics",
     "policy.net_arch",
     "train_freq",
@@ -105,6 +106,15 @@ class JaxBackend(Backend):
         if wrong := wrong_tasks(task):
             return [(("task", "parameters"), wrong)]
         mistakes: list[tuple[Key, str]] = list(unmeasurable(task))
+        evaluation = sections.get("evaluation")
+        if (
+            algorithm is not None
+            and algorithm.name == "dqn"
+            and evaluation is not None
+            and not evaluation.deterministic
+        ):
+            wrong = "backend jax evaluates the greedy policy of DQN; leave it out, or use backend sb3"
+            mistakes.append((("evaluation", "deterministic"), wrong))
         if not usable or algorithm is None or policy is None:
             return mistakes
         try:

@@ -82,6 +82,8 @@ def spaces(env: gym.Env[Any, Any]) -> tuple[int, ActionSpace]:
     if isinstance(actions, gym.spaces.MultiDiscrete) and actions.nvec.ndim == 1:
         return features, ActionSpace(choices=tuple(int(n) for n in actions.nvec))
     if isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1:
+        if not np.isfinite([actions.low, actions.high]).all():
+            raise ValueError("continuous actions need finite bounds, for which Stable-Baselines3 asks too")
         low, high = (tuple(float(x) for x in np.ravel(end)) for end in (actions.low, actions.high))
         return features, ActionSpace(low=low, high=high)
     raise ValueError(f"actions of {actions} need a distribution that backend jax has not; use backend sb3")

@@ -92,7 +92,9 @@ def begin(key: Array, shape: Sac, numbers: Numbers) -> Learner:
     of_actor, of_critics = jax.random.split(key)
     actor = networks.uniform(of_actor, (shape.features, *shape.pi, 2 * shape.space.actions))
     critics = off_policy.critics(of_critics, shape)
-    log_ent_coef = jnp.full(1 if shape.auto_entropy else 0, jnp.log(numbers["ent_coef"]))
+    # A constant one has its place here too, so that a fork may learn it from there on.
+    first = numbers["ent_coef"]
+    log_ent_coef = jnp.full(1, jnp.where(first > 0.0, jnp.log(first), 0.0))
     init = off_policy.ADAM.init
     return Learner(actor, critics, critics, log_ent_coef, init(actor), init(critics), init(log_ent_coef))
 
@@ -144,8 +146,10 @@ def update(
     actor, actor_optimizer = off_policy.step(learner.actor, gradients, learner.actor_optimizer, rate)
 
     # The coefficient's loss is -log alpha (log pi + target), linear in log alpha.
-    slope = jnp.broadcast_to(-jnp.mean(log_prob + numbers["target_entropy"]), learner.log_ent_coef.shape)
-    log_ent_coef, entropy_optimizer = off_policy.step(learner.log_ent_coef, slope, learner.entropy_optimizer, rate)
+    log_ent_coef, entropy_optimizer = learner.log_ent_coef, learner.entropy_optimizer
+    if shape.auto_entropy:
+        slope = jnp.broadcast_to(-jnp.mean(log_prob + numbers["target_entropy"]), log_ent_coef.shape)
+        log_ent_coef, entropy_optimizer = off_policy.step(log_ent_coef, slope, entropy_optimizer, rate)
 
     moved = networks.polyak(learner.target, critics, numbers["tau"])
     due = index % numbers["target_update_interval"] == 0

@@ -131,10 +131,14 @@ class Environments:
 
     def replay(self, run: int, stored: Mapping[str, Any]) -> bool:
         """Play a run's episodes up to where they were; those that lead elsewhere begin anew, and it says False."""
-        exact = [env.replay(stored[str(copy)]) for copy, env in enumerate(self._replayable(run))]
-        for copy, env in enumerate(self.all[run]):
-            observation = stored[str(copy)]["observation"] if exact[copy] else env.reset()[0]
-            self.observations[run, copy] = self._vector(observation)
+        try:
+            exact = [env.replay(stored[str(copy)]) for copy, env in enumerate(self._replayable(run))]
+            for copy, env in enumerate(self.all[run]):
+                observation = stored[str(copy)]["observation"] if exact[copy] else env.reset()[0]
+                self.observations[run, copy] = self._vector(observation)
+        except Exception as error:  # noqa: BLE001 - environments and wrappers are the user's code
+            self.errors[run] = error
+            return True
         return all(exact)
 
     def _replayable(self, run: int) -> Iterator[ReplayableEnv]:

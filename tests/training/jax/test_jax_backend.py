@@ -9,7 +9,10 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
 from quickly import some
@@ -97,6 +100,45 @@ def test_an_environment_that_raises_ends_its_run_alone(backend: JaxBackend, tmp_
     assert "Traceback" in (broken.error or "")
 
 
+class Fragile(gym.Env[np.ndarray, int]):
+    """Episodes of fifty steps, the next of which may break it."""
+
+    observation_space, action_space = gym.spaces.Box(0.0, 1.0, (2,)), gym.spaces.Discrete(2)
+    breaks = False
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._left = 50
+        return self.np_random.random(2, dtype=np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if Fragile.breaks:
+            Fragile.breaks = False
+            raise RuntimeError("it broke")
+        self._left -= 1
+        return self.np_random.random(2, dtype=np.float32), float(action), self._left == 0, False, {}
+
+
+gym.register("autorl-tests/Fragile-v0", Fragile)
+
+
+def test_an_environment_that_raises_when_it_goes_on_ends_its_run_alone(
+    backend: JaxBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPES["ppo, host"], env="autorl-tests/Fragile-v0")
+
+    def parts(until: int, *, begun: bool) -> list[RunResult]:
+        files = [tmp_path / str(seed) for seed in (0, 1)]
+        jobs = [Job(recipe, seed, until, file if begun else None, 1e9) for seed, file in enumerate(files)]
+        return backend.train(jobs, [RecordingHost(file) for file in files])
+
+    parts(100, begun=False)
+    monkeypatch.setattr(Fragile, "breaks", True)
+    broken, other = parts(recipe.env_steps, begun=True)
+    assert (broken.error_class, "it broke" in (broken.error or "")) == ("exception", True)
+    assert learned(other) == learned(train(backend, recipe, tmp_path / "whole", seed=1))
+
+
 def test_runs_that_are_not_equally_far_are_trained_apart(backend: JaxBackend, tmp_path: Path) -> None:
     recipe = RECIPES["ppo"]
     whole = [learned(train(backend, recipe, tmp_path / f"whole-{seed}", seed=seed)) for seed in (0, 1)]
@@ -138,6 +180,16 @@ def test_a_schedule_of_forks_can_be_trained_as_one_run_and_interrupted(backend: 
         assert learned(train(backend, third, path)) == learned(whole)
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.0, "auto"), ("auto", 0.1)])
+def test_a_fork_may_learn_what_was_constant(
+    before: float | str, after: float | str, backend: JaxBackend, tmp_path: Path
+) -> None:
+    donor = replace(RECIPES["sac"], hyperparameters={**OFF, "ent_coef": before})
+    train(backend, donor, tmp_path / "fork", until=128)
+    fork = replace(donor, hyperparameters={**OFF, "ent_coef": after}, start=Start(donor, 128))
+    learned(train(backend, fork, tmp_path / "fork"))
+
+
 def test_a_fork_into_another_shape_says_that_it_cannot(backend: JaxBackend, tmp_path: Path) -> None:
     donor = RECIPES["ppo"]
     train(backend, donor, tmp_path / "fork", until=128)
@@ -166,6 +218,7 @@ budget: {trials: 2, steps_per_run: 128}
         ("algorithm.engine=compiled task.env_kwargs={sutton_barto_reward: true}", "with arguments or wrappers"),
         ("algorithm.name=tqc", "unknown algorithm 'tqc'"),
         ("algorithm.name=sac", "sac needs continuous actions"),
+        ("algorithm.name=dqn evaluation.deterministic=false", "evaluates the greedy policy of DQN"),
         ("algorithm.fixed={use_sde: true}", "no hyperparameter 'use_sde'"),
         ("algorithm={backend: sb3, engine: host, name: ppo}", "this backend has one"),
     ],
@@ -174,13 +227,14 @@ def test_mistakes_are_told_before_anything_trains(override: str, message: str, t
     file = tmp_path / "study.yaml"
     file.write_text(SECTIONS)
     with pytest.raises(SpecError, match=message):
-        check(draft_study(file, re.split(r" (?=task)", override)))
+        check(draft_study(file, re.split(r" (?=task|evaluation)", override)))
 
 
 @pytest.mark.parametrize(
     ("optimizer", "searched", "shape"),
     [
         ("{name: bg_pbt}", "policy.net_arch: {values: [tiny, small]}", "policy.net_arch"),
+        ("{name: bg_pbt}", "policy.activation_fn: {values: [tanh, relu]}", "policy.activation_fn"),
         ("{name: bg_pbt}", "n_steps: {min: 5, max: 8, transform: power_of_two}", "n_steps"),
         ("{name: pbt, mutable: [learning_rate, n_envs]}", "n_envs: {min: 1, max: 8}", "n_envs"),
         ("{name: pbt}", "policy.net_arch: {values: [tiny, small]}", ""),

@@ -74,3 +74,9 @@ def test_spaces_that_no_network_takes_are_refused() -> None:
 
     with pytest.raises(ValueError, match="use backend sb3"):
         spaces(Pictures())
+
+    class Endless(gym.Env):  # type: ignore[type-arg]
+        observation_space = action_space = gym.spaces.Box(-np.inf, np.inf, (2,))
+
+    with pytest.raises(ValueError, match="need finite bounds"):
+        spaces(Endless())

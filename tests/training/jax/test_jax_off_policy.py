@@ -25,6 +25,7 @@ from torch import nn
 
 from autorl.training.jax import distributions, dqn, networks, off_policy, sac, td3
 from autorl.training.jax.distributions import ActionSpace
+from autorl.training.jax.schedules import scheduled
 
 FEATURES, BATCH, PROGRESS, RATE = 3, 32, 0.75, 2e-3
 LOW, HIGH = (-2.0, 0.5), (1.0, 4.0)
@@ -159,13 +160,14 @@ def dqn_weights(model: Any) -> dict[str, Tree]:
 
 
 def sac_weights(model: Any) -> dict[str, Tree]:
-    learned = model.ent_coef_optimizer is not None
-    return {
+    weights = {
         "actor": sac_actor(model.actor),
         "critics": stacked(model.critic),
         "target": stacked(model.critic_target),
-        "log_ent_coef": jnp.array(model.log_ent_coef.detach().numpy()) if learned else jnp.zeros(0),
     }
+    if model.ent_coef_optimizer is not None:
+        weights["log_ent_coef"] = jnp.array(model.log_ent_coef.detach().numpy())
+    return weights
 
 
 def td3_weights(model: Any) -> dict[str, Tree]:
@@ -262,7 +264,8 @@ def test_sac_updates_as_sb3(
     shape = sac.Sac(FEATURES, BOX, activation, 1, BATCH, tuple(pi), tuple(qf), n_critics, auto)
     given, before = numbers(target_update_interval=interval, **entropy), sac_weights(model)
     learner = begun(sac, shape, given, before)
-    assert furthest(sac.begin(jax.random.key(1), shape, given).log_ent_coef, before["log_ent_coef"]) < 1e-6
+    if auto:
+        assert furthest(sac.begin(jax.random.key(1), shape, given).log_ent_coef, before["log_ent_coef"]) < 1e-6
     for _ in range(2):  # calls of `train`; steps are numbered anew in each
         drawn: list[jax.Array] = []
         # Where actions come within 1e-6 of 1, float32 leaves neither side right.
@@ -376,6 +379,13 @@ def test_exploration_is_scheduled_as_sb3s() -> None:
         assert rates[-1] == pytest.approx(schedule(float(progress)), abs=1e-6)
     assert rates[0] == pytest.approx(0.9)
     assert rates[-1] == pytest.approx(0.07)
+
+
+def test_a_linear_schedule_is_sb3s_also_beyond_the_end_of_training() -> None:
+    own = numbers(learning_rate=3e-4, learning_rate_linear=1.0)
+    for progress in (1.0, 0.4, 0.0, -0.15):
+        rate = float(scheduled("learning_rate", own, jnp.asarray(progress)))
+        assert rate == pytest.approx(LinearSchedule(3e-4, 0.0, 1.0)(progress), abs=1e-9)
 
 
 def test_actions_are_unscaled_as_sb3s() -> None:
