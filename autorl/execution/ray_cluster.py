@@ -237,7 +237,7 @@ def _answered(orders: Sequence[Order], answer: ray.ObjectRef[None]) -> list[Even
 
 def _check_room(wanted: ResourcesSpec) -> None:
     """Raise an error if no node of the cluster could ever run an order."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(node.get("CPU", 0) >= wanted.cpu and node.get("GPU", 0) >= wanted.gpu for node in nodes):
         has = ", ".join(sorted({f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes}))
         raise AutorlError(

@@ -18,6 +18,7 @@ import yaml
 from conformance.backends import learned, train
 from quickly import some
 from small_study import ignore, load
+from states import make
 
 from autorl.engine.conductor import conduct
 from autorl.errors import ExportError
@@ -265,6 +266,18 @@ def test_the_zoo_file_trains_with_rl_zoo3(case: str, tmp_path: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert list((tmp_path / "logs").rglob(f"{env}.zip"))
+
+
+def test_the_zoo_command_names_the_package_and_the_task_that_is_evaluated(tmp_path: Path) -> None:
+    spec = make(
+        "finished", tmp_path, "task={env: 'probe_envs:autorl-tests/Paced-v0', env_kwargs: {seconds: 0.0}}"
+    ).storage
+    with Reader(spec) as reader:
+        found = gather(reader, "small")
+    text = render(found, found.trials[1], "rl-zoo3")
+    said = "--env autorl-tests/Paced-v0 -conf THIS_FILE --gym-packages probe_envs --eval-env-kwargs seconds:0.0"
+    assert said in text
+    assert list(yaml.safe_load(text)) == ["autorl-tests/Paced-v0"]
 
 
 def test_a_schedule_is_written_as_data(of_ppo: tuple[Findings, TrialRecord]) -> None:

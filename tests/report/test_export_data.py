@@ -369,6 +369,20 @@ def test_a_sweep_searches_the_same_values(ppo: Findings, tmp_path: Path) -> None
     assert {line.split(": ")[1] for line in translated.lost} == {"program", "method", "metric"}
 
 
+def test_a_sweep_of_steps_that_do_not_count_from_zero_has_the_studys_values(ppo: Findings, tmp_path: Path) -> None:
+    space = "{n_epochs: {min: 1, max: 9, step: 2}, gae_lambda: {min: 0.8, max: 1.0, step: 0.1}, "
+    space += "vf_coef: {min: 0.001, max: 0.999, step: 0.002}, "
+    space += "batch_size: {min: 3, max: 7, step: 2, transform: power_of_two}}"
+    spec = load(tmp_path, f"search_space.parameters={space}")
+    text = render(replace(ppo, study=replace(ppo.study, spec=spec)), ppo.trials[1], "wandb-sweep")
+    parameters = yaml.safe_load(text)["parameters"]
+    assert parameters["n_epochs"] == {"values": [1, 3, 5, 7, 9]}
+    assert parameters["gae_lambda"] == {"distribution": "q_uniform", "q": 0.1, "min": 0.8, "max": 1.0}
+    assert parameters["batch_size"] == {"values": [8, 32, 128]}
+    assert parameters["vf_coef"]["distribution"] == "uniform"
+    assert "# without its steps of 0.002, which begin at 0.001" in text
+
+
 SWEPT = """\
 import json, sys, warnings
 warnings.simplefilter("ignore")

@@ -46,6 +46,9 @@ parameters:
   policy:
     parameters:
       net_arch: {values: [small, [128, 128]]}
+  rows: {distribution: q_log_uniform_values, q: 8, min: 30, max: 256}
+  by_exponents: {distribution: q_log_uniform, min: 2.0, max: 5.0}
+  every: {distribution: q_uniform, min: 1, max: 64, q: 8}
 """
 
 
@@ -75,6 +78,9 @@ def test_a_sweep_becomes_a_search_space(tmp_path: Path) -> None:
     assert domains["clip_range"] == Numeric(0.1, 1.0)
     assert domains["dropout"] == Numeric(0.0, 0.4, step=0.2)
     assert domains["width"] == Numeric(8, 512, log=True, integer=True)
+    assert domains["rows"] == Numeric(32, 256, log=True, integer=True)
+    assert domains["by_exponents"] == Numeric(8, 148, log=True, integer=True)
+    assert domains["every"] == Numeric(8, 64, step=8, integer=True)
     assert domains["inverse"] == Numeric(0.001, 0.1, log=True)
     assert made["momentum"].prior == Prior(0.9, 0.01)
     assert made["scale"].prior == Prior(1.0, pytest.approx(1.0))
@@ -142,6 +148,7 @@ def test_every_entry_of_rl_zoo3_becomes_a_study(tmp_path: Path) -> None:
         ("sac", "Pendulum-v1"),
         ("sac", "MountainCarContinuous-v0"),
         ("td3", "Pendulum-v1"),
+        ("td3", "MountainCarContinuous-v0"),
         ("dqn", "CartPole-v1"),
         ("trpo", "Pendulum-v1"),
         ("ars", "Pendulum-v1"),
@@ -166,6 +173,14 @@ def test_the_default_configuration_is_rl_zoo3s(algorithm: str, env: str, tmp_pat
     assert {key: recipe.policy[key] for key in kwargs} == kwargs
     assert recipe.policy["name"] == theirs["policy"]
     assert "Not translated" not in found.study_file(name, env)
+
+
+def test_networks_behind_images_are_stable_baselines3s(tmp_path: Path) -> None:
+    for algorithm, behind in (("ppo", []), ("dqn", []), ("td3", [256, 256])):
+        file = tmp_path / f"{algorithm}.yml"
+        file.write_text("Pictures-v0:\n  n_timesteps: !!float 2e4\n  policy: CnnPolicy\n")
+        found, _ = zoo.hyperparameters(str(file), "Pictures-v0")
+        assert found.parameters["policy.net_arch"]["default"] == behind
 
 
 def test_what_rl_zoo3_has_and_autorl_not_is_said(tmp_path: Path) -> None:
@@ -214,9 +229,12 @@ def test_what_rl_zoo3_samples_is_searched(algorithm: str, tmp_path: Path) -> Non
         assert {p.name for p in made if p.name.startswith("policy.")} == {"policy.net_arch", "policy.activation_fn"}
     if algorithm == "td3":
         assert list(made["noise_type"].domain.values) == ["ornstein-uhlenbeck", "normal", "none"]  # type: ignore[union-attr]
-    if algorithm == "dqn":
+    if algorithm in ("dqn", "qrdqn"):
         assert "subsample_steps" not in [p.name for p in made]
         assert any("subsample_steps" in line for line in found.lost)
+        assert made["gradient_steps"].domain == Numeric(1, 10, integer=True)
+    elif "train_freq" in {p.name for p in made}:
+        assert list(made["gradient_steps"].domain.values) == [-1]  # type: ignore[union-attr]
 
 
 def test_a_configspace_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -257,6 +275,7 @@ def optimized(storage: Any, **more: Any) -> optuna.Study:
 
     study.optimize(objective, n_trials=12)
     best = study.best_trial
+    study.ask({"learning_rate": best.distributions["learning_rate"]})  # of a process that was killed
     study.add_trial(optuna.create_trial(params=best.params, distributions=best.distributions, value=best.value))
     return study
 
@@ -309,4 +328,18 @@ def test_a_study_of_rl_zoo3s_tuning_is_read_in_our_units(tmp_path: Path) -> None
     assert first["gamma"] == best.user_attrs["gamma"]
     assert first["n_steps"] == best.user_attrs["n_steps"]
     assert first["policy.net_arch"] == best.params["net_arch"]
+    theirs._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "dqn"])
+def test_gradient_steps_of_rl_zoo3s_tuning_follow_train_freq(algorithm: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/zoo.db"
+    theirs = optuna.create_study(study_name="its", storage=url, sampler=optuna.samplers.RandomSampler(seed=0))
+    more = {"using_her_replay_buffer": False, "her_kwargs": {}}
+    theirs.optimize(lambda trial: HYPERPARAMS_SAMPLER[algorithm](trial, 1, 1, more)["gamma"], 6)
+    params = theirs.best_trial.params
+    (first,) = sampled.study(url, None, 1).enqueue
+    divisor = params.get("subsample_steps")
+    assert first["train_freq"] == params["train_freq"]
+    assert first["gradient_steps"] == (max(params["train_freq"] // divisor, 1) if divisor else -1)
     theirs._storage._backend.engine.dispose()  # type: ignore[attr-defined]

@@ -31,9 +31,9 @@ from autorl.training.llm.trl_trainer import RecipeTrainer, predictor, written
 from autorl.training.llm.update import Predictor, Update
 
 try:
-    from datasets import Dataset  # type: ignore[import-untyped]
+    from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import GRPOConfig  # type: ignore[attr-defined]
+    from trl import GRPOConfig
 except ImportError as _error:
     raise AutorlError("engine trl needs TRL; run: pip install 'autorl[trl]'") from _error
 

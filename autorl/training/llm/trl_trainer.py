@@ -22,12 +22,12 @@ from autorl.training.llm.update import Lesson, Predictor, Update
 os.environ.setdefault("WANDB_DISABLED", "true")
 try:
     from transformers import LogitsProcessor
-    from trl import GRPOTrainer  # type: ignore[attr-defined]
+    from trl import GRPOTrainer
 except ImportError as _error:
     raise AutorlError("engine trl needs TRL; run: pip install 'autorl[trl]'") from _error
 
 
-class Falling(LogitsProcessor):
+class Falling(LogitsProcessor):  # type: ignore[misc]
     """Divides logits by a temperature that depends on the position in a completion.
 
     Args:
@@ -73,7 +73,7 @@ def written(model: Any, tokenizer: Any, given: Mapping[str, Tensor], longest: in
     return Completions(out[:, :width], prompt_real, tokens, real, real, torch.zeros(len(out), 0), finished[:, -1] > 0)
 
 
-class RecipeTrainer(GRPOTrainer):
+class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]
     """TRL's trainer with the whole recipe.
 
     Args:
@@ -125,7 +125,7 @@ class RecipeTrainer(GRPOTrainer):
     def _generate_single_turn(self, prompt_ids: Any, *rest: Any, **images: Any) -> Any:
         own = self.own
         if own.temperature_end is None:
-            return super()._generate_single_turn(prompt_ids, *rest, **images)  # type: ignore[no-untyped-call]
+            return super()._generate_single_turn(prompt_ids, *rest, **images)
         given = self._tokenizer.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
         falling = Falling(objective.temperature(own), given["input_ids"].shape[1])
         draws = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "logits_processor": [falling]}
@@ -154,7 +154,7 @@ class RecipeTrainer(GRPOTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         if self.update is None:
-            loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
+            loss: Tensor = super()._compute_loss(model, inputs)
             return loss
         ids, real = (torch.cat([inputs[f"prompt_{part}"], inputs[f"completion_{part}"]], 1) for part in ("ids", "mask"))
         found = _completions(ids, real.bool(), inputs["completion_ids"].shape[1])

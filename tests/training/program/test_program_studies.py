@@ -73,6 +73,27 @@ def test_a_study_finds_the_drift(program: str, optimizer: str, tmp_path: Path) -
     assert not findings.failed
 
 
+SAYS = """\
+  command: ["{python}", says.py, --name, "run {seed}", --learning-rate, "{drift}"]"""
+
+
+def test_the_exported_script_gives_the_program_what_training_gave_it(tmp_path: Path) -> None:
+    (tmp_path / "says.py").write_text(
+        "import json, os, sys\n"
+        "told = {k: v for k, v in os.environ.items() if k.startswith('AUTORL_') and k != 'AUTORL_RUN_FOLDER'}\n"
+        "print(json.dumps({'env_steps': 600, 'return': 1.0, 'told': told, 'words': sys.argv}))\n"
+    )
+    spec = load(tmp_path, SAYS, "budget.trials=1", "evaluation.points=1")
+    assert conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        findings = gather(reader, spec.study)
+    script = render(findings, findings.trials[0], "command").replace("python says", f"{sys.executable} says")
+    done = subprocess.run(["sh", "-c", script, "script", "12"], capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    assert said["words"][1:3] == ["--name", "run 12"]
+    assert (said["told"]["AUTORL_SEED"], said["told"]["AUTORL_ENV_STEPS"]) == ("12", "600")
+
+
 def test_rollouts_that_end_beyond_the_points_count_as_others_do(tmp_path: Path) -> None:
     """Rollouts of 50 steps end at each of the points 150, 300, 450 and 600; those of 70 beyond all of them."""
     program = FUNCTION.replace("trainers:walk", "trainers:rollouts")
