@@ -89,7 +89,9 @@ class TestNoisyCurves:
         # The mean of the last ten evaluations is off by 0.1.
         assert found.asymptote == pytest.approx(1.0, abs=0.04)
 
-    @pytest.mark.parametrize(("p", "identified", "off"), [(10, 0.44, 0.03), (20, 0.49, 0.02)])
+    @pytest.mark.parametrize(
+        ("p", "identified", "off"), [pytest.param(10, 0.44, 0.03, marks=pytest.mark.slow), (20, 0.49, 0.02)]
+    )
     def test_docstring_is_honest_about_identification(self, p: int, identified: float, off: float) -> None:
         rng = np.random.default_rng(17)
         steps = np.arange(1, p + 1) * 1e5 / p

@@ -82,7 +82,9 @@ def test_watch_follows_to_the_end(engine: subprocess.Popen[str], tmp_path: Path)
     assert "No engine conducts 'small'; it is in its tuning phase." in " ".join(out.split())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl_c", "timeout"])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM], ids=["ctrl_c", "timeout"]
+)
 def test_what_is_sent_to_the_group_saves_what_is_in_training(
     number: signal.Signals, engine: subprocess.Popen[str], tmp_path: Path
 ) -> None:

@@ -216,7 +216,8 @@ def test_what_rl_zoo3_has_and_autorl_not_is_said(tmp_path: Path) -> None:
 def test_what_rl_zoo3_samples_is_searched(algorithm: str, tmp_path: Path) -> None:
     found, name = sampled.sampler(algorithm)
     continuous = algorithm in ("sac", "td3", "tqc", "ddpg", "ars", "ppo_lstm")
-    made = studied(found, name, "Pendulum-v1" if continuous else "CartPole-v1", tmp_path).space
+    spec = studied(found, name, "Pendulum-v1" if continuous else "CartPole-v1", tmp_path)
+    made = spec.space
     rate = made["learning_rate"].domain
     assert rate == Numeric(1e-5, 0.002, log=True)
     if algorithm != "ars":
@@ -234,7 +235,7 @@ def test_what_rl_zoo3_samples_is_searched(algorithm: str, tmp_path: Path) -> Non
         assert any("subsample_steps" in line for line in found.lost)
         assert made["gradient_steps"].domain == Numeric(1, 10, integer=True)
     elif "train_freq" in {p.name for p in made}:
-        assert list(made["gradient_steps"].domain.values) == [-1]  # type: ignore[union-attr]
+        assert spec.algorithm.fixed["gradient_steps"] == -1
 
 
 def test_a_configspace_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -338,7 +339,9 @@ def test_gradient_steps_of_rl_zoo3s_tuning_follow_train_freq(algorithm: str, tmp
     more = {"using_her_replay_buffer": False, "her_kwargs": {}}
     theirs.optimize(lambda trial: HYPERPARAMS_SAMPLER[algorithm](trial, 1, 1, more)["gamma"], 6)
     params = theirs.best_trial.params
-    (first,) = sampled.study(url, None, 1).enqueue
+    env = "CartPole-v1" if algorithm == "dqn" else "Pendulum-v1"
+    spec = studied(sampled.study(url, None, 1), algorithm, env, tmp_path)
+    first = {**spec.algorithm.fixed, **spec.optimizer.enqueue[0]}
     divisor = params.get("subsample_steps")
     assert first["train_freq"] == params["train_freq"]
     assert first["gradient_steps"] == (max(params["train_freq"] // divisor, 1) if divisor else -1)

@@ -159,8 +159,6 @@ def _take(found: Translation, trials: Sequence[FrozenTrial]) -> dict[int, dict[s
         }
         for trial in trials
     }
-    if zoo and "train_freq" in kinds:
-        _count_gradient_steps(found, trials, configs)
     for name, when in where_seen(found.parameters, list(configs.values())).items():
         if when is None:
             found.remark(name, "only in some trials: on what it depends cannot be told")
@@ -168,6 +166,8 @@ def _take(found: Translation, trials: Sequence[FrozenTrial]) -> dict[int, dict[s
             found.parameters[name]["when"] = {
                 parent: values[0] if len(values) == 1 else values for parent, values in when.items()
             }
+    if zoo and "train_freq" in kinds:
+        _count_gradient_steps(found, trials, configs)
     ordered = sorted(found.parameters, key=lambda name: "when" in found.parameters[name])
     found.parameters = {name: found.parameters[name] for name in ordered}
     return configs
@@ -177,17 +177,17 @@ def _count_gradient_steps(
     found: Translation, trials: Sequence[FrozenTrial], configs: Mapping[int, dict[str, Any]]
 ) -> None:
     """Add the gradient steps that rl-zoo3 makes of `train_freq`, and of `subsample_steps` if it draws them."""
-    told = [trial for trial in trials if "train_freq" in trial.params]
-    if any("subsample_steps" in trial.params for trial in told):
-        most = max(distribution.high for distribution in _numeric([t.distributions["train_freq"] for t in told]))
-        found.parameters["gradient_steps"] = {"min": 1, "max": most}
-        found.remark("gradient_steps", "rl-zoo3 draws what it divides train_freq by")
-    else:
+    divided = [trial for trial in trials if {"train_freq", "subsample_steps"} <= trial.params.keys()]
+    if not divided:
         found.parameters["gradient_steps"] = {"values": [-1]}
         found.remark("gradient_steps", "rl-zoo3 makes as many as train_freq, which is what SB3 means by -1")
-    for trial in told:
-        divisor = trial.params.get("subsample_steps")
-        configs[trial.number]["gradient_steps"] = max(trial.params["train_freq"] // divisor, 1) if divisor else -1
+        return
+    most = max(distribution.high for distribution in _numeric([t.distributions["train_freq"] for t in divided]))
+    found.parameters["gradient_steps"] = {"min": 1, "max": most}
+    found.remark("gradient_steps", "rl-zoo3 draws what it divides train_freq by")
+    for trial in divided:
+        steps = max(trial.params["train_freq"] // trial.params["subsample_steps"], 1)
+        configs[trial.number]["gradient_steps"] = steps
 
 
 def _meaning(name: str) -> tuple[str, str | None]:

@@ -57,6 +57,7 @@ class TestMainEffects:
         x, y = 9 / 12, 16 * 4 / 45
         assert found == pytest.approx([x / (x + y), y / (x + y), 0], abs=0.03)
 
+    @pytest.mark.slow
     def test_agree_with_optunas_fanova(self) -> None:
         domain = Domain((Axis("a"), Axis("b"), Axis("c", 3), Axis("d")))
         points = sample(domain, 300)

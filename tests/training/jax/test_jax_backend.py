@@ -180,7 +180,7 @@ def test_a_schedule_of_forks_can_be_trained_as_one_run_and_interrupted(backend: 
         assert learned(train(backend, third, path)) == learned(whole)
 
 
-@pytest.mark.parametrize(("before", "after"), [(0.0, "auto"), ("auto", 0.1)])
+@pytest.mark.parametrize(("before", "after"), [(0.0, "auto"), pytest.param("auto", 0.1, marks=pytest.mark.slow)])
 def test_a_fork_may_learn_what_was_constant(
     before: float | str, after: float | str, backend: JaxBackend, tmp_path: Path
 ) -> None:

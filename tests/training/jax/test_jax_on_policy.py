@@ -187,7 +187,7 @@ def compare(model: Any, shape: on_policy.OnPolicy, given: dict[str, jax.Array]) 
     ("space", "activation", "net_arch", "batch_size", "clip_values", "normalized"),
     [
         ("discrete", "tanh", [16, 16], 16, False, True),
-        ("box", "relu", {"pi": [16], "vf": [8, 8]}, 20, True, True),
+        pytest.param("box", "relu", {"pi": [16], "vf": [8, 8]}, 20, True, True, marks=pytest.mark.slow),
         ("multi", "leaky_relu", {"pi": [], "vf": [8]}, 47, True, True),  # the last minibatch is a single step
         pytest.param("box", "gelu", [8], 48, False, False, marks=pytest.mark.slow),
     ],
