@@ -108,9 +108,6 @@ def _stepped(parameter: Parameter, domain: Numeric) -> tuple[dict[str, Any], str
         return {"distribution": "q_uniform", "q": step, "min": low, "max": high}, ""
     count = math.floor((domain.high - domain.low) / step + 1e-9) + 1
     if count > _MOST:
-        return {
-            "distribution": "uniform",
-            "min": low,
-            "max": high,
-        }, f"without its steps of {step}, which begin at {low}"
+        found = {"distribution": "uniform", "min": low, "max": high}
+        return found, f"without its steps of {step}, which begin at {low}"
     return {"values": sorted(parameter.value(round(domain.low + k * step, 12)) for k in range(count))}, ""

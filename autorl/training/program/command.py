@@ -77,10 +77,8 @@ class CommandBackend(ProgramBackend):
             for stream in (running.stdout, running.stderr):
                 assert stream is not None
                 stream.close()
-        over = call.reports.over
-        if not over or (
-            keeps_state(call.recipe) and call.until < call.recipe.env_steps
-        ):  # what it keeps is gone on with
+        over, goes_on = call.reports.over, keeps_state(call.recipe) and call.until < call.recipe.env_steps
+        if not over or goes_on:  # from a state that it may not have come to keep
             _judge(running.returncode)
         if not over:
             call.reports.end(call.wall_seconds())
