@@ -148,3 +148,13 @@ class Backend(Protocol):
             Interrupted: a host asked to stop; all runs that were still training have saved their state.
         """
         ...
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether an error is of memory that ran out.
+
+    torch says so in a RuntimeError on a CPU, and in a class of its own on a GPU, which is told by its name: programs
+    run without torch.
+    """
+    named = type(error).__name__ == "OutOfMemoryError"
+    return named or isinstance(error, MemoryError) or "can't allocate memory" in str(error)

@@ -107,11 +107,11 @@ def _range(low: float, high: float, *, log: bool = False, step: float | None = N
     return found | ({"log": True} if log else {}), remark
 
 
-def _whole(entry: Mapping[str, Any], *, log: bool = False) -> tuple[dict[str, Any], str]:
+def _whole(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     low, high = (entry[end] for end in ("min", "max"))
     if low != int(low) or high != int(high):
         raise _Untold("whole numbers are meant")
-    return _range(int(low), int(high), log=log)
+    return _range(int(low), int(high))
 
 
 def _uniform(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

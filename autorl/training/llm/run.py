@@ -22,7 +22,7 @@ from autorl.training.llm.small import SmallLearner
 from autorl.training.llm.suites import OURS, make_task
 from autorl.training.llm.warmup import warmed
 from autorl.training.meter import Meter, Spent
-from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.protocol import Host, Interrupted, Job, out_of_memory
 from autorl.training.resumption import Origin
 from autorl.training.tasks import random_streams
 from autorl.trial import FailureClass, Point, Recipe, RunResult
@@ -51,7 +51,7 @@ class Training:
             kind: FailureClass = "exception"
             if isinstance(error, FloatingPointError) or (self._learner is not None and self._learner.broken()):
                 kind = "diverged"
-            elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            elif out_of_memory(error):
                 kind = "out_of_memory"
             return self._ended("failed", error_class=kind, error="".join(traceback.format_exception(error)))
         return self._ended("completed")

@@ -17,7 +17,7 @@ from autorl.training.morl.algorithms import Agent, BaselinesAgent
 from autorl.training.morl.episodes import Clock, Tally, evaluated_front, generators, known_front, make, objectives
 from autorl.training.morl.indicators import measure
 from autorl.training.morl.scalarized import PREFIX, ScalarizedAgent
-from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.protocol import Host, Interrupted, Job, out_of_memory
 from autorl.training.tasks import random_streams
 from autorl.trial import FailureClass, Point, Recipe, RunResult
 
@@ -138,7 +138,7 @@ class Training:
         kind: FailureClass = "exception"
         if isinstance(error, FloatingPointError) or self._broken():
             kind = "diverged"
-        elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        elif out_of_memory(error):
             kind = "out_of_memory"
         return self._ended("failed", error_class=kind, error="".join(traceback.format_exception(error)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
 import time
 import traceback
@@ -17,13 +16,11 @@ from autorl.errors import CheckpointError
 from autorl.training.meter import Meter
 from autorl.training.program.reports import Reports
 from autorl.training.program.state import pack, unpack
-from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.protocol import Host, Interrupted, Job, out_of_memory
 from autorl.training.resumption import Origin
 from autorl.trial import FailureClass, Point, Recipe, RunResult
 
 _LINES, _LONGEST = 50, 10_000
-# torch has a class of its own for a GPU, and on a CPU says it in a RuntimeError.
-_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory")
 
 
 class Crashed(Exception):
@@ -113,7 +110,7 @@ class Training:
                 kind = "diverged"
             elif isinstance(error, Crashed):
                 kind = "crash"
-            elif isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}"):
+            elif out_of_memory(error):
                 kind = "out_of_memory"
             said = self._output.text()
             text = "".join(traceback.format_exception(error)) + (f"\nIts last output:\n{said}\n" if said else "")

@@ -16,7 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from autorl.errors import CheckpointError
 from autorl.training.meter import Meter, Spent
-from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.protocol import Host, Interrupted, Job, out_of_memory
 from autorl.training.resumption import Origin
 from autorl.training.sb3 import checkpoint, fork
 from autorl.training.sb3.latency import latency
@@ -222,8 +222,7 @@ class _Keeper(BaseCallback):
 
 
 def _kind(error: Exception, diverged: bool) -> FailureClass:
-    # torch says that memory is short in a RuntimeError of its own on the CPU, and in a class of its own on a GPU.
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    if out_of_memory(error):
         return "out_of_memory"
     return "diverged" if diverged else "exception"
 
