@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import gymnasium as gym
@@ -70,6 +71,7 @@ class Hosted:
             self._to_judge_in, *sizes, recipe.evaluation_episodes, shape.features, measured_keys(*asked)
         )
         self.errors, self.notes = self._envs.errors, dict[int, str]()
+        self._begun_anew: list[int] = []  # runs whose environments are elsewhere than their last observations say
         if states is None:
             self._envs.reset([each.environment for each in batch.streams])
         seen = jnp.array(self._envs.observations)  # a copy: JAX may read what it is given later
@@ -82,6 +84,7 @@ class Hosted:
                     self._go_on_teaching(run, json.loads(state["lessons"]))
                 if not self._envs.replay(run, state["episodes"]):
                     self.notes[run] = FRESH
+                    self._begun_anew.append(run)
 
     def _to_train_in(self, run: int) -> gym.Env[Any, Any]:
         """Make an environment that a run is trained in."""
@@ -195,7 +198,13 @@ class HostedRollouts(Hosted):
         assert isinstance(self._lanes, rollouts.Lane) and isinstance(shape, OnPolicy)
         keys, drawn = _draw(self._lanes.key, shape=shape)
         noise, policy = np.asarray(drawn), HostPolicy(self._lanes.learner.policy, shape)
-        normalization, seen = self._lanes.normalization, np.asarray(self._lanes.rollout.last)
+        normalization, seen = self._lanes.normalization, np.array(self._lanes.rollout.last)
+        while self._begun_anew:
+            run = self._begun_anew.pop()
+            seen[run] = envs.observations[run]
+            if scaling is not None:
+                moments = jax.tree.map(itemgetter(run), normalization.observations)
+                seen[run] = normalize.normalize(moments, envs.observations[run], scaling)
         rollout = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._lanes.rollout)
         for t in range(shape.n_steps):
             actions = policy.act(seen, noise[:, t])
@@ -224,6 +233,10 @@ class HostedTransitions(Hosted):
     def _go(self) -> None:
         shape, envs, numbers = self._batch.shape, self._envs, self._batch.numbers
         assert isinstance(shape, Replay)
+        while self._begun_anew:
+            run = self._begun_anew.pop()
+            seen = self._lanes.observations.at[run].set(envs.observations[run])
+            self._lanes = self._lanes._replace(observations=seen)
         for offset in range(shape.train_freq):
             count, before = self._count(offset), jnp.array(envs.observations)
             progress = jnp.asarray(1.0 - (self.env_steps + offset * shape.n_envs) / self._recipe.env_steps, jnp.float32)

@@ -139,6 +139,45 @@ def test_an_environment_that_raises_when_it_goes_on_ends_its_run_alone(
     assert learned(other) == learned(train(backend, recipe, tmp_path / "whole", seed=1))
 
 
+class Restless(gym.Env[np.ndarray, np.ndarray]):
+    """Always looks the same but at its 64th step, from which episodes cannot be played again."""
+
+    observation_space, action_space = gym.spaces.Box(0.0, 1.0, (2,)), gym.spaces.Box(-1.0, 1.0, (1,))
+    then = 0.0
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._begun = self._steps
+        return np.full(2, 0.5, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        seen = np.full(2, Restless.then if self._steps == 64 else 0.5, np.float32)
+        return seen, float(action[0]), self._steps - self._begun == 25, False, {}
+
+
+gym.register("autorl-tests/Restless-v0", Restless)
+
+
+@pytest.mark.parametrize("name", ["ppo, host", "sac, host"])
+def test_a_run_that_begins_episodes_anew_acts_on_what_it_sees_then(
+    name: str, backend: JaxBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without discount the last observation before a part ends is nowhere learned from.
+    numbers = RECIPES[name].hyperparameters | {"gamma": 0.0}
+    recipe = replace(RECIPES[name], env="autorl-tests/Restless-v0", hyperparameters=numbers, env_steps=256)
+    found = []
+    for then in (0.0, 1.0):
+        monkeypatch.setattr(Restless, "then", then)
+        train(backend, recipe, tmp_path / str(then), until=128)
+        found.append(train(backend, recipe, tmp_path / str(then)))
+        assert any("fresh episode" in note for note in found[-1].notes)
+    assert learned(found[0]) == learned(found[1])
+
+
 def test_runs_that_are_not_equally_far_are_trained_apart(backend: JaxBackend, tmp_path: Path) -> None:
     recipe = RECIPES["ppo"]
     whole = [learned(train(backend, recipe, tmp_path / f"whole-{seed}", seed=seed)) for seed in (0, 1)]
