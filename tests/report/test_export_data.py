@@ -346,10 +346,113 @@ def test_configspaces_file_has_the_winner_as_default(ppo: Findings, tmp_path: Pa
     assert default.keys() == trial.config.values.keys()
     for name, value in trial.config.values.items():
         assert default[name] == pytest.approx(ppo.spec.space[name].coordinate(value))
-    assert json.loads(file.read_text())["origin"]["trial"] == 1
+    written = json.loads(file.read_text())
+    assert (written["origin"]["trial"], "outside" in written) == (1, False)
+    wide = replace(trial, config=replace(trial.config, values=trial.config.values | {"batch_size": 64}))
+    assert json.loads(render(ppo, wide, "configspace"))["outside"] == {"batch_size": 64}
     again = load_space(file)
     assert [p.name for p in again] == [p.name for p in ppo.spec.space]
     assert [(p.domain, p.transform, p.when) for p in again] == [(p.domain, p.transform, p.when) for p in ppo.spec.space]
+
+
+# What trains in the user's project: options as W&B's agent passes them, one for each parameter of the sweep.
+TRAIN = """\
+import sys, torch, yaml
+from autorl.training.sb3.plain import evaluate, make_vec_env
+from autorl.training.tasks import random_streams
+from stable_baselines3 import PPO
+
+torch.set_num_threads(1)
+
+
+def train(config):
+    network, environment, evaluations = random_streams(0, 2)
+    net_arch = config.pop("policy.net_arch", [8])
+    if not config.pop("vf_clip", False):
+        config.pop("clip_range_vf", None)
+    env = make_vec_env("Pendulum-v1", {}, [], 1, None)
+    model = PPO("MlpPolicy", env, **config, policy_kwargs={"net_arch": net_arch}, seed=network, device="cpu")
+    env.seed(environment)
+    model.learn(96)
+    return evaluate(model, make_vec_env("Pendulum-v1", {}, [], 4, None), evaluations[-1], True)["return"]
+
+
+if __name__ == "__main__":
+    print(train({name: yaml.safe_load(value) for name, value in (a[2:].split("=", 1) for a in sys.argv[1:])}))
+"""
+
+
+def plain_python(folder: Path, *arguments: str) -> str:
+    """Run a program of the user's, beside the one that trains; return what it prints."""
+    (folder / "train.py").write_text(TRAIN)
+    path = os.pathsep.join([str(folder), str(PROGRAMS), TESTS, os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Return a study that was trained, with conditions and a transform."""
+    first = 'optimizer.enqueue=[{"batch_size": 16, "vf_clip": true, "clip_range_vf": 0.3}]'
+    return studied(tmp_path_factory.mktemp("trained"), "task.env=Pendulum-v1", first)
+
+
+SMAC = """\
+import ConfigSpace, json, sys
+from smac import HyperparameterOptimizationFacade as Facade, Scenario
+from smac.initial_design.default_design import DefaultInitialDesign
+from train import train
+
+space = ConfigSpace.ConfigurationSpace.from_json("space.json")
+
+
+def cost(configuration, seed):
+    config = dict(configuration)
+    config["gamma"] = 1 - config["gamma"]
+    config["batch_size"] = 2 ** config["batch_size"]
+    return -train({"n_steps": 32, "n_epochs": 2, **config})
+
+
+scenario = Scenario(space, n_trials=2, deterministic=True, output_directory="smac")
+smac = Facade(scenario, cost, initial_design=DefaultInitialDesign(scenario), logging_level=30)
+smac.optimize()
+print(json.dumps([value.cost for value in smac.runhistory.values()]))
+"""
+
+
+def test_smac_searches_the_space_and_begins_with_what_the_study_trained(trained: Findings, tmp_path: Path) -> None:
+    (tmp_path / "space.json").write_text(render(trained, trained.trials[1], "configspace"))
+    (tmp_path / "search.py").write_text(SMAC)
+    first, second = json.loads(plain_python(tmp_path, "search.py").splitlines()[-1])
+    assert first == pytest.approx(-last_return(trained, 1), rel=1e-9)
+    assert np.isfinite(second)
+
+
+DRAWN = """\
+import json, random, sys, warnings
+warnings.simplefilter("ignore")
+import numpy, sweeps, yaml
+numpy.random.seed(3), random.seed(3)
+config = yaml.safe_load(open("sweep.yaml"))
+drawn = sweeps.next_run({**config, "method": "random"}, []).config
+print(json.dumps({name: entry["value"] for name, entry in drawn.items()}, default=float))
+"""
+
+
+def test_what_wandb_draws_trains_what_the_study_trains_of_it(trained: Findings, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(render(trained, trained.trials[1], "wandb-sweep"))
+    drawn = json.loads(plain_python(tmp_path, "-c", DRAWN))
+    found = float(plain_python(tmp_path, "train.py", *(f"--{name}={json.dumps(drawn[name])}" for name in drawn)))
+    searched = {p.name: drawn[p.name] for p in trained.spec.space}
+    if not searched["vf_clip"]:
+        del searched["clip_range_vf"]
+    (folder := tmp_path / "again").mkdir()
+    again = studied(folder, "task.env=Pendulum-v1", f"optimizer.enqueue={json.dumps([searched])}")
+    assert last_return(again, 1) == pytest.approx(found, rel=1e-9)
 
 
 def test_a_sweep_searches_the_same_values(ppo: Findings, tmp_path: Path) -> None:

@@ -23,14 +23,19 @@ _MOST = 100
 
 
 def configspace(findings: Findings, trial: TrialRecord) -> str:
-    """Return the search space in ConfigSpace's JSON, in search coordinates, with the trial as default."""
+    """Return the search space in ConfigSpace's JSON, in search coordinates, with the trial as default.
+
+    What the trial has outside of the space cannot be its default; the file lists it as `outside`.
+    """
     from autorl.spec.configspace import to_configspace
 
     values = trial.config.values
     space = SearchSpace(tuple(replace(p, default=values.get(p.name, p.default)) for p in findings.spec.space))
     made = to_configspace(space, findings.study.name)
     # ConfigSpace does not write the space's own `meta`; keys that it does not know it leaves alone.
-    return json.dumps({**made.to_serialized_dict(), "origin": origin(findings, trial)}, indent=2) + "\n"
+    beyond = {p.name: values[p.name] for p in space if p.name in values and p.coordinate(values[p.name]) is None}
+    more = {"origin": origin(findings, trial), **({"outside": beyond} if beyond else {})}
+    return json.dumps(made.to_serialized_dict() | more, indent=2) + "\n"
 
 
 def sweep(findings: Findings, trial: TrialRecord) -> str:
@@ -40,7 +45,9 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
     that it does not have says so in a comment.
     """
     spec = findings.spec
-    fixed = {key: value for key, value in spec.algorithm.fixed.items() if key not in {p.sets for p in spec.space}}
+    policy = {f"policy.{key}": value for key, value in spec.policy.model_dump(exclude_none=True).items()}
+    searched = {p.sets for p in spec.space}
+    fixed = {key: value for key, value in (spec.algorithm.fixed | policy).items() if key not in searched}
     goal = spec.objective.direction
     head: dict[str, Any] = {
         "program": "train.py",
