@@ -68,7 +68,10 @@ def _niches(spec: StudySpec, reader: Reader, earlier: StudyRecord) -> dict[str, 
         assert trained is not None
         found[name] = niches(trained, phases).tolist()
     if not any(weight for phases_of in found.values() for weights in phases_of for weight in weights):
-        raise StorageError(f"study '{earlier.name}' found no progress: nowhere did returns change")
+        raise StorageError(
+            f"study '{earlier.name}' found no progress: "
+            + ("nowhere did returns change" if phases > 1 else "one evaluation cannot show any; it needs two or more")
+        )
     return found
 
 

@@ -27,9 +27,10 @@ def course(spec: StudySpec, curve: Sequence[Point], cpu_seconds: float) -> Cours
         cpu_seconds: processor time of the whole curve.
     """
     steps = [point.env_steps for point in curve]
-    columns = [_course(measure, spec, steps, _values(measure.metric, curve, cpu_seconds)) for measure in spec.measures]
-    points = spread(spec.budget.steps_per_run, spec.evaluation.points)
-    return list(zip(due(points, steps), zip(*columns, strict=True), strict=True))
+    # What is due at several points at once is measured at the same steps.
+    at = due(spread(spec.budget.steps_per_run, spec.evaluation.points), steps)
+    columns = [_course(measure, spec, at, _values(measure.metric, curve, cpu_seconds)) for measure in spec.measures]
+    return list(zip(at, zip(*columns, strict=True), strict=True))
 
 
 def due(points: Sequence[int], steps: Sequence[int]) -> list[int]:

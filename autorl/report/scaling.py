@@ -66,7 +66,8 @@ def scalings(found: Findings, curves: Callable[[Sequence[int]], Sequence[CurveRe
     for curve in curves(whole):
         if all(COMPUTE in point.metrics for point in curve.points) and len(curve.points) >= FEWEST_POINTS:
             own.setdefault(curve.run.trial, []).append(curve)
-    fitted = {trial: _mean(found, records) for trial, records in own.items()}
+    means = {trial: _mean(found, records) for trial, records in own.items()}
+    fitted = {trial: mean for trial, mean in means.items() if len(mean[0]) >= FEWEST_POINTS}
     if not fitted:
         return []
     least = min(compute[-1] for compute, _, _ in fitted.values())
@@ -86,4 +87,7 @@ def _mean(found: Findings, records: Sequence[CurveRecord]) -> tuple[np.ndarray, 
         np.array([[point.metrics[name] for point in record.points[:points]] for record in records])
         for name in (COMPUTE, found.spec.curve_metric)
     )
-    return compute.mean(0), np.array([aggregate(column, "mean") for column in values.T]), list(values[:, -1])
+    spent, means = compute.mean(0), np.array([aggregate(column, "mean") for column in values.T])
+    # Of evaluations after the same step, which was due at several points, the last.
+    rising = np.append(np.diff(spent) > 0, True)
+    return spent[rising], means[rising], list(values[:, -1])

@@ -144,6 +144,9 @@ def test_what_a_run_is_worth_is_its_end_its_area_or_when_it_got_there(tmp_path: 
         (200, (1.0, 0.5, never, 1.0, 2.0)),
         (300, (3.0, 1.25, 250.0, 1.5, 3.0)),
     ]
+    # A rollout of 256 steps ends beyond two points at once, and both evaluations come after it.
+    at_once = [replace(point, env_steps=steps) for point, steps in zip(curve, (256, 256, 300), strict=True)]
+    assert course(spec, at_once, 1.5) == course(spec, curve, 1.5)
 
 
 @pytest.mark.parametrize(

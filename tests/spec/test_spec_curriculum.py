@@ -28,6 +28,7 @@ SEARCHED = (
     "search_space.parameters={curriculum.kind: {values: [none, adr, plr]}, learning_rate: {min: 1e-4, max: 1e-2}, "
     "step: {min: 0.02, max: 0.2, sets: curriculum.step, when: {curriculum.kind: adr}}}"
 )
+PHYSICS = ("gravity", "masscart", "masspole", "length", "force_mag")
 
 
 @pytest.mark.parametrize(
@@ -194,6 +195,26 @@ SEARCHED = (
             ),
             "curriculum.bins",
             "at most 100",
+        ),
+        (
+            (
+                "task.parameters={"
+                + ", ".join(f"{name}: {{min: 0.5, max: 20.0, through: attribute}}" for name in PHYSICS)
+                + "}",
+                f"task.target={{{', '.join(f'{name}: 1.0' for name in PHYSICS)}}}",
+                "curriculum.kind=learning_progress",
+            ),
+            "curriculum.kind",
+            "10 bins of 5 parameters are more than 10,000 cells; set curriculum.bins to at most 6",
+        ),
+        (
+            (
+                "task.env=LunarLander-v3",
+                "task.parameters={gravity: {values: [-10.0, -20.0, -5.0], through: env_kwargs}}",
+                "task.target={gravity: -5.0}",
+            ),
+            "task.parameters",
+            "cannot become {'gravity': -20.0}",
         ),
         (
             (VARIES, "algorithm={backend: jax, engine: compiled, name: ppo}"),

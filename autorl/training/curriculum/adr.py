@@ -61,13 +61,15 @@ class Adr(Teacher):
         """Move a bound when enough is known of it; see `Teacher.tell`."""
         if task.mark is None:
             return
+        axis, end = divmod(task.mark, 2)
+        if task.vector[axis] != self.bounds[end, axis]:  # the bound has moved since
+            return
         successes = self.successes[task.mark]
         successes.append(success_of(outcome))
         if len(successes) < self.buffer:
             return
         mean = sum(successes) / len(successes)
         successes.clear()
-        axis, end = divmod(task.mark, 2)
         outward = self.step if end else -self.step
         moved = self.bounds[end, axis] + (outward if mean >= self.high else -outward if mean <= self.low else 0.0)
         # No further than the cube, and back no further than where it began.

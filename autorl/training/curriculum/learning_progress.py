@@ -72,10 +72,10 @@ class LearningProgress(Teacher):
         cell = task.mark
         assert cell is not None
         values = self.values[cell]
+        if len(values) == 1:
+            self._untried.remove(cell)
         values.append(outcome.value)
         del values[: -2 * self.window]
-        if len(values) == 2:
-            self._untried.remove(cell)
         if half := len(values) // 2:
             recent, before = values[-half:], values[-2 * half : -half]
             progress = abs(sum(recent) - sum(before)) / half

@@ -70,7 +70,8 @@ class Lessons:
     def _add_up(self) -> None:
         """Add to the record what was told: many at once, since one between two episodes takes several times as long."""
         for task, outcome in self._told:
-            for totals, u, count in zip(self._totals, task.vector, self._cells, strict=True):
+            at = self.space.standing(task.vector)
+            for totals, u, count in zip(self._totals, at, self._cells, strict=True):
                 part = totals[min(max(int(u * count), 0), count - 1)]
                 part[0] += outcome.length
                 part[1] += 1

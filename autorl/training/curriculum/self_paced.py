@@ -19,6 +19,7 @@ class SelfPaced(Teacher):
     the minimization here, which would shorten the step, but decides whether there is one: at a mean success of the last
     `window` episodes of `threshold` or more it moves, below it stays. Until the easy tasks are mastered it therefore
     waits, where the authors' code looks for easier ones. What has arrived trains on the target distribution itself.
+    Outcomes of tasks that were drawn before the last move say nothing of where it is now.
 
     Args:
         space: what to choose from.
@@ -29,7 +30,7 @@ class SelfPaced(Teacher):
         divergence: ε, in nats.
     """
 
-    kept = ("mean", "successes")
+    kept = ("mean", "moves", "successes")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class SelfPaced(Teacher):
         super().__init__(space, rng)
         self.threshold, self.window, self.spread, self.divergence = threshold, window, spread, divergence
         self.mean = space.easy.tolist()
+        self.moves = 0
         self.successes: list[float] = []
         self._goal: list[float] = space.goal.tolist()
 
@@ -50,17 +52,21 @@ class SelfPaced(Teacher):
         """Draw a task from the Gaussian; see `Teacher.ask`."""
         del progress
         if self.mean == self._goal:
-            return Task(self.space.draw_target(self.rng))
-        return Task(clipped([mean + self.spread * self.rng.standard_normal() for mean in self.mean]))
+            return Task(self.space.draw_target(self.rng), self.moves)
+        drawn = [mean + self.spread * self.rng.standard_normal() for mean in self.mean]
+        return Task(clipped(drawn), self.moves)
 
     def tell(self, task: Task, outcome: Outcome) -> None:
         """Move to the goal when that is allowed; see `Teacher.tell`."""
+        if task.mark != self.moves:
+            return
         self.successes.append(success_of(outcome))
         if len(self.successes) < self.window:
             return
         mastered = sum(self.successes) / self.window >= self.threshold
         self.successes = []
-        if mastered:
+        if mastered and self.mean != self._goal:
+            self.moves += 1
             far, step = math.dist(self._goal, self.mean), self.spread * math.sqrt(2 * self.divergence)
             share = 1.0 if far <= step else step / far
             way = zip(self._goal, self.mean, strict=True)

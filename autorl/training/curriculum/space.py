@@ -53,8 +53,7 @@ class TaskSpace:
                 drawn[name] = target["values"][int(rng.integers(len(target["values"])))]
             elif isinstance(target, Mapping):
                 low, high = target["min"], target["max"]
-                whole = isinstance(low, int) and isinstance(high, int)
-                drawn[name] = int(rng.integers(low, high + 1)) if whole else float(rng.uniform(low, high))
+                drawn[name] = int(rng.integers(low, high + 1)) if self._counts[name] else float(rng.uniform(low, high))
             else:
                 drawn[name] = target
         return tuple(self.vector(drawn).tolist())
@@ -70,6 +69,11 @@ class TaskSpace:
             index, part = divmod(index, count)
             vector.append((part + rng.random()) / count)
         return tuple(vector)
+
+    def standing(self, vector: Sequence[float]) -> list[float]:
+        """Return a vector with each coordinate where its value stands: in the middle of what becomes the same value."""
+        counts = self._counts.values()
+        return [(math.floor(u * n) + 0.5) / n if n else u for u, n in zip(vector, counts, strict=True)]
 
     def _middle(self, name: str) -> float:
         target = self.target[name]

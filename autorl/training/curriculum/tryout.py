@@ -10,6 +10,9 @@ import numpy as np
 from autorl.training.curriculum.lessons import OnTarget, TaskEnv
 from autorl.training.curriculum.space import TaskSpace
 
+_MOST_VALUES = 20
+"""Of a parameter, so many values are tried."""
+
 
 def wrong_tasks(task: Any) -> str | None:
     """Say why an environment cannot become the tasks at the ends of its ranges or its target, or None.
@@ -27,7 +30,13 @@ def wrong_tasks(task: Any) -> str | None:
         return str(error)
     with closing(made) as env:
         corners = [space.task(vector) for vector in (np.zeros(space.dimensions), np.ones(space.dimensions), space.easy)]
-        for tried in corners:
+        easy = space.task(space.easy)
+        between = [
+            {**easy, name: value}
+            for name, entry in space.parameters.items()
+            for value in list(entry.get("values", ()))[1 : _MOST_VALUES - 1]
+        ]
+        for tried in [*corners, *between]:
             try:
                 env.reset(seed=0, options={"task": tried})
             except Exception as error:  # noqa: BLE001 - environments are the user's code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from autorl.spec.curriculum import KINDS, OF_EPISODES, OF_LANGUAGE
 from autorl.spec.space import Choice, Parameter, SearchSpace
 from autorl.spec.understand import understand
 from autorl.spec.yaml12 import Key
+from autorl.training.curriculum.space import TaskSpace
 
 _PREFIX = "curriculum."
 _OF_THE_STUDY = ("learned_from", "niches")
@@ -68,7 +70,7 @@ def mistakes(sections: Mapping[str, Any], beyond: Collection[str] = OF_LANGUAGE)
             yield from _of_values(where, _active(parameter, space, kinds), name, _values(parameter))
     yield from _nothing_learned(asked, named, searched)
     if task is not None:
-        yield from _too_fine(asked, searched, task)
+        yield from _too_fine(asked, named, searched, task)
         yield from _set_twice(space, task)
         yield from _other_niches(asked, task)
 
@@ -149,16 +151,21 @@ def _of_values(at: Key, kinds: Sequence[str], name: str, values: Sequence[Any]) 
                 return
 
 
-def _too_fine(asked: Any, searched: Sequence[Parameter], task: Any) -> Iterator[tuple[Key, str]]:
+def _too_fine(
+    asked: Any, named: Sequence[tuple[Key, str]], searched: Sequence[Parameter], task: Any
+) -> Iterator[tuple[Key, str]]:
     """Find grids with more cells than episodes could ever tell apart."""
+    varying = task.space()
+    space = TaskSpace(varying["parameters"], varying["target"])
     given: list[tuple[Key, Any]] = [(("curriculum", "bins"), asked.options.get("bins"))]
+    if "bins" not in asked.options:
+        fields = [(at, KINDS[kind].model_fields.get("bins")) for at, kind in named if kind in KINDS]
+        given += [(at, field.default) for at, field in fields if field is not None]
     for parameter in searched:
         if parameter.sets == f"{_PREFIX}bins":
             given.append((("search_space", "parameters", parameter.name), max(_values(parameter), default=None)))
     for at, bins in given:
-        if isinstance(bins, int) and bins ** len(task.parameters) > MAX_CELLS:
-            most = int(MAX_CELLS ** (1 / len(task.parameters)))
-            yield (
-                at,
-                f"{bins} bins of {len(task.parameters)} parameters are more than {MAX_CELLS:,} cells; at most {most}",
-            )
+        if isinstance(bins, int) and math.prod(space.cells(bins)) > MAX_CELLS:
+            fit = [fewer for fewer in range(2, bins) if math.prod(space.cells(fewer)) <= MAX_CELLS]
+            advice = f"set curriculum.bins to at most {fit[-1]}" if fit else "let fewer parameters vary"
+            yield at, f"{bins} bins of {space.dimensions} parameters are more than {MAX_CELLS:,} cells; {advice}"

@@ -203,6 +203,7 @@ class HostedRollouts(Hosted):
             run = self._begun_anew.pop()
             seen[run] = envs.observations[run]
             if scaling is not None:
+                assert normalization is not None
                 moments = jax.tree.map(itemgetter(run), normalization.observations)
                 seen[run] = normalize.normalize(moments, envs.observations[run], scaling)
         rollout = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._lanes.rollout)
@@ -232,7 +233,7 @@ class HostedTransitions(Hosted):
 
     def _go(self) -> None:
         shape, envs, numbers = self._batch.shape, self._envs, self._batch.numbers
-        assert isinstance(shape, Replay)
+        assert isinstance(shape, Replay) and isinstance(self._lanes, transitions.Lane)
         while self._begun_anew:
             run = self._begun_anew.pop()
             seen = self._lanes.observations.at[run].set(envs.observations[run])

@@ -22,7 +22,7 @@ try:
     from autorl.training.llm.course import target_categories, wrong_space
     from autorl.training.llm.learner import METRICS
     from autorl.training.llm.model import Architecture
-    from autorl.training.llm.problems import Interactive, Task
+    from autorl.training.llm.problems import GROUPS, Interactive, Task
     from autorl.training.llm.recipe import PRESETS, contradictions, defaults, settings, wrong
     from autorl.training.llm.run import Training
     from autorl.training.llm.suites import make_task
@@ -50,6 +50,7 @@ class LlmBackend(Backend):
         """Find unknown tasks, keys of the recipe, and values; see `Backend.check`."""
         yield from without_signals("llm", sections)
         yield from without_program(sections)
+        yield from _shared_problems(sections.get("seeds"))
         task = None
         if sections.get("task") is not None and "task" not in repaired:
             task, mistakes = _made(sections["task"])
@@ -113,6 +114,24 @@ class LlmBackend(Backend):
         """Train the runs one after the other; see `Backend.train`."""
         torch.set_num_threads(1)
         return [Training(job, host).result() for job, host in zip(jobs, hosts, strict=True)]
+
+
+def _shared_problems(seeds: Any) -> Iterator[tuple[Key, str]]:
+    """Find phases that would be evaluated on the same problems."""
+    if seeds is None:
+        return
+    before: dict[int, tuple[str, int]] = {}
+    for phase in ("tuning", "validation", "test"):
+        own = {seed % GROUPS: (phase, seed) for seed in reversed(getattr(seeds, phase))}
+        shared = [(before[part], seed) for part, (_, seed) in own.items() if part in before]
+        if shared:
+            (other, same), seed = min(shared, key=lambda pair: pair[1])
+            yield (
+                ("seeds", phase),
+                f"{phase} seed {seed} would be evaluated on problems of {other} seed {same}: they are a multiple of "
+                f"{GROUPS} apart; take others, such as 50:60",
+            )
+        before |= own
 
 
 def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:

@@ -7,11 +7,13 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_WAIT_SECONDS = 0.05
 
 
 def cache_folder() -> Path:
@@ -20,7 +22,12 @@ def cache_folder() -> Path:
 
 
 def made_once(
-    kind: str, identity: object, make: Callable[[], T], dump: Callable[[T], bytes], load: Callable[[bytes], T]
+    kind: str,
+    identity: object,
+    make: Callable[[], T],
+    dump: Callable[[T], bytes],
+    load: Callable[[bytes], T],
+    alive: Callable[[], None],
 ) -> T:
     """Return something from the cache, or make it if it is not there or damaged; without a folder it is only made.
 
@@ -30,10 +37,11 @@ def made_once(
         make: makes it.
         dump: writes it down.
         load: the other way; whatever it raises means that the file is damaged.
+        alive: called every so often while another process makes it.
     """
     name = hashlib.sha256(json.dumps(identity, sort_keys=True, default=repr).encode()).hexdigest()[:32]
     file = cache_folder() / f"{kind}-{name}"
-    with _locked(file):
+    with _locked(file, alive):
         with contextlib.suppress(Exception):
             return load(file.read_bytes())
         made = make()
@@ -45,7 +53,7 @@ def made_once(
 
 
 @contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
+def _locked(file: Path, alive: Callable[[], None]) -> Iterator[None]:
     """Let one process at a time make it, so that the others find it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -54,5 +62,11 @@ def _locked(file: Path) -> Iterator[None]:
         yield
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                alive()
+                time.sleep(_WAIT_SECONDS)
         yield

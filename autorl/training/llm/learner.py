@@ -121,15 +121,16 @@ def flaw(task: Task, problem: Problem, completion: str) -> float:
     return float(task.flaw(problem, completion))
 
 
-def learning_rate(own: Settings, counted: Counted, total: int) -> float:
+def learning_rate(own: Settings, counted: Counted, before: int, total: int) -> float:
     """Return the learning rate of a step.
 
     Args:
         own: the recipe.
-        counted: what training has counted, this step's completions included.
+        counted: what training has counted.
+        before: completions before this step's.
         total: completions of a full run, over which it falls if it does.
     """
-    remaining = max(0.0, 1.0 - counted.completions / total) if own.lr_schedule == "linear" else 1.0
+    remaining = max(0.0, 1.0 - before / total) if own.lr_schedule == "linear" else 1.0
     return own.learning_rate * remaining * min(1.0, (counted.steps + 1) / (own.warmup_steps + 1))
 
 
@@ -167,6 +168,10 @@ def measured(
         if rows:
             metrics[f"pass_at_1/{category}"] = float(rewards[rows].mean())
     return metrics
+
+
+PER_TOKEN = ("entropy", "kl")
+"""Metrics that `described` averages over tokens; the others are means over completions."""
 
 
 def described(log_p: Tensor, log_q: Tensor, real: Tensor, ended: Tensor) -> dict[str, float]:

@@ -25,8 +25,10 @@ def advantages(rewards: Tensor, own: Settings) -> Tensor:
 
     group: r - mean(group) (GRPO); leave_one_out: r - mean(others of the group) (RLOO); batch: r - mean(step). Divided
     by the standard deviation over the group (GRPO) or the step (Lite PPO), or not (Dr. GRPO). Those of a critic follow
-    from `generalized`.
+    from `generalized`; ROVER's are part of its equation, which has r - mean(group).
     """
+    if own.loss == "rover":
+        return rewards - rewards.mean(1, keepdim=True)
     found = rewards
     if own.advantage_baseline == "group":
         found = rewards - rewards.mean(1, keepdim=True)

@@ -19,7 +19,8 @@ VERSION = 1
 """Of problems: another one draws others."""
 _HELD_OUT = 4
 """One problem in so many is held out."""
-_GROUPS = 101
+GROUPS = 101
+"""Parts of the problems held out: one for all seeds with the same remainder."""
 _TRIES = 100_000
 
 
@@ -134,7 +135,7 @@ def draw_to_evaluate(
         categories: of the problems; all of the task's by default.
     """
     categories = task.categories if categories is None else categories
-    own = seed % _GROUPS
+    own = seed % GROUPS
     found: dict[str, Problem] = {}
     for index in range(count):
         category = categories[index % len(categories)]
@@ -142,7 +143,7 @@ def draw_to_evaluate(
             task,
             category,
             rng,
-            lambda place: place % _HELD_OUT == 0 and place // _HELD_OUT % _GROUPS == own,
+            lambda place: place % _HELD_OUT == 0 and place // _HELD_OUT % GROUPS == own,
             but=found,
         )
         found[problem.prompt] = problem

@@ -139,7 +139,7 @@ class Rollouts:
         """Return completions; with dynamic sampling, of mixed groups."""
         own, found = self._own, self._ask(self._problems(self._own.prompts))
         for _ in range(own.resamplings if own.dynamic_sampling and own.rollouts > 1 else 0):
-            mixed = found.rewards.std(1) > 0
+            mixed = found.scores.std(1) > 0
             if mixed.all():
                 break
             # Groups that are equal again take the place of equal ones: a step always has as many.
@@ -230,7 +230,10 @@ class Rollouts:
         """Return so many completions of each problem."""
         own, problems = self._own, [each.problem for each in asked]
         prompts = [self._characters.encode(each.problem.prompt + each.hint) for each in asked]
-        longest = own.max_tokens - min(len(each.hint) for each in asked)
+        given_away, width = [len(each.hint) for each in asked], max(map(len, prompts))
+        # Where hints differ much, the prompt with the longest and the room of the shortest may not fit together.
+        room = max(self._model.shape.context - width, own.max_tokens - max(given_away))
+        longest = min(own.max_tokens - min(given_away), room)
         if isinstance(self._teacher, LengthStages) and self._course is not None:
             longest = round(own.max_tokens * self._teacher.room(self._course.at(self._counted.completions)))
         replies = replies_of(self._task, self._characters, problems, copies)

@@ -116,7 +116,7 @@ class Training:
         if recipe.env not in OURS:  # code that is not ours may draw others tomorrow
             return draw()
         about = [VERSION, recipe.env, recipe.env_kwargs, count, seed, drawn_by, asked]
-        return made_once("problems", about, draw, dumped, loaded)
+        return made_once("problems", about, draw, dumped, loaded, self._pulse)
 
     def _made(self, recipe: Recipe, task: Task, own: Settings, seeds: tuple[int, int]) -> Learner:
         if recipe.engine == "trl":

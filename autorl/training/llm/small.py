@@ -72,13 +72,14 @@ class SmallLearner:
         Raises:
             FloatingPointError: the loss is not finite.
         """
-        own, found = self.own, self._rollouts.step()
+        own, before = self.own, self.counted.completions
+        found = self._rollouts.step()
         kept, gains = selection.credited(found.rewards, found.right, found.flaws, own, self._generator)
         if own.overlong == "mask":
             kept &= found.written.ended.view_as(kept)
         lesson = self._lesson(found, gains.reshape(-1, 1))
         self._rollouts.tell(found, lesson.gains)
-        self._learn(lesson, kept.reshape(-1))
+        self._learn(lesson, kept.reshape(-1), before)
         self.counted.steps += 1
 
     @torch.no_grad()
@@ -92,7 +93,7 @@ class SmallLearner:
             gains, returns = objective.generalized(rewards, self._critic(written), mask, self.own)
         return Lesson(written, gains, rewards, found.right.reshape(-1), old, returns)
 
-    def _learn(self, lesson: Lesson, kept: Tensor) -> None:
+    def _learn(self, lesson: Lesson, kept: Tensor, before: int) -> None:
         own, learns = self.own, kept
         if self._update.needs_gains:
             learns = kept & (lesson.gains[:, 0] != 0)
@@ -101,7 +102,7 @@ class SmallLearner:
         tokens = max(1.0, float(lengths[kept].sum()) / own.minibatches)
         progress = self.counted.completions / self._total
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(own, self.counted, self._total)
+            group["lr"] = learning_rate(own, self.counted, before, self._total)
         indices = learns.nonzero()[:, 0]
         for _ in range(own.epochs):
             for part in self._parts(indices):

@@ -15,6 +15,7 @@ import torch
 
 from autorl.errors import AutorlError
 from autorl.training.llm.learner import (
+    PER_TOKEN,
     SAMPLES,
     Counted,
     described,
@@ -26,6 +27,7 @@ from autorl.training.llm.learner import (
 )
 from autorl.training.llm.problems import Problem, Task, draw_many_to_train, generator
 from autorl.training.llm.recipe import Settings
+from autorl.training.llm.sampling import Completions
 from autorl.training.llm.trl_options import POLICY, missing, options, within_trls_loss
 from autorl.training.llm.trl_trainer import RecipeTrainer, predictor, written
 from autorl.training.llm.update import Predictor, Update
@@ -39,6 +41,8 @@ except ImportError as _error:
 
 _ROWS = 64
 """Prompts that are completed at a time in an evaluation."""
+_LOOKED_AT = 16
+"""Completions whose tokens' probabilities are compared at a time."""
 _TARGETS = "all-linear"
 
 
@@ -130,16 +134,18 @@ class TrlLearner:
     def step(self) -> None:
         """Write completions, score them, and learn from them; see `Learner.step`."""
         own, trainer = self._own, self._trainer
-        rows = self._rows(own.prompts)
+        rows, before = self._rows(own.prompts), self.counted.completions
         trainer._buffered_inputs = None
         self._model.train()
         for _ in range(own.epochs * own.minibatches):
             loss = trainer.training_step(self._model, rows, None)
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss.item()}")
-            torch.nn.utils.clip_grad_norm_(self._model.parameters(), own.max_grad_norm)
+            norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), own.max_grad_norm)
+            if not torch.isfinite(norm):  # before a step makes weights of it, from which a GPU cannot draw tokens
+                raise FloatingPointError(f"the gradient's norm is {norm.item()}")
             for group in trainer.optimizer.param_groups:
-                group["lr"] = learning_rate(own, self.counted, self._total)
+                group["lr"] = learning_rate(own, self.counted, before, self._total)
             trainer.optimizer.step()
             trainer.optimizer.zero_grad()
             trainer.state.global_step += 1
@@ -154,9 +160,9 @@ class TrlLearner:
         self, completions: Sequence[str], completion_ids: Sequence[Sequence[int]], problem: Sequence[Problem], **_: Any
     ) -> list[float]:
         """Score and count what was written."""
-        own, end = self._own, self._tokenizer.eos_token_id
+        own, ends = self._own, set(self._trainer.eos_token_ids)
         found = [
-            reward(self._task, each, text, ended=end in tokens)
+            reward(self._task, each, text, ended=not ends.isdisjoint(tokens))
             for each, text, tokens in zip(problem, completions, completion_ids, strict=True)
         ]
         pairs = zip(problem, completions, strict=True)
@@ -191,7 +197,8 @@ class TrlLearner:
         draws: dict[str, Any] = {"do_sample": False}
         if copies > 1:
             draws = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_return_sequences": copies}
-        out = written(self._model, self._tokenizer, given, self._own.max_tokens, **draws)
+        ends, pad = self._trainer.eos_token_ids, self._tokenizer.pad_token_id
+        out = written(self._model, given, self._own.max_tokens, ends, pad, **draws)
         texts = self._tokenizer.batch_decode(
             [row[keep] for row, keep in zip(out.tokens, out.real, strict=True)], skip_special_tokens=True
         )
@@ -201,10 +208,24 @@ class TrlLearner:
         ]
         if copies == 1:
             return scores, {}
-        ids, real = torch.cat([out.prompts, out.tokens], 1), torch.cat([out.prompt_real, out.real], 1)
-        length, models = out.tokens.shape[1], (self._model, self._start)
-        log_p, log_q = (predictor(model)(ids, real, length).log_softmax(-1) for model in models)
-        return scores, described(log_p, log_q, out.real, out.ended)
+        return scores, self._described(out)
+
+    def _described(self, out: Completions) -> dict[str, float]:
+        """Return what completions are like, looking at few at a time: of each token a vocabulary is compared."""
+        rows, told = len(out.tokens), []
+        for at in range(0, rows, _LOOKED_AT):
+            part = Completions(*(each[at : at + _LOOKED_AT] for each in vars(out).values()))
+            ids, real = torch.cat([part.prompts, part.tokens], 1), torch.cat([part.prompt_real, part.real], 1)
+            models, length = (self._model, self._start), part.tokens.shape[1]
+            log_p, log_q = (predictor(model)(ids, real, length).log_softmax(-1) for model in models)
+            told.append((len(part.tokens), int(part.real.sum()), described(log_p, log_q, part.real, part.ended)))
+        of_rows = [count for count, _, _ in told]
+        of_tokens = [tokens for _, tokens, _ in told]
+        weights = {name: of_tokens if name in PER_TOKEN else of_rows for name in told[0][2]}
+        return {
+            name: sum(w * part[name] for w, (_, _, part) in zip(own, told, strict=True)) / max(sum(own), 1)
+            for name, own in weights.items()
+        }
 
     def record(self) -> None:
         """Return None: there is no curriculum; see `Learner.record`."""
@@ -220,6 +241,7 @@ class TrlLearner:
             "optimizer": self._trainer.optimizer.state_dict(),
             "schedule": json.dumps({"steps": self._trainer.state.global_step, "of_trainer": self._trainer._step}),
             "generator": torch.get_rng_state(),
+            "generators_of_gpus": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "rng": json.dumps(self._rng.getstate()),
             "counted": dict(vars(self.counted)),
         }
@@ -232,6 +254,8 @@ class TrlLearner:
         trainer.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": own})
         trainer.state.global_step, trainer._step = schedule["steps"], schedule["of_trainer"]
         torch.set_rng_state(state["generator"])
+        if len(state["generators_of_gpus"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["generators_of_gpus"])
         version, internal, gauss = json.loads(state["rng"])
         self._rng.setstate((version, tuple(internal), gauss))
         self.counted = Counted(**state["counted"])

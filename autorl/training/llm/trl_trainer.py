@@ -6,7 +6,7 @@ Advantages, penalties, filters and, where TRL's loss is not the recipe's, the lo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,22 +53,25 @@ def predictor(model: Any) -> Predictor:
     return logits
 
 
-def written(model: Any, tokenizer: Any, given: Mapping[str, Tensor], longest: int, **draws: Any) -> Completions:
+def written(
+    model: Any, given: Mapping[str, Tensor], longest: int, ends: Sequence[int], pad: int, **draws: Any
+) -> Completions:
     """Let a model complete prompts; without the probabilities with which it drew.
 
     Args:
         model: a Hugging Face model.
-        tokenizer: its tokenizer.
         given: tokens of the prompts, padded on the left, with their mask.
         longest: tokens of a completion, at most.
+        ends: tokens that end a completion.
+        pad: token that stands where there is nothing.
         draws: how tokens are drawn, as `generate` calls it.
     """
-    end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    out = model.generate(**given, **draws, max_new_tokens=longest, pad_token_id=pad, eos_token_id=end)
+    out = model.generate(**given, **draws, max_new_tokens=longest, pad_token_id=pad, eos_token_id=list(ends))
     width = given["input_ids"].shape[1]
     tokens, copies = out[:, width:], len(out) // len(given["input_ids"])
-    finished = (tokens == end).int().cumsum(1)
-    real = (finished == 0) | ((finished == 1) & (tokens == end))
+    ending = torch.isin(tokens, torch.tensor(list(ends), device=tokens.device))
+    finished = ending.int().cumsum(1)
+    real = (finished == 0) | ((finished == 1) & ending)
     prompt_real = given["attention_mask"].bool().repeat_interleave(copies, 0)
     return Completions(out[:, :width], prompt_real, tokens, real, real, torch.zeros(len(out), 0), finished[:, -1] > 0)
 
@@ -129,7 +132,8 @@ class RecipeTrainer(GRPOTrainer):  # type: ignore[misc]
         given = self._tokenizer.pad({"input_ids": prompt_ids}, padding_side="left", return_tensors="pt")
         falling = Falling(objective.temperature(own), given["input_ids"].shape[1])
         draws = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "logits_processor": [falling]}
-        found = written(self.model, self._tokenizer, given.to(self.accelerator.device), own.max_tokens, **draws)
+        here, pad = given.to(self.accelerator.device), self._tokenizer.pad_token_id
+        found = written(self.model, here, own.max_tokens, self.eos_token_ids, pad, **draws)
         return [row[real].tolist() for row, real in zip(found.tokens, found.real, strict=True)], None
 
     def _get_per_token_logps_and_entropies(

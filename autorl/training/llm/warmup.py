@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,7 @@ from autorl.training.llm.recipe import Settings
 _VERSION = 1
 """Of the warm-up: another one makes another model of the same settings."""
 _RISE = 20
+_SAMPLED = 256
 
 
 def warmed(
@@ -33,13 +35,26 @@ def warmed(
     """
     model = Model(shape, Characters(task.characters).size)
     recipe = {key: value for key, value in asdict(own).items() if key.startswith("sft_")} | {"longest": own.max_tokens}
-    identity = [_VERSION, torch.__version__, dict(about), task.characters, asdict(shape), recipe]
+    identity = [_VERSION, torch.__version__, dict(about), task.characters, asdict(shape), recipe, _sample(task, own)]
 
     def loaded(content: bytes) -> Model:
         model.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
         return model
 
-    return made_once("warm-up", identity, lambda: _trained(task, shape, own, alive), _dumped, loaded)
+    return made_once("warm-up", identity, lambda: _trained(task, shape, own, alive), _dumped, loaded, alive)
+
+
+def _sample(task: Task, own: Settings) -> list[tuple[str, str]]:
+    """Return demonstrations that tell a task from another of the same name, as it was before somebody changed it."""
+    rng = generator(own.sft_seed)
+    return [_shown(task, own, rng) for _ in range(_SAMPLED)]
+
+
+def _shown(task: Task, own: Settings, rng: random.Random) -> tuple[str, str]:
+    """Draw a problem, and return its prompt and a demonstration."""
+    categories = task.demonstrated if isinstance(task, Demonstrated) else task.categories
+    problem = draw_to_train(task, rng.choice(categories), rng)
+    return problem.prompt, task.demonstration(problem, rng, own.sft_noise)
 
 
 def _dumped(model: Model) -> bytes:
@@ -54,16 +69,15 @@ def _trained(task: Task, shape: Architecture, own: Settings, alive: Callable[[],
     with torch.random.fork_rng():
         torch.manual_seed(own.sft_seed)
         model = Model(shape, characters.size)
-    categories = task.demonstrated if isinstance(task, Demonstrated) else task.categories
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01, betas=(0.9, 0.98), foreach=True)
     for step in range(own.sft_steps):
         rate = own.sft_learning_rate * min(1.0, (step + 1) / _RISE) * (1.0 - 0.9 * step / own.sft_steps)
         optimizer.param_groups[0]["lr"] = rate
         pairs = []
         for _ in range(own.sft_batch):
-            problem = draw_to_train(task, rng.choice(categories), rng)
-            shown = characters.encode(task.demonstration(problem, rng, own.sft_noise))
-            pairs.append((characters.encode(problem.prompt), [*shown[: own.max_tokens - 1], END]))
+            prompt, demonstration = _shown(task, own, rng)
+            shown = characters.encode(demonstration)
+            pairs.append((characters.encode(prompt), [*shown[: own.max_tokens - 1], END]))
         loss = negative_log_likelihood(model, pairs)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -218,10 +218,50 @@ def test_adr_moves_a_bound_as_success_says() -> None:
 def test_adr_stays_in_the_cube_and_keeps_the_easy_task() -> None:
     teacher = make("adr", TaskSpace({"x": {"min": 0.0, "max": 1.0, "easy": 0.5}}, {"x": 1.0}), buffer=1, step=0.4)
     for success, expected in ((0, (0.5, 0.5)), (1, (0.5, 0.9)), (1, (0.5, 1.0))):
-        told(teacher, Task((0.5,), 1), success)
+        told(teacher, Task((float(teacher.bounds[1, 0]),), 1), success)
         assert tuple(teacher.bounds[:, 0]) == pytest.approx(expected)
     told(teacher, Task((0.5,), 0), 1)
     assert tuple(teacher.bounds[:, 0]) == pytest.approx((0.1, 1.0))
+
+
+@pytest.mark.parametrize("kind", ["adr", "self_paced"])
+def test_what_was_asked_before_a_move_says_nothing_of_the_next(kind: str) -> None:
+    own = {"adr": {"boundary": 1.0, "buffer": 4}, "self_paced": {"window": 4}}[kind]
+    teacher = make(kind, **own)
+    batch = [teacher.ask(0.0) for _ in range(12)]
+    states = []
+    for task in batch:
+        told(teacher, task, 1)
+        states.append(teacher.state())
+    assert states[3] != states[2]
+    assert states[4:] == [states[3]] * 8
+    told(teacher, teacher.ask(0.0), 1)
+    assert teacher.state() != states[3]
+
+
+def test_learning_progress_of_single_episodes() -> None:
+    teacher = make("learning_progress", bins=2, window=1)
+    for value in (1.0, 4.0, 3.0):
+        told(teacher, Task((0.2,), 0), value)
+    assert teacher.progress.tolist() == [1.0, 0.0]
+
+
+def test_a_target_between_whole_numbers_is_as_continuous_as_what_varies() -> None:
+    space = TaskSpace(
+        {"x": {"min": 0.0, "max": 20.0}, "n": {"min": 1, "max": 9}}, {"x": {"min": 15, "max": 20}, "n": 3}
+    )
+    rng = np.random.default_rng(0)
+    drawn = np.array([space.task(space.draw_target(rng))["x"] for _ in range(200)])
+    assert len(set(drawn)) == 200
+    assert 15 <= drawn.min() < 15.5 < 19.5 < drawn.max() < 20
+
+
+def test_the_record_has_a_value_in_one_part_wherever_it_was_drawn() -> None:
+    space = TaskSpace({"distance": {"min": 1, "max": 38}}, {"distance": 38})
+    lessons = Lessons(space, make("uniform", space), 100, None)
+    for u in (3 / 38, 3.9 / 38):  # both are distance 4
+        lessons.tell([(Task((u,)), Outcome(1.0, None, 7))])
+    assert [steps for steps in lessons.record()["distance"]["env_steps"] if steps] == [14]
 
 
 def test_plr_by_hand() -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
+from probe_tasks import Echo
 
 from autorl.engine.check import check
 from autorl.errors import SpecError
 from autorl.spec.load import draft_study
 from autorl.training.llm import LlmBackend
 from autorl.training.llm.cache import cache_folder
-from autorl.training.llm.recipe import PRESETS
+from autorl.training.llm.learner import Counted, learning_rate
+from autorl.training.llm.recipe import PRESETS, settings
 from autorl.trial import Recipe, Start
 
 TINY = {"prompts": 4, "rollouts": 4, "max_tokens": 6, "sft_steps": 6, "sft_batch": 8}
@@ -138,13 +140,35 @@ def test_warm_up_and_evaluation_problems_are_made_once_and_damaged_ones_again(
     assert all(file.stat().st_mtime_ns > before for file, before in zip(kept, written, strict=True))
 
 
+def test_a_task_that_has_changed_is_warmed_up_anew(
+    backend: LlmBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def models() -> int:
+        return len([file for file in cache_folder().glob("warm-up-*") if not file.suffix])
+
+    for folder in ("a", "b"):
+        train(backend, BASE, tmp_path / folder)
+        assert models() == 1
+    monkeypatch.setattr(Echo, "demonstration", lambda _self, problem, _rng, _noise: problem.answer[:1])
+    train(backend, BASE, tmp_path / "c")
+    assert models() == 2
+
+
+def test_a_linear_learning_rate_is_as_long_as_the_run() -> None:
+    own = settings("grpo", {"learning_rate": 1.0, "lr_schedule": "linear", "warmup_steps": 0})
+    rates = [learning_rate(own, Counted(completions=before + 32), before, 96) for before in (0, 32, 64, 96)]
+    assert rates == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0])
+
+
 SECTIONS = """\
 study: small
 task: {env: steps}
 algorithm: {backend: llm, name: grpo}
 search_space: {parameters: {learning_rate: {min: 1e-5, max: 1e-2, log: true}}}
 objectives: [{metric: pass_at_1}]
-seeds: {tuning: 0:2, test: 100:102}
+seeds: {tuning: 0:2, test: 50:52}
 budget: {trials: 2, steps_per_run: 256}
 """
 

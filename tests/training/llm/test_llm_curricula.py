@@ -226,7 +226,7 @@ algorithm: {backend: llm, name: grpo}
 curriculum: {kind: bandit, bins: 3}
 search_space: {parameters: {learning_rate: {min: 1e-5, max: 1e-2, log: true}}}
 objectives: [{metric: pass_at_1/sort/10}]
-seeds: {tuning: 0:2, test: 100:102}
+seeds: {tuning: 0:2, test: 50:52}
 budget: {trials: 2, steps_per_run: 256}
 """
 

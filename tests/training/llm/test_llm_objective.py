@@ -105,6 +105,11 @@ def test_pacs_is_the_cross_entropy_of_scores_beside_the_others() -> None:
     close(found, [[-np.log(chances[0]), -np.log(1 - chances[1]), -np.log(1 - chances[2])], [math.log(2)] * 3])
 
 
+def test_rover_has_an_equation_of_its_own_for_what_a_reward_is_worth() -> None:
+    found = objective.advantages(REWARDS, own(loss="rover", advantage_scale="group", advantage_baseline="none"))
+    close(found, [[0.5, -0.5, -0.5, 0.5], [-0.25, -0.25, -0.25, 0.75]])
+
+
 def test_rovers_target_is_the_reward_and_the_mean_value_of_what_may_follow() -> None:
     generator = torch.Generator().manual_seed(0)
     log_p, old = (torch.randn(2, 3, 4, generator=generator).double().log_softmax(-1) for _ in range(2))
