@@ -283,8 +283,8 @@ class Point:
         env_steps: environment steps trained so far.
         wall_seconds: seconds trained so far, evaluations included, and those of a fork's donor.
         metrics: metric → value; `return` and `length` are means over the episodes, `return_std` their deviation.
-        curriculum: parameter of the task → which values of it were trained since the evaluation before, and how well
-            (`autorl.training.curriculum.lessons.Lessons.record`), or None if nothing varies.
+        curriculum: parameter of the task → which values of it were trained since the evaluation before, and how well;
+            and where the teacher stood (`autorl.training.curriculum.lessons.Lessons.record`). None if nothing varies.
         inference_ms: milliseconds that the policy takes for one action, if the backend measures it. Times are no
             metrics: the same run has others each time.
         front: vector returns of the policies that no other dominates, of an agent that has several; else empty.

@@ -17,6 +17,7 @@ from autorl.ledger.records import CurveRecord, TrialRecord
 from autorl.report.curricula import half, part_words, parts_of_target, target_words, where_trained
 from autorl.report.findings import Findings
 from autorl.report.words import number
+from autorl.training.curriculum.teacher import TEACHER
 from autorl.trial import Phase
 from board import curves, figures
 from board.tables import named, role
@@ -24,6 +25,7 @@ from board.tables import named, role
 MOST_WRITTEN = 12
 """Evaluations up to which each cell of a map has its number written in it."""
 BASELINES = ("none", "uniform")
+GIVES_AWAY = ("item_response", "guidance")
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ def success(seen: Along) -> figures.Picture | None:
         "so that it may do better when it is evaluated.",
         _outline(seen),
     ]
+    if kind_of(seen.trial) in GIVES_AWAY:
+        notes.append("Beginnings of solutions that this curriculum gives away count as what they led to.")
     if not known:
         notes.append("What a success is nobody says: task.success_return would.")
     columns = {"episodes": found.episodes, "success rate": found.success, "mean return": found.returns}
@@ -176,6 +180,23 @@ def _success_title(seen: Along, last: npt.NDArray[np.float64], at: int, what: st
         f"{steps} the {what} of {seen.label} is highest on {seen.name} {high} ({show(last[best])}) and lowest on {low} "
         f"({show(last[worst])})."
     )
+
+
+def stood(records: Sequence[CurveRecord]) -> pd.DataFrame | None:
+    """Return where the teacher of each run stood at its evaluations, a row each; None if it says nothing of that."""
+    rows = [
+        {"seed": record.run.seed, "environment steps": point.env_steps}
+        | {name: _numbers(value) for name, value in point.curriculum[TEACHER].items()}
+        for record in records
+        for point in record.points
+        if point.curriculum is not None and TEACHER in point.curriculum
+    ]
+    return pd.DataFrame(rows) if rows else None
+
+
+def _numbers(value: Any) -> str:
+    """Write numbers, or lists of them, as a reader takes them."""
+    return f"[{', '.join(map(_numbers, value))}]" if isinstance(value, list) else f"{value:.3g}"
 
 
 def beside(found: Findings, chosen: int) -> list[int]:

@@ -109,6 +109,24 @@ def test_figures_are_sentences_with_a_text_alternative_and_their_data(tmp_path: 
     assert "Curricula: trial 1 (winner): linear; trial 0 (default): none; trial 2: uniform." in prose(app)
 
 
+def test_where_the_teachers_stood_is_a_table(tmp_path: Path, visit: Open) -> None:
+    url = make_taught(tmp_path).storage
+    with sqlite3.connect(tmp_path / "study.db") as connection:
+        path = '$[1].curriculum."(teacher)"'
+        bounds = json.dumps({"bounds": [[0.0, 0.25], [0.5, 1.0]]})
+        connection.execute("UPDATE autorl_curve SET points = json_set(points, ?, json(?))", (path, bounds))
+    app = visit(url)
+    assert "Where the teacher stood" in headings(app)
+    found = frame(app, "seed", "bounds")
+    assert found.to_dict("list") == {
+        "seed": [0, 1],
+        "environment steps": [128, 128],
+        "bounds": ["[[0, 0.25], [0.5, 1]]"] * 2,
+    }
+    app.selectbox(key="run-small").set_value("seed 1").run()
+    assert frame(app, "seed", "bounds")["seed"].tolist() == [1]
+
+
 def test_the_page_says_what_the_report_says(tmp_path: Path, visit: Open) -> None:
     url = make_taught(tmp_path).storage
     with Reader(url) as reader:

@@ -27,6 +27,7 @@ class Adr(Teacher):
     """
 
     kept = ("bounds", "successes")
+    shown = ("bounds",)
 
     def __init__(
         self,

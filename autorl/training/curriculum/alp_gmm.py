@@ -34,6 +34,7 @@ class AlpGmm(Teacher):
     """
 
     kept = ("told", "means", "factors")
+    shown = ("means",)
     # The nearest earlier task is looked for among so many: learning has changed what is older.
     remembered = 5_000
 

@@ -33,6 +33,7 @@ class Bandit(Teacher):
     """
 
     kept = ("q", "values", "tried", "ends", "best")
+    shown = ("q",)
 
     def __init__(self, space: TaskSpace, rng: np.random.Generator, bins: int, rate: float, temperature: float) -> None:
         super().__init__(space, rng)

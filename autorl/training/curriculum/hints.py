@@ -50,6 +50,7 @@ class ItemResponse(TargetOnly):
     """
 
     kept = ("usual",)
+    shown = ("usual",)
     most: ClassVar[float] = 0.95
     """The longest hint."""
     spread: ClassVar[float] = 0.3

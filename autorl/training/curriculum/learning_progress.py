@@ -29,6 +29,7 @@ class LearningProgress(Teacher):
     """
 
     kept = ("values", "progress")
+    shown = ("progress",)
 
     def __init__(self, space: TaskSpace, rng: np.random.Generator, bins: int, window: int, exploration: float) -> None:
         super().__init__(space, rng)

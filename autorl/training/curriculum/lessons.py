@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
-from autorl.training.curriculum.teacher import Outcome, Task, Teacher
+from autorl.training.curriculum.teacher import TEACHER, Outcome, Task, Teacher
 from autorl.training.curriculum.trajectories import trajectories_of
 from autorl.training.tasks import make_env
 
@@ -107,6 +107,7 @@ class Lessons:
         Returns:
             Parameter → lists over the parts of its axis (`TaskSpace.cells`) of `env_steps` and `episodes` that ended,
             and their mean `return` and `success`; None where there are none, or nobody says what a success is.
+            `TEACHER` → where the teacher stands, if it says so.
         """
         self._add_up()
         totals, self._totals = self._totals, self._none()
@@ -119,7 +120,8 @@ class Lessons:
                 "return": _means(values, episodes),
                 "success": _means(successes, known),
             }
-        return found
+        stands = self.teacher.stands()
+        return {**found, TEACHER: stands} if stands else found
 
     def go_on(self, state: Mapping[str, Any], taught: bool) -> None:
         """Go on from the state of another run's lessons; of the episodes under way nothing will be told.

@@ -31,6 +31,7 @@ class SelfPaced(Teacher):
     """
 
     kept = ("mean", "moves", "successes")
+    shown = ("mean",)
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class Stages(Teacher):
     """
 
     kept = ("stage", "successes")
+    shown = ("stage",)
 
     def __init__(
         self,

@@ -13,6 +13,11 @@ import numpy as np
 
 from autorl.training.curriculum.space import TaskSpace
 
+TEACHER = "(teacher)"
+"""What the record has of the teacher beside the parameters of the task; no parameter is called so."""
+MOST_SHOWN = 100
+"""Numbers that the record has of where a teacher stands."""
+
 
 class Task(NamedTuple):
     """The task of an episode.
@@ -59,9 +64,11 @@ class Teacher(ABC):
 
     Attributes:
         kept: the attributes that change with what it is asked and told; plain data, arrays, or lists of plain data.
+        shown: those that say where it stands, in a few numbers; the record has them.
     """
 
     kept: ClassVar[tuple[str, ...]] = ()
+    shown: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, space: TaskSpace, rng: np.random.Generator) -> None:
         self.space, self.rng = space, rng
@@ -85,9 +92,15 @@ class Teacher(ABC):
 
     def state(self) -> dict[str, Any]:
         """Return what changes as plain data for JSON."""
-        kept = {name: getattr(self, name) for name in self.kept}
-        plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in kept.items()}
-        return {"rng": self.rng.bit_generator.state, **plain}
+        return {"rng": self.rng.bit_generator.state, **self._plain(self.kept)}
+
+    def stands(self) -> dict[str, Any]:
+        """Return where it stands, as plain data for JSON; empty if it has nothing that changes, or too much."""
+        return {name: value for name, value in self._plain(self.shown).items() if np.size(value) <= MOST_SHOWN}
+
+    def _plain(self, names: Sequence[str]) -> dict[str, Any]:
+        kept = {name: getattr(self, name) for name in names}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in kept.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the state that `state` returned of a teacher with the same space and parameters."""

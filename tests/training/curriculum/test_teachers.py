@@ -256,6 +256,14 @@ def test_a_target_between_whole_numbers_is_as_continuous_as_what_varies() -> Non
     assert 15 <= drawn.min() < 15.5 < 19.5 < drawn.max() < 20
 
 
+def test_the_record_says_where_the_teacher_stands() -> None:
+    lessons = Lessons(LINE, make("adr", boundary=1.0, buffer=1, step=0.2), 100, None)
+    assert lessons.record()["(teacher)"] == {"bounds": [[0.0], [0.0]]}
+    lessons.tell([(lessons.ask(), Outcome(1.0, 1.0, 7))])
+    assert lessons.record()["(teacher)"] == {"bounds": [[0.0], [0.2]]}
+    assert list(Lessons(LINE, make("uniform"), 100, None).record()) == ["x"]
+
+
 def test_the_record_has_a_value_in_one_part_wherever_it_was_drawn() -> None:
     space = TaskSpace({"distance": {"min": 1, "max": 38}}, {"distance": 38})
     lessons = Lessons(space, make("uniform", space), 100, None)
