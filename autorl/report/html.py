@@ -228,8 +228,8 @@ def _switches(found: Findings) -> str:
         for one in tried
     ]
     note = (
-        f'<p class="note">{escape(found.spec.objective.metric)} minus the default\'s, means over seeds; the 95 % '
-        "intervals hold together (Dunnett's).</p>"
+        f'<p class="note">{escape(found.spec.objective.metric)} minus the default\'s, means over '
+        f"{tried[0].phase} seeds; the 95 % intervals hold together (Dunnett's).</p>"
     )
     return _section(
         "What was asked for beside the default", _table(("change", "trial", "effect", "interval", "seeds"), rows) + note

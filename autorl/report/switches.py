@@ -13,6 +13,9 @@ from scipy import stats
 from autorl.analysis.estimate import Estimate
 from autorl.report.findings import Findings
 from autorl.report.words import setting
+from autorl.trial import Phase
+
+PHASES: tuple[Phase, ...] = ("test", "tuning")
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,15 @@ class Switch:
     Attributes:
         trial: its number.
         change: what of it differs from the default: `loss: cispo`.
-        seeds: how many tuning seeds it was trained on.
-        effect: its mean score over the tuning seeds minus the default's, with an interval that holds for all switches
-            of a study at once.
+        phase: whose seeds it is compared on: `test` where all switches of a study were tested, else `tuning`.
+        seeds: how many of them it was trained on.
+        effect: its mean score over these seeds minus the default's, with an interval that holds for all switches of a
+            study at once.
     """
 
     trial: int
     change: str
+    phase: Phase
     seeds: int
     effect: Estimate
 
@@ -43,27 +48,34 @@ class Switch:
 
 
 def switches(found: Findings) -> list[Switch]:
-    """Return the enqueued configurations with at least two tuning seeds, the best effect first.
+    """Return the enqueued configurations with at least two seeds, the best effect first.
+
+    They are all tried whatever comes of them, so that tuning seeds are as good as test seeds unless the optimizer goes
+    on with some of them only. Once `autorl test --trial` has tested all of them, it is their test seeds that count.
 
     Each is compared with the same default, and a study may try twenty: of twenty intervals that hold 95 times in 100
     each, one excludes 0 by chance. Dunnett's (1955, doi 10.1080/01621459.1955.10501294) hold together: in 95 of 100
     studies, all of them do. They take one variance for all configurations, which a few seeds of each could not tell.
     """
-    scores = {trial.number: _scores(found, trial.number) for trial in found.trials}
-    tried = [trial.number for trial in found.trials if trial.origin == "enqueued" and len(scores[trial.number]) >= 2]
-    if not tried or len(scores.get(0, ())) < 2:
+    for phase in PHASES:
+        scores = {trial.number: _scores(found, trial.number, phase) for trial in found.trials}
+        asked = [trial.number for trial in found.trials if trial.origin == "enqueued"]
+        tried = [number for number in asked if len(scores[number]) >= 2]
+        if tried and len(scores.get(0, ())) >= 2 and (phase == "tuning" or tried == asked):
+            break
+    else:
         return []
     effects = _effects(scores[0], [scores[number] for number in tried])
     result = [
-        Switch(number, _change(found, number), len(scores[number]), effect)
+        Switch(number, _change(found, number), phase, len(scores[number]), effect)
         for number, effect in zip(tried, effects, strict=True)
     ]
     sign = 1 if found.spec.objective.direction == "maximize" else -1
     return sorted(result, key=lambda switch: -sign * switch.effect.value)
 
 
-def _scores(found: Findings, trial: int) -> list[float]:
-    runs = (run for run in found.runs.get(trial, ()) if run.phase == "tuning" and run.state == "completed")
+def _scores(found: Findings, trial: int, phase: Phase) -> list[float]:
+    runs = (run for run in found.runs.get(trial, ()) if run.phase == phase and run.state == "completed")
     return [run.score for run in runs if run.score is not None]
 
 

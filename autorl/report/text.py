@@ -165,7 +165,7 @@ def _shares(findings: Findings, rows: Sequence[tuple[str, Sequence[float | None]
 
 def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
     title = f"What was asked for beside the default: {findings.spec.objective.metric} minus the default's"
-    caption = "Means over seeds; the 95 % intervals hold together (Dunnett's); * excludes 0."
+    caption = f"Means over {tried[0].phase} seeds; the 95 % intervals hold together (Dunnett's); * excludes 0."
     table = Table(title=title, caption=caption, box=None, header_style="dim", title_justify="left")
     table.caption_justify = "left"
     for column in ("change", "trial", "effect", "interval", "seeds"):

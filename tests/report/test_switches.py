@@ -13,7 +13,7 @@ from small_study import ignore, load, write
 from typer.testing import CliRunner
 
 from autorl.cli.app import app
-from autorl.engine.conductor import conduct
+from autorl.engine.conductor import conduct, retest
 from autorl.ledger.reader import Reader
 from autorl.report.findings import Findings, gather
 from autorl.report.switches import switches
@@ -71,6 +71,19 @@ def test_every_report_shows_them(found: Findings, folder: Path) -> None:
     assert "gamma: 0.95" in html.read_text()
     data = json.loads(run(app, ["report", "small", "--storage", storage, "--format", "json"]).stdout)
     assert data["switches"] == [json.loads(json.dumps(switch.to_dict())) for switch in switches(found)]
+
+
+def test_once_all_were_tested_it_is_the_test_seeds_that_count(tmp_path: Path) -> None:
+    spec = load(tmp_path, ENQUEUE, "budget={trials: 3, steps_per_run: 64}")
+    conduct(spec, ignore)
+
+    def phases() -> set[tuple[str, int]]:
+        with Reader(spec.storage) as reader:
+            return {(switch.phase, switch.seeds) for switch in switches(gather(reader, "small"))}
+
+    assert phases() == {("tuning", 2)}
+    retest(spec, [1, 2], ignore)
+    assert phases() == {("test", 3)}
 
 
 def test_a_study_that_asked_for_nothing_says_nothing(tmp_path: Path) -> None:
