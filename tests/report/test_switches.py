@@ -57,7 +57,7 @@ def test_effects_are_differences_with_intervals_that_hold_together(found: Findin
 
 def test_a_single_one_has_students_interval(found: Findings) -> None:
     (switch,) = switches(replace(found, trials=found.trials[:2]))
-    expected = stats.ttest_ind(found.scores(1, "tuning"), found.scores(0, "tuning")).confidence_interval()
+    expected = stats.ttest_ind(found.scores(1, switch.phase), found.scores(0, switch.phase)).confidence_interval()
     width = expected.high - expected.low
     assert (switch.effect.low, switch.effect.high) == pytest.approx(tuple(expected), abs=1e-3 * width)
 
