@@ -68,6 +68,11 @@ def sentences(findings: Findings) -> list[str]:
         kinds = Counter(attempt.error_class for run in findings.recovered for attempt in run.tries)
         why = ", ".join(f"{how_often} {FAILURES[kind]}" for kind, how_often in sorted(kinds.items()))
         said.append(f"{count} {'runs' if count > 1 else 'run'} failed at first and completed when tried again ({why}).")
+    if findings.spec.algorithm.backend == "llm":
+        said.append(
+            "No run trained on a problem that any run is evaluated on: a problem's text decides which are held out, "
+            "and each phase has held-out problems of its own."
+        )
     return said
 
 

@@ -79,6 +79,7 @@ def test_every_report_shows_them(storage: str, grown: list[Scaled], tmp_path: Pa
     run = CliRunner().invoke
     printed = run(app, ["report", "grown", "--storage", storage], env={"COLUMNS": "100"}).stdout
     assert "What more compute would buy" in printed
+    assert "No run trained on a problem that any run is evaluated on" in " ".join(printed.split())
     html = tmp_path / "report.html"
     assert run(app, ["report", "grown", "--storage", storage, "--html", str(html)]).exit_code == 0
     assert "policy.width: 8" in html.read_text()

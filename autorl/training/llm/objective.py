@@ -176,7 +176,8 @@ def rare_tokens(log_p: Tensor, tokens: Tensor, gains: Tensor, mask: Tensor, own:
 def divergences(log_p: Tensor, log_q: Tensor, kind: str) -> Tensor:
     """Return the divergence of the policy p from the reference q at each token, over the whole vocabulary.
 
-    reverse_kl: KL(p || q); forward_kl: KL(q || p); jensen_shannon: half of each to their mean (DPH-RL).
+    reverse_kl: KL(p || q); forward_kl: KL(q || p); jensen_shannon: half of each to their mean. They
+    are taken at the tokens that the policy wrote; DPH-RL takes those of its rehearsal at completions of q.
 
     Args:
         log_p: Shape ``(rows, length, vocabulary)``.
