@@ -13,6 +13,7 @@ from autorl.ledger.records import CurveRecord, TrialRecord
 from autorl.report.findings import Findings
 from autorl.report.words import number, setting
 from autorl.training.curriculum.space import TaskSpace
+from autorl.training.curriculum.teacher import TEACHER
 
 MOST_NAMED = 3
 
@@ -26,6 +27,16 @@ def trained(curves: Sequence[CurveRecord], name: str) -> Trained | None:
     """
     points = [point for curve in curves for point in curve.points]
     return added_up((point.env_steps, point.curriculum[name]) for point in points if point.curriculum is not None)
+
+
+def stood(curves: Sequence[CurveRecord]) -> list[tuple[int, int, Mapping[str, Any]]]:
+    """Return where the teachers of runs stood: seed, environment steps of the evaluation, and what the teacher says."""
+    return [
+        (curve.run.seed, point.env_steps, point.curriculum[TEACHER])
+        for curve in curves
+        for point in curve.points
+        if point.curriculum is not None and TEACHER in point.curriculum
+    ]
 
 
 def curriculum_sentences(findings: Findings, curves: Callable[..., Sequence[CurveRecord]]) -> list[str]:

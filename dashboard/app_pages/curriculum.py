@@ -55,12 +55,12 @@ def main() -> None:
     for picture, key in drawn:
         if picture is not None:
             show.picture(picture, key)
-    stood = curricula.stood(kept)
-    if stood is not None:
+    teachers = curricula.teachers(kept)
+    if teachers is not None:
         st.subheader("Where the teacher stood", anchor=False)
-        st.dataframe(stood, hide_index=True)
+        st.dataframe(teachers, hide_index=True)
         st.caption("At each evaluation; points of the task space as shares of its parameters' ranges, in their order.")
-        show.download(stood, "teacher")
+        show.download(teachers, "teacher")
     compared = curricula.beside(found, trial)
     target = curricula.target(found, compared, phase, data.curves(url, study, tuple(compared), phase))
     if target is not None:

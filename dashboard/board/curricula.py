@@ -14,10 +14,9 @@ import plotly.graph_objects as go
 
 from autorl.analysis.lessons import Trained
 from autorl.ledger.records import CurveRecord, TrialRecord
-from autorl.report.curricula import half, part_words, parts_of_target, target_words, where_trained
+from autorl.report.curricula import half, part_words, parts_of_target, stood, target_words, where_trained
 from autorl.report.findings import Findings
 from autorl.report.words import number
-from autorl.training.curriculum.teacher import TEACHER
 from autorl.trial import Phase
 from board import curves, figures
 from board.tables import named, role
@@ -182,14 +181,11 @@ def _success_title(seen: Along, last: npt.NDArray[np.float64], at: int, what: st
     )
 
 
-def stood(records: Sequence[CurveRecord]) -> pd.DataFrame | None:
+def teachers(records: Sequence[CurveRecord]) -> pd.DataFrame | None:
     """Return where the teacher of each run stood at its evaluations, a row each; None if it says nothing of that."""
     rows = [
-        {"seed": record.run.seed, "environment steps": point.env_steps}
-        | {name: _numbers(value) for name, value in point.curriculum[TEACHER].items()}
-        for record in records
-        for point in record.points
-        if point.curriculum is not None and TEACHER in point.curriculum
+        {"seed": seed, "environment steps": steps} | {name: _numbers(value) for name, value in said.items()}
+        for seed, steps, said in stood(records)
     ]
     return pd.DataFrame(rows) if rows else None
 
