@@ -34,7 +34,7 @@ class Lessons:
         self.space, self.teacher, self.env_steps, self.success_return = space, teacher, env_steps, success_return
         self.steps = 0
         self.current: list[Task | None] = []
-        self._cells = space.cells(self.parts)
+        self._cells, self._counts = space.cells(self.parts), list(space.counts.values())
         self._totals = self._none()
         self._told: list[tuple[Task, Outcome]] = []
 
@@ -70,8 +70,9 @@ class Lessons:
     def _add_up(self) -> None:
         """Add to the record what was told: many at once, since one between two episodes takes several times as long."""
         for task, outcome in self._told:
-            at = self.space.standing(task.vector)
-            for totals, u, count in zip(self._totals, at, self._cells, strict=True):
+            for totals, u, count, n in zip(self._totals, task.vector, self._cells, self._counts, strict=True):
+                if n:  # a value stands in the middle of its part of the axis
+                    u = (int(u * n) + 0.5) / n
                 part = totals[min(max(int(u * count), 0), count - 1)]
                 part[0] += outcome.length
                 part[1] += 1

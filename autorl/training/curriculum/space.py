@@ -22,6 +22,7 @@ class TaskSpace:
 
     Attributes:
         dimensions: how many parameters.
+        counts: name → how many values a parameter has, or None if it is continuous.
         goal: the middle of the target distribution, or what of the cube is nearest to it (shape: parameters).
         easy: where a curriculum begins: as given, else the corner that is farthest from the target.
     """
@@ -29,7 +30,7 @@ class TaskSpace:
     def __init__(self, parameters: Mapping[str, Mapping[str, Any]], target: Mapping[str, Any]) -> None:
         self.parameters, self.target = parameters, target
         self.dimensions = len(parameters)
-        self._counts = {name: self._count(name) for name in parameters}
+        self.counts = {name: self._count(name) for name in parameters}
         self.goal = np.clip([self._middle(name) for name in parameters], 0.0, 1.0)
         self.easy = np.array([self._easy(name, goal) for name, goal in zip(parameters, self.goal, strict=True)])
         fixed = not any(isinstance(value, Mapping) for value in target.values())
@@ -53,14 +54,14 @@ class TaskSpace:
                 drawn[name] = target["values"][int(rng.integers(len(target["values"])))]
             elif isinstance(target, Mapping):
                 low, high = target["min"], target["max"]
-                drawn[name] = int(rng.integers(low, high + 1)) if self._counts[name] else float(rng.uniform(low, high))
+                drawn[name] = int(rng.integers(low, high + 1)) if self.counts[name] else float(rng.uniform(low, high))
             else:
                 drawn[name] = target
         return tuple(self.vector(drawn).tolist())
 
     def cells(self, bins: int) -> tuple[int, ...]:
         """Return how many cells each axis has in a grid of that many bins; no more than it has values."""
-        return tuple(min(bins, self._counts[name] or bins) for name in self.parameters)
+        return tuple(min(bins, self.counts[name] or bins) for name in self.parameters)
 
     def draw_in(self, index: int, cells: tuple[int, ...], rng: np.random.Generator) -> tuple[float, ...]:
         """Draw a vector uniformly from a cell of a grid, `cells`; the first axis changes fastest with its number."""
@@ -69,11 +70,6 @@ class TaskSpace:
             index, part = divmod(index, count)
             vector.append((part + rng.random()) / count)
         return tuple(vector)
-
-    def standing(self, vector: Sequence[float]) -> list[float]:
-        """Return a vector with each coordinate where its value stands: in the middle of what becomes the same value."""
-        counts = self._counts.values()
-        return [(math.floor(u * n) + 0.5) / n if n else u for u, n in zip(vector, counts, strict=True)]
 
     def _middle(self, name: str) -> float:
         target = self.target[name]
@@ -96,7 +92,7 @@ class TaskSpace:
         return entry["max"] - entry["min"] + 1 if whole else None
 
     def _value(self, name: str, u: float) -> Any:
-        entry, count = self.parameters[name], self._counts[name]
+        entry, count = self.parameters[name], self.counts[name]
         if count is None:
             # To as many digits as people write, so that a target of 9.8 is 9.8 again.
             return float(f"{entry['min'] + u * (entry['max'] - entry['min']):.12g}")
@@ -104,7 +100,7 @@ class TaskSpace:
         return entry["values"][step] if "values" in entry else entry["min"] + step
 
     def _coordinate(self, name: str, value: Any) -> float:
-        entry, count = self.parameters[name], self._counts[name]
+        entry, count = self.parameters[name], self.counts[name]
         if count is None:
             return float((value - entry["min"]) / (entry["max"] - entry["min"]))
         step = entry["values"].index(value) if "values" in entry else value - entry["min"]
