@@ -367,7 +367,7 @@ torch.set_num_threads(1)
 
 def train(config):
     network, environment, evaluations = random_streams(0, 2)
-    net_arch = config.pop("policy.net_arch", [8])
+    net_arch = config.pop("policy.net_arch")
     if not config.pop("vf_clip", False):
         config.pop("clip_range_vf", None)
     env = make_vec_env("Pendulum-v1", {}, [], 1, None)
@@ -414,7 +414,7 @@ def cost(configuration, seed):
     config = dict(configuration)
     config["gamma"] = 1 - config["gamma"]
     config["batch_size"] = 2 ** config["batch_size"]
-    return -train({"n_steps": 32, "n_epochs": 2, **config})
+    return -train({"n_steps": 32, "n_epochs": 2, "policy.net_arch": [8], **config})
 
 
 scenario = Scenario(space, n_trials=2, deterministic=True, output_directory="smac")

@@ -29,14 +29,13 @@ def wrong_tasks(task: Any) -> str | None:
     except ValueError as error:  # the environment itself could be made: it is its trajectories
         return str(error)
     with closing(made) as env:
-        corners = [space.task(vector) for vector in (np.zeros(space.dimensions), np.ones(space.dimensions), space.easy)]
-        easy = space.task(space.easy)
+        low, high, easy = map(space.task, (np.zeros(space.dimensions), np.ones(space.dimensions), space.easy))
         between = [
             {**easy, name: value}
             for name, entry in space.parameters.items()
             for value in list(entry.get("values", ()))[1 : _MOST_VALUES - 1]
         ]
-        for tried in [*corners, *between]:
+        for tried in [low, high, easy, *between]:
             try:
                 env.reset(seed=0, options={"task": tried})
             except Exception as error:  # noqa: BLE001 - environments are the user's code

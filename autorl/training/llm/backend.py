@@ -122,16 +122,15 @@ def _shared_problems(seeds: Any) -> Iterator[tuple[Key, str]]:
         return
     before: dict[int, tuple[str, int]] = {}
     for phase in ("tuning", "validation", "test"):
-        own = {seed % GROUPS: (phase, seed) for seed in reversed(getattr(seeds, phase))}
-        shared = [(before[part], seed) for part, (_, seed) in own.items() if part in before]
-        if shared:
-            (other, same), seed = min(shared, key=lambda pair: pair[1])
-            yield (
-                ("seeds", phase),
-                f"{phase} seed {seed} would be evaluated on problems of {other} seed {same}: they are a multiple of "
-                f"{GROUPS} apart; take others, such as 50:60",
-            )
-        before |= own
+        for seed in getattr(seeds, phase):
+            other, same = before.setdefault(seed % GROUPS, (phase, seed))
+            if other != phase:
+                yield (
+                    ("seeds", phase),
+                    f"{phase} seed {seed} would be evaluated on problems of {other} seed {same}: they are a multiple "
+                    f"of {GROUPS} apart; take others, such as 50:60",
+                )
+                break
 
 
 def _made(spec: Any) -> tuple[Task | None, list[tuple[Key, str]]]:

@@ -170,16 +170,22 @@ def measured(
     return metrics
 
 
-PER_TOKEN = ("entropy", "kl")
-"""Metrics that `described` averages over tokens; the others are means over completions."""
-
-
-def described(log_p: Tensor, log_q: Tensor, real: Tensor, ended: Tensor) -> dict[str, float]:
-    """Return the metrics that follow from the completions themselves.
+def compared(log_p: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the policy's entropy at each token, and its divergence from the start, both of shape ``(rows, length)``.
 
     Args:
         log_p: Shape ``(rows, length, vocabulary)``, logarithms of the policy's probabilities.
         log_q: of the model at the start.
+    """
+    return -(log_p.exp() * log_p).sum(-1), objective.divergences(log_p, log_q, "reverse_kl")
+
+
+def described(entropies: Tensor, divergences: Tensor, real: Tensor, ended: Tensor) -> dict[str, float]:
+    """Return the metrics that follow from the completions themselves.
+
+    Args:
+        entropies: as `compared` returns them.
+        divergences: the same.
         real: Shape ``(rows, length)``, False for padding.
         ended: Shape ``(rows,)``.
     """
@@ -187,8 +193,8 @@ def described(log_p: Tensor, log_q: Tensor, real: Tensor, ended: Tensor) -> dict
     return {
         "length": float(real.sum(1).float().mean()),
         "truncated": float(1.0 - ended.float().mean()),
-        "entropy": float((-(log_p.exp() * log_p).sum(-1) * real).sum() / count),
-        "kl": float((objective.divergences(log_p, log_q, "reverse_kl") * real).sum() / count),
+        "entropy": float((entropies * real).sum() / count),
+        "kl": float((divergences * real).sum() / count),
     }
 
 

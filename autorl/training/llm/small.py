@@ -12,7 +12,7 @@ from torch import Tensor
 from autorl.training.curriculum.middle_difficulty import MiddleDifficulty
 from autorl.training.llm import objective, selection
 from autorl.training.llm.course import Course
-from autorl.training.llm.learner import SAMPLES, Counted, described, finite, learning_rate, measured
+from autorl.training.llm.learner import SAMPLES, Counted, compared, described, finite, learning_rate, measured
 from autorl.training.llm.model import Characters, Model
 from autorl.training.llm.problems import Problem, Task, generator
 from autorl.training.llm.recipe import Settings
@@ -155,7 +155,7 @@ class SmallLearner:
         log_p, log_q = (model(ids, real, length).log_softmax(-1) for model in (self.model, self.start))
         greedy = scored(self.task, self._characters, problems, best).tolist()
         metrics = measured(self.task, problems, rewards, greedy, self.counted, self.model)
-        return metrics | described(log_p, log_q, written.own, written.ended)
+        return metrics | described(*compared(log_p, log_q), written.own, written.ended)
 
     @torch.no_grad()
     def entropies(self, problems: Sequence[Problem]) -> list[tuple[list[float], list[float]]]:

@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from autorl.errors import AutorlError
 from autorl.training.llm.learner import (
-    PER_TOKEN,
     SAMPLES,
     Counted,
+    compared,
     described,
     finite,
     flaw,
@@ -208,24 +209,17 @@ class TrlLearner:
         ]
         if copies == 1:
             return scores, {}
-        return scores, self._described(out)
+        return scores, described(*self._compared(out), out.real, out.ended)
 
-    def _described(self, out: Completions) -> dict[str, float]:
-        """Return what completions are like, looking at few at a time: of each token a vocabulary is compared."""
-        rows, told = len(out.tokens), []
-        for at in range(0, rows, _LOOKED_AT):
-            part = Completions(*(each[at : at + _LOOKED_AT] for each in vars(out).values()))
-            ids, real = torch.cat([part.prompts, part.tokens], 1), torch.cat([part.prompt_real, part.real], 1)
-            models, length = (self._model, self._start), part.tokens.shape[1]
-            log_p, log_q = (predictor(model)(ids, real, length).log_softmax(-1) for model in models)
-            told.append((len(part.tokens), int(part.real.sum()), described(log_p, log_q, part.real, part.ended)))
-        of_rows = [count for count, _, _ in told]
-        of_tokens = [tokens for _, tokens, _ in told]
-        weights = {name: of_tokens if name in PER_TOKEN else of_rows for name in told[0][2]}
-        return {
-            name: sum(w * part[name] for w, (_, _, part) in zip(own, told, strict=True)) / max(sum(own), 1)
-            for name, own in weights.items()
-        }
+    def _compared(self, out: Completions) -> tuple[Tensor, Tensor]:
+        """Compare the model with the start, a few completions at a time: of each token it takes a whole vocabulary."""
+        ids, real = torch.cat([out.prompts, out.tokens], 1), torch.cat([out.prompt_real, out.real], 1)
+        length, found = out.tokens.shape[1], []
+        for some, which in zip(torch.split(ids, _LOOKED_AT), torch.split(real, _LOOKED_AT), strict=True):
+            models = self._model, self._start
+            found.append(compared(*(predictor(model)(some, which, length).log_softmax(-1) for model in models)))
+        entropies, divergences = zip(*found, strict=True)
+        return torch.cat(entropies), torch.cat(divergences)
 
     def record(self) -> None:
         """Return None: there is no curriculum; see `Learner.record`."""

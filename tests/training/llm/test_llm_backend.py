@@ -196,6 +196,10 @@ budget: {trials: 2, steps_per_run: 256}
         ("policy.width=30", "no multiple of 4 heads"),
         ("policy.net_arch=small", "a transformer has no 'net_arch'"),
         ("evaluation.deterministic=false", "leave this out"),
+        (
+            "seeds={tuning: 0:3, validation: 60:63, test: 100:110}",
+            r"seeds\.test: .*test seed 101 would be evaluated on problems of tuning seed 0",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_trains(override: str, message: str, tmp_path: Path) -> None:

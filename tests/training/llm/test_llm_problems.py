@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from pathlib import Path
 
 import pytest
 
-from autorl.engine.check import check
-from autorl.errors import AutorlError, SpecError
-from autorl.spec.load import draft_study
+from autorl.errors import AutorlError
 from autorl.training.llm import tools
 from autorl.training.llm.families import FAMILIES, Written
 from autorl.training.llm.problems import (
@@ -24,16 +21,6 @@ from autorl.training.llm.problems import (
     generator,
 )
 from autorl.training.llm.suites import OURS, SUITES, make_task
-
-SHARED = """\
-study: small
-task: {env: steps}
-algorithm: {backend: llm, name: grpo}
-search_space: {parameters: {learning_rate: {min: 1e-5, max: 1e-2, log: true}}}
-objectives: [{metric: pass_at_1}]
-seeds: {tuning: 0:3, validation: 60:63, test: 100:110}
-budget: {trials: 2, steps_per_run: 256}
-"""
 
 
 @pytest.mark.parametrize("name", [*SUITES, "steps-tools"])
@@ -84,15 +71,6 @@ def test_knights_and_knaves_have_one_solution() -> None:
             if all((kinds[int(who)] == "1") == fact for (who, _), fact in zip(claims, true, strict=True)):
                 fits.append("".join(kinds))
         assert fits == [answer]
-
-
-def test_a_study_whose_phases_would_share_problems_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "study.yaml"
-    file.write_text(SHARED)
-    message = r"seeds\.test: .*test seed 101 would be evaluated on problems of tuning seed 0"
-    with pytest.raises(SpecError, match=message):
-        check(draft_study(file))
-    check(draft_study(file, ["seeds.test=50:60"]))
 
 
 def test_nobody_trains_on_what_anybody_is_evaluated_on() -> None:
