@@ -62,6 +62,15 @@ class TeacherConformance:
         assert [*before, *lesson(second, 120, 120)] == whole
         assert json.dumps(first.state()) == saved  # what was saved is not changed by whoever took it up
 
+    def test_what_it_told_of_itself_does_not_change_with_it(self, make_teacher: MakeTeacher) -> None:
+        teacher, other = make_teacher(3), make_teacher(77)
+        before = lesson(teacher, 0, 120)
+        state, stands = teacher.state(), teacher.stands()
+        as_told = json.dumps([state, stands])
+        other.restore(state)
+        assert [*before, *lesson(teacher, 120, 120)] == [*before, *lesson(other, 120, 120)]
+        assert json.dumps([state, stands]) == as_told
+
     def test_tasks_are_of_the_space(self, make_teacher: MakeTeacher) -> None:
         teacher = make_teacher(3)
         for vector in lesson(teacher, 350, 150):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -91,23 +92,25 @@ class Teacher(ABC):
             self.tell(task, outcome)
 
     def state(self) -> dict[str, Any]:
-        """Return what changes as plain data for JSON."""
+        """Return what changes, as it is now, as plain data for JSON."""
         return {"rng": self.rng.bit_generator.state, **self._plain(self.kept)}
 
     def stands(self) -> dict[str, Any]:
-        """Return where it stands, as plain data for JSON; empty if it has nothing that changes, or too much."""
+        """Return where it stands now, as plain data for JSON; empty if it has nothing that changes, or too much."""
         return {name: value for name, value in self._plain(self.shown).items() if np.size(value) <= MOST_SHOWN}
 
     def _plain(self, names: Sequence[str]) -> dict[str, Any]:
         kept = {name: getattr(self, name) for name in names}
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in kept.items()}
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else deepcopy(value) for name, value in kept.items()
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the state that `state` returned of a teacher with the same space and parameters."""
         self.rng.bit_generator.state = state["rng"]
         for name in self.kept:
             old, value = getattr(self, name), state[name]
-            setattr(self, name, np.array(value, dtype=old.dtype) if isinstance(old, np.ndarray) else value)
+            setattr(self, name, np.array(value, dtype=old.dtype) if isinstance(old, np.ndarray) else deepcopy(value))
 
     def _uniform(self) -> Task:
         """Draw a task uniformly."""
