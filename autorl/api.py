@@ -170,7 +170,7 @@ class Study:
         return _frame([{name: getattr(run, name) for name in fields} for run in runs])
 
     def curves(self) -> pd.DataFrame:
-        """Return a row for each evaluation: trial, phase, seed, environment steps, and every metric."""
+        """Return a row for each evaluation: trial, phase, seed, environment steps, and every other metric."""
         from autorl.ledger.reader import Reader
 
         with Reader(self.storage) as reader:
@@ -179,8 +179,8 @@ class Study:
         for curve in curves:
             whose = {"trial": curve.run.trial, "phase": curve.run.phase, "seed": curve.run.seed}
             for point in curve.points:
-                times = {"env_steps": point.env_steps, "wall_seconds": point.wall_seconds}
-                rows.append({**whose, **times, **point.metrics})
+                at = {**whose, "env_steps": point.env_steps, "wall_seconds": point.wall_seconds}
+                rows.append({**at, **point.metrics, **at})  # whatever a program of the user's calls its metrics
         return _frame(rows)
 
     def figures(self) -> list[Drawing]:

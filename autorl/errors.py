@@ -9,7 +9,8 @@ AutorlError              a user can act on it: the command line prints it and ex
 │   └── Fenced           this engine has lost its lease: it must stop writing
 ├── StudyPaused          a study cannot go on without a person, who is told why
 ├── CheckpointError      a checkpoint is missing, damaged, or belongs to another configuration
-└── ExportError          a trial cannot be written in the format asked for
+├── ExportError          a trial cannot be written in the format asked for
+└── TrackerError         a tracker is away, or takes no runs
 ```
 
 Anything else that escapes is a defect of autorl: the command line lets its traceback through and exits 1.
@@ -87,6 +88,10 @@ class CheckpointError(AutorlError):
 
 class ExportError(AutorlError):
     """A trial cannot be written in the format asked for."""
+
+
+class TrackerError(AutorlError):
+    """A tracker is away, or takes no runs; what it holds it keeps."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

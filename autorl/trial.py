@@ -204,6 +204,8 @@ class TrialResult:
             `value` is None, or there is no constraint.
         measures: tuning seed → (environment steps, what each objective and each constraint measures), as `curves`;
             empty with one objective and no constraint.
+        failed: the proposal's seeds whose run failed. Where there is a value they diverged: to train or fork them
+            further would repeat it.
     """
 
     value: float | None
@@ -211,6 +213,7 @@ class TrialResult:
     values: tuple[float, ...] = ()
     violations: tuple[float, ...] = ()
     measures: Mapping[int, tuple[tuple[int, tuple[float, ...]], ...]] = field(default_factory=dict)
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,26 @@ def test_a_finished_study_is_not_trained_again(tmp_path: Path) -> None:
     assert len(more.trials()) > len(first.trials())
 
 
+def test_metrics_may_be_called_what_columns_are_called(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text(
+        "def train(config, seed, budget, report):\n"
+        "    for steps in budget.points:\n"
+        "        names = ('trial', 'seed', 'run_id', 'place', 'wall_seconds', 'point')\n"
+        "        report(steps, {'return': config['drift'], **dict.fromkeys(names, 7.5)})\n"
+    )
+    asked = walk(tmp_path) | {"program": {"function": "loop:train", "folder": tmp_path}}
+    study = autorl.tune(asked, progress=False)
+    curves, runs = study.curves(), study.runs()
+    assert set(curves["seed"]) == set(runs["seed"])
+    assert set(curves["trial"]) == set(runs["trial"])
+    assert set(curves["place"]) == {7.5}
+    archive, elsewhere = tmp_path / "walk.zip", f"sqlite:///{tmp_path}/elsewhere.db"
+    assert CliRunner().invoke(app, ["dump", "walk", str(archive), "--storage", study.storage]).exit_code == 0
+    loaded = CliRunner().invoke(app, ["load", str(archive), "--storage", elsewhere])
+    assert loaded.exit_code == 0, loaded.output
+    assert autorl.load(elsewhere).curves().equals(curves)
+
+
 def test_a_function_is_passed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
     import trainers  # type: ignore[import-not-found]

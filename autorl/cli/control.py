@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autorl.cli.output import StorageOption, StudyArgument, console, find_study
-from autorl.errors import AutorlError
+from autorl.errors import AutorlError, TrackerError
 
 _WATCH_SECONDS = 1.0
 _TRACK_SECONDS = 5.0
@@ -63,7 +63,7 @@ def track(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the study is not conducted any more.")] = False,
 ) -> None:
-    """Mirror the finished runs of a study into a tracker, each once."""
+    """Mirror the runs of a study into a tracker, each once."""
     from autorl.ledger.reader import Reader
     from autorl.report.tracking import TRACKERS, make_tracker, mirror
 
@@ -80,7 +80,12 @@ def track(
         while live:
             live = follow and reader.study(name).live
             for kind, tracker in trackers.items():
-                written[kind] += mirror(reader, name, tracker)
+                try:
+                    written[kind] += mirror(reader, name, tracker, asked[kind] or "")
+                except TrackerError as error:
+                    if not live:
+                        raise
+                    typer.echo(f"{error}; trying again", err=True)
             if live:
                 time.sleep(_TRACK_SECONDS)
     for kind, count in written.items():

@@ -139,7 +139,7 @@ def import_(
     out: OutOption = None,
 ) -> None:
     """Turn what you have for another tool into a study, or a search space if no environment and algorithm are given."""
-    found, of = _translated(format, source, env, study, top)
+    found, of = _translated(format, source, env, algorithm, study, top)
     algorithm, env = algorithm or of, env or found.env
     whole = algorithm is not None and env is not None
     text = found.study_file(str(algorithm), str(env)) if whole else found.space_file()
@@ -153,14 +153,14 @@ def import_(
 
 
 def _translated(
-    format: ImportFormat, source: str, env: str | None, study: str | None, top: int
+    format: ImportFormat, source: str, env: str | None, algorithm: str | None, study: str | None, top: int
 ) -> tuple[Translation, str | None]:
     """Return what becomes of a source, and the algorithm that it is for, if it is for one."""
     match format:
         case ImportFormat.zoo:
             from autorl.spec.foreign import zoo
 
-            return zoo.hyperparameters(source, env)
+            return zoo.hyperparameters(source, env, algorithm)
         case ImportFormat.zoo_space:
             from autorl.spec.foreign import sampled
 

@@ -372,7 +372,7 @@ class Conductor:
         scored = course(self.spec, result.curve, result.cpu_seconds)
         if result.status == "completed" and scored:
             result = replace(result, scores=scored[-1][1])
-        if run.phase == "tuning" and self._proposer.optimizer.reads == "curves":
+        if scored and run.phase == "tuning" and self._proposer.optimizer.reads == "curves":
             self._courses[run.trial, run.seed] = scored
         paused = result.status == "completed" and self._trials.until(run) < self.spec.budget.steps_per_run
         proposal, last = self._trials.finish(run, result.scores, result.error_class)

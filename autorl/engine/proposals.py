@@ -221,7 +221,7 @@ class Proposer:
         )
 
     def _result(self, proposal: Proposal, told: Told) -> TrialResult:
-        result = TrialResult(told.value, values=told.values, violations=told.violations)
+        result = TrialResult(told.value, values=told.values, violations=told.violations, failed=told.failed)
         if self.optimizer.reads != "curves":
             return result
         measures = {

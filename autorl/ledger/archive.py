@@ -200,21 +200,25 @@ def _kinds(table: Any) -> dict[str, str]:
 def _evaluations(
     curves: Sequence[Mapping[str, Any]], runs: Mapping[int, Mapping[str, Any]], numbers: Mapping[int, int]
 ) -> bytes:
-    """Return the learning curves: a row for each evaluation, `point` as the ledger has it."""
+    """Return the learning curves: a row for each evaluation, `point` as the ledger has it.
+
+    Metrics that a program of the user's has named like another column are in `point` alone.
+    """
+    whole = dict.fromkeys(("run_id", "first_point", "place", "trial"), "int64")
+    kinds = {**whole, "phase": "string", "seed": "int64", "env_steps": "int64", "wall_seconds": "float64"}
+    kinds["point"] = "string"
     rows: list[dict[str, Any]] = []
     metrics: dict[str, str] = {}
     for curve in sorted(curves, key=lambda row: (row["run_id"], row["first_point"])):
         run = runs[curve["run_id"]]
         about = {"trial": numbers[run["trial_id"]], "phase": run["phase"], "seed": run["seed"]}
         for place, point in enumerate(json.loads(curve["points"])):
-            measured = {name: value for name, value in point["metrics"].items() if name not in about}
+            measured = {name: value for name, value in point["metrics"].items() if name not in kinds}
             metrics |= dict.fromkeys(measured, "float64")
             at = {"run_id": curve["run_id"], "first_point": curve["first_point"], "place": place}
             steps = {"env_steps": point["env_steps"], "wall_seconds": point["wall_seconds"]}
             rows.append({**at, **about, **steps, **measured, "point": json.dumps(point)})
-    whole = dict.fromkeys(("run_id", "first_point", "place", "trial"), "int64")
-    kinds = {**whole, "phase": "string", "seed": "int64", "env_steps": "int64", "wall_seconds": "float64"}
-    return _parquet(rows, {**metrics, **kinds, "point": "string"})
+    return _parquet(rows, {**metrics, **kinds})
 
 
 def _parquet(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, str]) -> bytes:

@@ -96,7 +96,7 @@ class Book:
                 values = {
                     "name": spec.study,
                     "state": "tuning",
-                    "versions": json.dumps(versions()),
+                    "versions": json.dumps(versions(spec.algorithm.backend)),
                     "hardware": json.dumps(hardware()),
                     "created_at": time.time(),
                     "lease_epoch": 0,
@@ -352,8 +352,9 @@ class Book:
         def write(connection: Connection) -> None:
             run_id = self._run_id(connection, run)
             if connection.execute(_FINISH_RUN, {**values, "key": run_id}).rowcount:
-                connection.execute(_DROP_CURVE, {"key": run_id})
+                # A crash brings no curve: what was told of the run before it is still what it was.
                 if result.curve:
+                    connection.execute(_DROP_CURVE, {"key": run_id})
                     connection.execute(_ADD_CURVE, {"run_id": run_id, "first_point": 0, "points": points})
                 if trial is not None:
                     self._set_trial(connection, run.trial, trial, now)

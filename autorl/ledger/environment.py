@@ -9,25 +9,24 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = (
-    "autorl",
-    "optuna",
-    "torch",
-    "stable-baselines3",
-    "sb3-contrib",
-    "gymnasium",
-    "mo-gymnasium",
-    "morl-baselines",
-    "moocore",
-    "numpy",
-    "sqlalchemy",
-)
+_ALL = ("autorl", "optuna", "smac", "numpy", "sqlalchemy")
+_BACKENDS = {
+    "sb3": ("torch", "stable-baselines3", "sb3-contrib", "gymnasium"),
+    "jax": ("jax", "jaxlib", "flax", "optax", "gymnax", "envpool", "gymnasium"),
+    "morl": ("torch", "gymnasium", "mo-gymnasium", "morl-baselines", "moocore"),
+    "llm": ("torch", "transformers", "trl", "peft", "reasoning-gym"),
+}
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that can change a result; absent ones are left out."""
+def versions(backend: str | None = None) -> dict[str, str]:
+    """Return the versions of Python and of the packages that can change a result; absent ones are left out.
+
+    Args:
+        backend: whose packages; of one that is not known, and of None, those of all.
+    """
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    every = dict.fromkeys(package for own in _BACKENDS.values() for package in own)
+    for package in (*_ALL, *_BACKENDS.get(backend or "", every)):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -108,9 +108,9 @@ class Dehb:
         self._trained[proposal.trial] = fidelity
 
     def tell(self, number: int, result: TrialResult) -> None:
-        """Learn a value, and keep the better of the candidate and the member at its place."""
+        """Learn a value, and keep the better of the candidate and the member at its place; never one that diverged."""
         done = self._untold.pop(number)
-        value = result.value
+        value = None if result.failed else result.value
         if value is not None:
             value = value if self._question.direction == "maximize" else -value
             population = self._populations[done.fidelity]

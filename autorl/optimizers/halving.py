@@ -20,7 +20,8 @@ class Asha:
     """Trains further what is among the best so far, and starts a random configuration when nothing is (algorithm 2).
 
     A trial is promoted from its rung if it is in the top ⌊n / η⌋ of the n results there and was not promoted yet; the
-    highest rung with such a trial goes first. Nothing ever waits. Failed trials do not count.
+    highest rung with such a trial goes first. Nothing ever waits. Failed trials do not count; those that diverged do,
+    and are passed over.
     """
 
     reads: Literal["nothing", "values", "curves"] = "values"
@@ -55,11 +56,11 @@ class Asha:
         self._spent += self._cost(self._rung[trial])
 
     def tell(self, number: int, result: TrialResult) -> None:
-        """Learn a trial's value in its rung; a failed one has none, so it is never promoted."""
+        """Learn a trial's value in its rung; one that failed or diverged is never promoted."""
         trial = self._untold.pop(number)
         if result.value is not None:
             value = result.value if self._question.direction == "maximize" else -result.value
-            self._results[self._rung[trial]].append((value, trial))
+            self._results[self._rung[trial]].append((-math.inf if result.failed else value, trial))
 
     def needed(self) -> Collection[int]:
         """Return the trials that may still be promoted: all results to come, while the budget lasts, may be worse."""
@@ -69,17 +70,20 @@ class Asha:
             if self._affordable(rung + 1):
                 known = len(results) + training.count(rung) + self._to_come(rung)
                 top = None if math.isinf(known) else int(known) // self._factor
-                found |= {trial for trial in best_first(results)[:top] if self._rung[trial] == rung}
+                found |= {trial for trial in self._best(results)[:top] if self._rung[trial] == rung}
         return found
 
     def ranking(self) -> Sequence[Standing]:
         """Return none: values decide among the trials trained furthest."""
         return ()
 
+    def _best(self, results: Sequence[tuple[float, int]]) -> list[int]:
+        return best_first([result for result in results if result[0] > -math.inf])
+
     def _promotable(self) -> int | None:
         for rung in reversed(range(len(self._ladder) - 1)):
             results = self._results[rung]
-            for trial in best_first(results)[: len(results) // self._factor]:
+            for trial in self._best(results)[: len(results) // self._factor]:
                 if self._rung[trial] == rung:
                     return trial
         return None

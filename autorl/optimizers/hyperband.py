@@ -62,7 +62,7 @@ class Hyperband:
         if value is not None:
             value = value if self.question.direction == "maximize" else -value
             self.learn(proposal, value)
-        self._brackets.tell(number, value)
+        self._brackets.tell(number, None if result.failed else value)
 
     def learn(self, proposal: Proposal, value: float) -> None:
         """Learn from a configuration's value, the higher the better, for the choice of others: nothing."""

@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, Field
 
 from autorl.errors import AutorlError
 from autorl.optimizers.positions import at
+from autorl.optimizers.priors import quantile
 from autorl.optimizers.protocol import WAIT, Question, Wait
 from autorl.optimizers.seeds import SeedsOptions, tuned_seeds
 from autorl.spec.section import Whole, as_tuple
@@ -77,12 +78,14 @@ class Member:
         config: what it trains with.
         start: value of the checkpoints that the interval started from; None if it started from nothing.
         value: value at the interval's end, the higher the better; None while that is unknown or if training failed.
+        lost: whether training failed; with a value if it diverged.
     """
 
     trial: int
     config: Configuration
     start: float | None
     value: float | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,9 @@ class Population(abc.ABC):
         rng = np.random.default_rng(self.question.draw(number))
         until = self.ends[self.generation]
         if self.generation == 0:
-            config = self.question.space.build(lambda p: at(p.domain, rng.random()))
+            config = self.question.space.build(
+                lambda p: at(p.domain, rng.random()) if p.prior is None else quantile(p, rng.random())
+            )
             return Proposal(self._trials, config, self.seeds, until)
         going_on = len(self._members) - (self._size - len(self._staying))
         if going_on >= 0:
@@ -186,6 +191,7 @@ class Population(abc.ABC):
     def tell(self, number: int, result: TrialResult) -> None:
         """Learn a member's value; the last one ends the generation."""
         member = self._members[number]
+        member.lost = result.value is None or bool(result.failed)
         if result.value is not None:
             member.value = result.value if self.question.direction == "maximize" else -result.value
         self._untold.discard(number)
@@ -193,7 +199,7 @@ class Population(abc.ABC):
             self._select(list(self._members.values()))
 
     def _select(self, members: list[Member]) -> None:
-        alive = [member for member in members if member.value is not None]
+        alive = [member for member in members if not member.lost]
         self.learn(members)
         if not alive or self.generation == len(self.ends) - 1:
             self._begin()
@@ -237,7 +243,7 @@ class Population(abc.ABC):
         to_come = max(0, len(self._members) - (self._size - len(self._staying)))
         found = {member.trial for member in self._staying[to_come:]}
         if self.generation < len(self.ends) - 1:
-            found |= {m.trial for n, m in self._members.items() if n in self._untold or m.value is not None}
+            found |= {m.trial for n, m in self._members.items() if n in self._untold or not m.lost}
         return found
 
     def ranking(self) -> Sequence[Standing]:

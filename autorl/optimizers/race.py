@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from autorl.optimizers.encoding import Encoding, Vector
+from autorl.optimizers.priors import draw
 from autorl.optimizers.protocol import WAIT, Method, Question, Wait
 from autorl.optimizers.scalarize import scalarized
 from autorl.optimizers.surrogate import Points, Surrogate, Warp, at_the_end, expected_score
@@ -32,6 +33,7 @@ from autorl.spec.space import Configuration
 from autorl.trial import Proposal, Standing, TrialResult
 
 _FIRST = 10  # configurations drawn at random before the surrogate chooses any
+_TRIES = 100  # how many are drawn for one that was not tried
 _RANDOM = 0.2  # share of the later ones that still are: a surrogate may be wrong
 # Standard deviations added to what is believed of a configuration when a new one is chosen, and when one is promoted.
 _OPTIMISM_NEW, _OPTIMISM = 2.0, 1.0
@@ -105,6 +107,7 @@ class Race:
         self._plain = not question.others and not question.bounds
         self._evenly = np.full(len(question.directions), 1 / len(question.directions))
         self._encoding = Encoding(question.space, one_hot=True)
+        self._informed = any(parameter.prior for parameter in question.space)
         self._stages = _stages(question)
         self._surrogate = Surrogate(self._encoding.columns)
         self._trials: list[_Trial] = []
@@ -117,19 +120,18 @@ class Race:
     def ask(self, number: int) -> Proposal | Wait | None:
         """Propose for the stage that is furthest behind its share of the budget."""
         rng = np.random.default_rng([self._question.draw(number), 1])
-        if len(self._trials) < _FIRST:
-            return self._start(self._encoding.decode(rng.random(self._encoding.columns)))
+        if len(self._trials) < _FIRST and (config := self._drawn(rng)) is not None:
+            return self._start(config)
         left = None if self._question.budget is None else self._question.budget - sum(self._spent)
         affordable = left is None or left >= self._stages[0].until
         if not any(trial.curves for trial in self._trials):  # so many were asked for at first, or so many failed
-            if affordable:
-                return self._start(self._encoding.decode(rng.random(self._encoding.columns)))
-            return self._wait()
+            config = self._drawn(rng) if affordable else None
+            return self._wait() if config is None else self._start(config)
         belief = self._believe(self._evenly if self._plain else rng.dirichlet(np.ones(len(self._evenly))))
         for stage in self._behind():
             if stage == 0:
-                if affordable:
-                    return self._start(self._choose_new(belief, rng))
+                if affordable and (config := self._choose_new(belief, rng)) is not None:
+                    return self._start(config)
                 continue
             candidates = [
                 index
@@ -170,11 +172,27 @@ class Race:
             self._stages[stage - 1].seeds * self._stages[stage - 1].until if stage else 0
         )
 
-    def _choose_new(self, belief: _Belief, rng: np.random.Generator) -> Configuration:
+    def _drawn(self, rng: np.random.Generator) -> Configuration | None:
+        """Draw a configuration at random; None if there seems to be none that was not tried."""
+        for _ in range(_TRIES):
+            if self._informed:
+                config = draw(self._question.space, rng)
+            else:
+                config = self._encoding.decode(rng.random(self._encoding.columns))
+            if self._fresh([self._encoding.encode(config)]):
+                return config
+        return None
+
+    def _fresh(self, vectors: Sequence[Vector]) -> list[int]:
+        """Return which of the vectors are no trial's."""
+        known = {trial.vector.tobytes() for trial in self._trials}
+        return [index for index, vector in enumerate(vectors) if vector.tobytes() not in known]
+
+    def _choose_new(self, belief: _Belief, rng: np.random.Generator) -> Configuration | None:
         """Choose by upper confidence bound among random points and neighbours of the best trials."""
         columns = self._encoding.columns
         if rng.random() < _RANDOM:
-            return self._encoding.decode(rng.random(columns))
+            return self._drawn(rng)
         near = np.repeat(np.array([self._trials[i].vector for i in belief.best(5)]), 30, axis=0)
         moved = np.where(rng.random(near.shape) < 0.35, near + 0.2 * rng.standard_normal(near.shape), near)
         # A choice is another one, or it is not: a small step in it means nothing.
@@ -182,11 +200,10 @@ class Race:
         moved = np.where(self._encoding.choices, np.where(other, rng.random(near.shape), near), moved)
         cube = np.concatenate([rng.random((300, columns)), np.clip(moved, 0, 1)])
         configs = [self._encoding.decode(vector) for vector in cube]
-        known = {trial.vector.tobytes() for trial in self._trials}
         vectors = [self._encoding.encode(config) for config in configs]
-        fresh = [i for i, vector in enumerate(vectors) if vector.tobytes() not in known]
+        fresh = self._fresh(vectors)
         if not fresh:
-            return configs[0]
+            return None
         # In parallel, a random optimism makes proposals differ that know the same (Hutter et al. 2012, LION).
         waiting = any(trial.told < 0 for trial in self._trials)
         optimism = rng.exponential(_OPTIMISM_NEW) if waiting else _OPTIMISM_NEW
@@ -249,7 +266,7 @@ class Race:
 
     def _ends(self, trial: _Trial) -> list[float]:
         """Return the final scores of a trial's full runs."""
-        return [curve[-1][1][0] for curve in trial.curves.values() if curve[-1][0] == self._question.until]
+        return [curve[-1][1][0] for curve in trial.curves.values() if curve and curve[-1][0] == self._question.until]
 
     # What the surrogate sees
 

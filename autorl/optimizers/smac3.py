@@ -137,6 +137,7 @@ class SmacOptimizer:
         if proposal.trial == len(self._trials):
             self._trials.append(_Trial(proposal.config))
             self._trial_of[_entrant(due)] = proposal.trial
+            self._model.taken()
         trial = self._trials[proposal.trial]
         trial.seeds |= set(proposal.seeds)
         trial.until = proposal.until
@@ -145,17 +146,17 @@ class SmacOptimizer:
         self._pending[number] = proposal.trial, due
 
     def tell(self, number: int, result: TrialResult) -> None:
-        """Learn the cost; a failed trial leaves the race and teaches the model nothing."""
+        """Learn the cost; a failed trial leaves the race, and teaches the model something only if it diverged."""
         index, done = self._pending.pop(number)
         trial = self._trials[index]
+        trial.lost = result.value is None or bool(result.failed)
         if result.value is None:
-            trial.lost = True
             self._race.finish(done, self._worst)
             return
         values = result.values or (result.value,)
         costs = [sign * value for sign, value in zip(self._signs, values, strict=True)]
         trial.cost = costs[0] if len(costs) == 1 else costs
-        self._race.finish(done, trial.cost)
+        self._race.finish(done, self._worst if trial.lost else trial.cost)
         self._model.learn(trial.config, done.seed, done.budget, trial.cost)
 
     def needed(self) -> Collection[int]:

@@ -65,6 +65,11 @@ class Surrogate:
         self._history = RunHistory(n_objectives=objectives)
         design = facade.get_initial_design(self._scenario(seed), n_configs=initial)  # type: ignore[call-arg]
         self._initial = design.select_configurations()
+        self._passed = 0
+
+    def taken(self) -> None:
+        """Take note that a configuration is trained for the next of the initial design, itself or another."""
+        self._passed += 1
 
     def start(self, config: Configuration, seed: int | None, budget: float | None) -> None:
         """Take note that a configuration is being evaluated, so that it is not proposed again."""
@@ -79,15 +84,17 @@ class Surrogate:
     def propose(self, seed: int) -> Configuration | None:
         """Propose a new configuration, or None if the space seems to have no other."""
         known = set(self._history.get_configs())
-        for point in self._initial:
+        for point in self._initial[self._passed :]:
             if point not in known:
                 return self._configuration(point)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # its debug messages average times of empty searches
             try:
                 for point in islice(self._selector(seed), _TRIES):
-                    if point not in known:
-                        return self._configuration(point)
+                    config = self._configuration(point)
+                    # Its values may differ in their last digits from those of the point that it becomes.
+                    if not {point, self._point(config)} & known:
+                        return config
             except ConfigurationSpaceExhaustedException:
                 pass
         return None

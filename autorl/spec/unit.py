@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from autorl.spec.space import Choice, Configuration, Numeric, Parameter, same
+from autorl.spec.space import Choice, Configuration, Numeric, Parameter, inverse, same
 
 
 def bins(domain: Numeric | Choice) -> int | None:
@@ -60,8 +60,8 @@ def from_unit(domain: Numeric | Choice, place: float) -> Any:
 def place(parameter: Parameter, config: Configuration) -> float | None:
     """Return where a configuration's value of a parameter lies in [0, 1].
 
-    A number outside the range, as an algorithm's default may be, is put at the end that is nearest. None if the
-    parameter is inactive, or has a value that no coordinate gives.
+    A number that no coordinate gives, as an algorithm's default may be, is put where it would be, or at the end of the
+    range that is nearest. None if the parameter is inactive, or its value is no number and none of the choices.
     """
     coordinate = config.coordinates.get(parameter.name)
     if parameter.name in config.coordinates:
@@ -69,4 +69,7 @@ def place(parameter: Parameter, config: Configuration) -> float | None:
     value, domain = config.values.get(parameter.name), parameter.domain
     if isinstance(domain, Choice) or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return to_unit(domain, min((domain.low, domain.high), key=lambda end: abs(float(parameter.value(end)) - value)))
+    found = inverse(parameter.transform, value)
+    if math.isnan(found):
+        found = min((domain.low, domain.high), key=lambda end: abs(float(parameter.value(end)) - value))
+    return to_unit(domain, min(max(found, domain.low), domain.high))

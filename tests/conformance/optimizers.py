@@ -59,6 +59,7 @@ class Drive:
 
     Attributes:
         proposals: those that were taken.
+        diverge: the numbers of proposals that diverge, as a function.
         known: of each, how many results it knew.
         trials: trial → its configuration.
         reached: (trial, seed) → environment steps.
@@ -70,6 +71,7 @@ class Drive:
     pending: int = 1
     fixed: Sequence[Configuration] = ()
     fail: Any = None
+    diverge: Any = None
     proposals: list[Proposal] = field(default_factory=list)
     known: list[int] = field(default_factory=list)
     trials: dict[int, Configuration] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Drive:
     steps: int = 0
     ended: bool = False
     _told: int = 0
+    _worst: float | None = None
 
     def restore(self, proposals: Sequence[Proposal], known: Sequence[int]) -> None:
         """Go on from recorded proposals."""
@@ -119,8 +122,14 @@ class Drive:
     def _tell(self, count: int) -> None:
         while self._told < count:
             proposal = self.proposals[self._told]
-            failed = self.fail is not None and self.fail(self._told)
-            self.optimizer.tell(self._told, TrialResult(None) if failed else result_of(proposal))
+            result = result_of(proposal)
+            if self.fail is not None and self.fail(self._told):
+                result = TrialResult(None, failed=proposal.seeds)
+            elif self.diverge is not None and self.diverge(self._told):
+                result = TrialResult(self._worst, failed=proposal.seeds)
+            elif result.value is not None:
+                self._worst = min(result.value, math.inf if self._worst is None else self._worst)
+            self.optimizer.tell(self._told, result)
             self._told += 1
 
     def _check(self, proposal: Proposal) -> None:
@@ -189,6 +198,15 @@ class OptimizerConformance:
     def test_a_study_in_which_everything_fails_goes_on(self, method: Method) -> None:
         whole = Drive(method.make(question(method)), 1, fail=lambda _: True).go(COUNT).finish()
         assert len(whole.proposals) == COUNT or whole.ended
+
+    def test_what_diverged_is_neither_continued_nor_forked(self, method: Method) -> None:
+        for every in (2, 3):
+            diverge = frozenset(range(1, COUNT, every)).__contains__
+            whole = Drive(method.make(question(method)), 1, diverge=diverge).go(COUNT).finish()
+            for proposal, known in zip(whole.proposals, whole.known, strict=True):
+                lost = {whole.proposals[number].trial for number in range(1, known, every)}
+                assert proposal.resume_from not in lost
+            assert not {p.trial for p in whole.proposals[1::every]} & set(whole.optimizer.needed())
 
     def test_what_reads_nothing_needs_no_results(self, method: Method) -> None:
         optimizer = method.make(question(method))

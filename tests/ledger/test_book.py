@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import databases
@@ -205,6 +206,18 @@ def test_every_write_does_nothing_the_second_time(spec: StudySpec) -> None:
         assert (record.attempts, record.tries, record.state) == (1, tries, "completed")
         assert (trial.state, trial.value) == ("completed", 0.3)
         assert len(reader.events("small", "run failed")) == 1
+
+
+def test_a_crash_leaves_the_curve_that_optimizers_were_told(spec: StudySpec) -> None:
+    run, curve = Run(0, "tuning", 0), (Point(64, 1.0, {"return": 0.5}),)
+    with Book(spec, max_pending=1, waiting=print) as book, Reader(spec.storage) as reader:
+        add_trial(book, 0, CONFIG, recipe(spec), (0,))
+        book.finish_run(run, replace(DONE, curve=curve, env_steps=64), True, None)
+        book.start_run(run, 1)
+        book.finish_run(run, RunResult("failed", error_class="crash", error="killed by SIGKILL"), False, None)
+        (record,), (kept,) = reader.runs("small"), reader.curves("small", [0], "tuning")
+    assert record.state == "failed"
+    assert kept.points == curve
 
 
 def test_any_text_can_be_stored(spec: StudySpec) -> None:

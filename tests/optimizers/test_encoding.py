@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conformance.optimizers import SPACE
@@ -43,3 +45,5 @@ def test_values_outside_the_space_have_a_place() -> None:
     vector = Encoding(SPACE).encode(outside)
     assert vector[:2] == pytest.approx([1.0, 1.0])
     assert ((vector >= 0) & (vector <= 1)).all()
+    inside = Configuration({**outside.values, "batch": 100}, {"clip": True})
+    assert Encoding(SPACE).encode(inside)[2] == Encoding(SPACE).encode(replace(inside, coordinates={"batch": 7}))[2]

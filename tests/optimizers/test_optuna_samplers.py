@@ -16,7 +16,9 @@ from conformance.optimizers import SEEDS, SPACE, Drive, OptimizerConformance, dr
 
 from autorl.errors import AutorlError
 from autorl.optimizers.optuna_samplers import CMA_ES, NSGA2, NSGA3, QMC, RANDOM, TPE
+from autorl.optimizers.pbt import PBT
 from autorl.optimizers.protocol import Method, Question
+from autorl.optimizers.race import RACE
 from autorl.spec.distributions import distribution
 from autorl.spec.space import Choice, Configuration, Numeric, Parameter, Prior, SearchSpace
 from autorl.trial import Proposal, TrialResult
@@ -190,7 +192,9 @@ def test_random_covers_the_space_as_its_scales_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [RANDOM, TPE, QMC, CMA_ES, NSGA2, NSGA3], ids=["random", "tpe", "qmc", "cma", "nsga2", "nsga3"]
+    "method",
+    [RANDOM, TPE, QMC, CMA_ES, NSGA2, NSGA3, RACE, PBT],
+    ids=["random", "tpe", "qmc", "cma", "nsga2", "nsga3", "race", "pbt"],
 )
 def test_first_proposals_come_from_the_priors(method: Method) -> None:
     rate = Parameter("rate", Numeric(1e-5, 1e-1, log=True), "rate", prior=Prior(1e-2, 0.1))

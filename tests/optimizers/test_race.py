@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from conformance.optimizers import POINTS, SEEDS, Drive, OptimizerConformance, d
 
 from autorl.optimizers.protocol import Method
 from autorl.optimizers.race import RACE
+from autorl.spec.space import Choice, Parameter, SearchSpace
+from autorl.trial import Proposal, TrialResult
 
 
 class TestRace(OptimizerConformance):
@@ -62,6 +65,23 @@ def test_what_is_expected_of_the_winner_is_neither_lucky_nor_narrow() -> None:
         covered.append(best.low <= truth <= best.high)
     assert abs(np.mean(surprises)) < 0.1
     assert np.mean(covered) >= 0.75
+
+
+def test_a_small_space_is_tried_once_and_then_trained_further() -> None:
+    space = SearchSpace((Parameter("x", Choice((1, 2, 3, 4)), "x"),))
+    optimizer, found = RACE.make(replace(question(RACE, 0, 60 * POINTS[-1]), space=space)), []
+    for number in range(60):
+        proposal = optimizer.ask(number)
+        if proposal is None:
+            break
+        assert isinstance(proposal, Proposal)
+        optimizer.take(number, proposal)
+        value = float(proposal.config.values["x"])
+        curve = tuple((point, value) for point in POINTS if point <= proposal.until)
+        optimizer.tell(number, TrialResult(value, dict.fromkeys(proposal.seeds, curve)))
+        found.append(proposal)
+    assert sorted(p.config.values["x"] for p in found if p.resume_from is None) == [1, 2, 3, 4]
+    assert {p.trial for p in found if p.until == POINTS[-1]} == set(range(4))
 
 
 def test_a_lost_trial_is_neither_continued_nor_ranked() -> None:

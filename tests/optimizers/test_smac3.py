@@ -162,12 +162,29 @@ def test_a_failed_trial_is_not_continued(facade: str) -> None:
 
 def test_what_is_trained_in_place_of_a_proposal_is_raced_and_not_proposed_again() -> None:
     method = method_of("hyperparameter")
-    proposed = drive(method, count=2).trials
+    proposed = list(drive(method, count=6, pending=6).trials.values())
     best = Configuration({**proposed[1].values}, {**proposed[1].coordinates})
     whole = Drive(method.make(question(method)), 0, [best]).go(6)
     assert whole.trials[0] == best
     assert [p.config for p in whole.proposals].count(best) == len([p for p in whole.proposals if p.trial == 0]) > 0
-    assert proposed[0] in whole.trials.values()
+    assert proposed[2] in whole.trials.values()  # the design goes on
+
+
+def test_the_design_ends_where_other_configurations_are_trained_than_it_has() -> None:
+    """A table of results has only some configurations; the nearest stands for what was proposed."""
+    method = method_of("blackbox", initial=4)
+    optimizer, near = method.make(question(method, budget=40 * POINTS[-1])), []
+    for number in range(8):
+        proposal = optimizer.ask(number)
+        assert isinstance(proposal, Proposal)
+        near.append(proposal.config)
+        rate = proposal.config.coordinates["rate"] * 0.99 + 1e-6
+        moved = SPACE.build(
+            lambda p, own=proposal.config, rate=rate: rate if p.name == "rate" else own.coordinates[p.name]
+        )
+        optimizer.take(number, replace(proposal, config=moved))
+        optimizer.tell(number, TrialResult(score(moved)))
+    assert len({tuple(map(str, config.values.items())) for config in near}) == 8
 
 
 def test_two_budgets_at_one_point_are_trained_once() -> None:

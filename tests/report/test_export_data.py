@@ -134,6 +134,8 @@ def test_data_says_where_it_comes_from(ppo: Findings) -> None:
     assert data["hyperparameters"]["vf_coef"] == 0.5
     text = render(ppo, ppo.winner, "yaml")
     assert text.startswith(f"# Study small, trial {ppo.winner.number}: ppo")
+    assert ppo.winner.number != 0
+    assert f"# return on test seeds: {ppo.headline.default.value:.4g} (" in render(ppo, ppo.trials[0], "yaml")
 
 
 def test_architectures_that_nobody_named_are_written_out(ppo: Findings) -> None:
@@ -274,7 +276,16 @@ def test_cleanrls_script_takes_the_command(ppo: Findings, tmp_path: Path) -> Non
         "max_grad_norm": 0.5,
         "target_kl": pytest.approx(0.03),
     }
-    assert "Not as in the study" not in text
+    (unlike,) = [line for line in text.splitlines() if "Not as in the study" in line]
+    assert "where a time limit cuts an episode off" in unlike
+
+
+def test_cleanrl_trains_whole_rollouts_as_stable_baselines3_does(ppo: Findings, tmp_path: Path) -> None:
+    own = {"n_steps": 2048, "n_envs": 8, "batch_size": 64}
+    for steps, rounded in ((50_000, 65_536), (100, 16_384), (32_768, 32_768)):
+        (folder := tmp_path / str(steps)).mkdir()
+        recipe = other(ppo, hyperparameters=own, env="CartPole-v1", env_steps=steps)
+        assert commanded(folder, render(ppo, recipe, "cleanrl"), "ppo")["total_timesteps"] == rounded
 
 
 def test_other_scripts_of_cleanrls_take_theirs(ppo: Findings, tmp_path: Path) -> None:
@@ -308,6 +319,7 @@ def test_what_cleanrl_has_no_option_for_is_said(ppo: Findings) -> None:
 
     own = {"n_steps": 32, "n_envs": 2, "normalize": True, "frame_stack": 2, "batch_size": 24, "clip_range_vf": 0.1}
     assert said(env="CartPole-v1", hyperparameters=own, policy={"net_arch": [8], "activation_fn": "relu"}) == [
+        "the value of what follows is 0 where a time limit cuts an episode off.",
         "hidden layers [8], of which it has [64, 64].",
         "activation ReLU, of which it has Tanh.",
         "frame_stack 2.",

@@ -1,4 +1,4 @@
-"""Trackers hold every finished run once, with its curve, its configuration and its score."""
+"""Trackers hold every run that is not in training once, with its curve, its configuration and its score."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def track(storage: str, *words: str) -> str:
     return result.output
 
 
-def finished(storage: str) -> list[tuple[RunRecord, tuple[Point, ...]]]:
+def standing(storage: str) -> list[tuple[RunRecord, tuple[Point, ...]]]:
     with Reader(storage) as reader:
-        runs = [run for run in reader.runs("small") if run.state in ("completed", "failed")]
+        runs = [run for run in reader.runs("small") if run.state in ("completed", "failed", "paused")]
         curves = {c.run: c.points for c in reader.curves("small", {run.trial for run in runs})}
     by_key = {(run.trial, run.phase, run.seed): points for run, points in curves.items()}
     return [(run, by_key[run.trial, run.phase, run.seed]) for run in runs]
@@ -43,7 +43,7 @@ def test_tensorboard_shows_curves_and_hyperparameters(storage: str, tmp_path: Pa
     pytest.importorskip("tensorboard", reason="extra 'tracking' is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    runs = finished(storage)
+    runs = standing(storage)
     assert f"tensorboard: {len(runs)} runs" in track(storage, "--tensorboard", str(tmp_path))
     assert "tensorboard: 0 runs" in track(storage, "--tensorboard", str(tmp_path))
     assert len(list((tmp_path / "small").iterdir())) == len(runs)
@@ -61,7 +61,7 @@ def test_mlflow_holds_each_run_once(storage: str, tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="extra 'tracking' is not installed")
     from mlflow.tracking import MlflowClient
 
-    uri, runs = f"sqlite:///{tmp_path}/mlflow.db", finished(storage)
+    uri, runs = f"sqlite:///{tmp_path}/mlflow.db", standing(storage)
     track(storage, "--mlflow", uri)
     assert "mlflow: 0 runs" in track(storage, "--mlflow", uri)
     client = MlflowClient(tracking_uri=uri)
@@ -82,10 +82,52 @@ def test_wandb_keeps_each_run_once_without_an_account(storage: str, tmp_path: Pa
         subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
         for _ in range(2)
     ]
-    runs = finished(storage)
+    runs = standing(storage)
     assert f"wandb: {len(runs)} runs written to mine" in said[0]
     assert "wandb: 0 runs" in said[1]
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == len(runs)
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+def test_runs_that_pause_are_mirrored_and_written_anew_once_they_go_on(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip(kind, reason="extra 'tracking' is not installed")
+    asha = "optimizer={name: asha, seed: 1, min_fraction: 0.25, reduction_factor: 2}"
+    spec = load(tmp_path, asha, "budget.trials=8", "evaluation={points: 4, episodes: 2}")
+    where = str(tmp_path / "events") if kind == "tensorboard" else f"sqlite:///{tmp_path}/mlflow.db"
+
+    def paused() -> list[RunRecord]:
+        return [run for run, _ in standing(spec.storage) if run.state == "paused"]
+
+    assert not conduct(spec, ignore, lambda: len(paused()) >= 3)
+    before = paused()
+    track(spec.storage, f"--{kind}", where)
+    assert conduct(spec, ignore)
+    gone_on = {run.run for run in before} & {run.run for run, _ in standing(spec.storage) if run.state == "completed"}
+    assert gone_on
+    assert paused()  # of trials that were given up
+    track(spec.storage, f"--{kind}", where)
+    assert f"{kind}: 0 runs" in track(spec.storage, f"--{kind}", where)
+    expected = {f"trial{r.trial}-{r.phase}-seed{r.seed}": r.env_steps for r, _ in standing(spec.storage)}
+    assert last_steps(kind, where) == expected
+
+
+def last_steps(kind: str, where: str) -> dict[str, int]:
+    """Return the environment steps of the last evaluation of each run that a tracker holds."""
+    if kind == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        found = {}
+        for folder in (Path(where) / "small").iterdir():
+            events = EventAccumulator(str(folder))
+            events.Reload()
+            found[folder.name] = events.Scalars("evaluation/return")[-1].step
+        return found
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=where)
+    held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    assert len({run.info.run_name for run in held}) == len(held)
+    return {run.info.run_name: client.get_metric_history(run.info.run_id, "return")[-1].step for run in held}
 
 
 def test_it_says_what_is_missing(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,3 +136,10 @@ def test_it_says_what_is_missing(storage: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "mlflow", None)
     without = CliRunner().invoke(app, ["track", "small", "--storage", storage, "--mlflow", "sqlite:///m.db"])
     assert "--mlflow needs 'mlflow'; run: pip install 'autorl[tracking]'" in str(without.exception)
+
+
+def test_a_tracker_that_takes_nothing_is_named(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="extra 'tracking' is not installed")
+    (tmp_path / "file").write_text("no folder")
+    failed = CliRunner().invoke(app, ["track", "small", "--storage", storage, "--tensorboard", f"{tmp_path}/file"])
+    assert f"{tmp_path}/file takes no runs (NotADirectoryError" in str(failed.exception)

@@ -11,7 +11,9 @@ import optuna
 import pytest
 import yaml
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
+from typer.testing import CliRunner
 
+from autorl.cli.app import app
 from autorl.engine.check import check
 from autorl.engine.plan import default_recipe, enqueued
 from autorl.errors import AutorlError, SpecError
@@ -120,6 +122,14 @@ def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
         wandb.translate(file)
 
 
+def test_steps_of_nothing_are_no_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("parameters:\n  x: {distribution: q_uniform, min: 0, max: 1, q: 0}\n")
+    found = wandb.translate(file)
+    assert found.parameters == {}
+    assert "steps of 0 lead nowhere" in found.lost[0]
+
+
 def entries() -> list[tuple[Path, str]]:
     own = zoo._installed("ppo").parent
     found = []
@@ -210,6 +220,19 @@ def test_what_rl_zoo3_has_and_autorl_not_is_said(tmp_path: Path) -> None:
         zoo.hyperparameters(str(file), None)
     with pytest.raises(AutorlError, match="no hyperparameters of 'pppo'; did you mean 'ppo'"):
         zoo.hyperparameters("pppo", None)
+
+
+def test_ones_own_file_of_rl_zoo3s_may_have_any_name(tmp_path: Path) -> None:
+    file, out = tmp_path / "mine.yml", tmp_path / "study.yaml"
+    file.write_text("CartPole-v1:\n  n_timesteps: null\n  policy: MlpPolicy\n  learning_rate: 0.002\n")
+    command = ["import", str(file), "--from", "rl-zoo3", "--out", str(out)]
+    failed = CliRunner().invoke(app, command)
+    assert "mine.yml: there is no search space of 'mine'; name the algorithm with --algorithm" in str(failed.exception)
+    assert CliRunner().invoke(app, [*command, "--algorithm", "ppo"]).exit_code == 0
+    spec = load_study(out)
+    assert spec.algorithm.name == "ppo"
+    assert spec.space["learning_rate"].default == 0.002
+    assert "mine.yml:2: n_timesteps: null: int() argument must be" in out.read_text()
 
 
 @pytest.mark.parametrize("algorithm", HYPERPARAMS_SAMPLER)
@@ -308,6 +331,13 @@ def test_optunas_journals_and_mistakes(tmp_path: Path) -> None:
         sampled.study(str(journal), "their", 2)
     with pytest.raises(AutorlError, match="no database there"):
         sampled.study(f"sqlite:///{tmp_path}/none.db", None, 2)
+    database = tmp_path / "their.db"
+    optuna.create_study(storage=f"sqlite:///{database}")
+    with pytest.raises(AutorlError, match=r"is a database, not the file of a journal: name it sqlite:///.*their\.db"):
+        sampled.study(str(database), None, 2)
+    journal.write_bytes(b"\xff\xfe no journal\n" * 3)
+    with pytest.raises(AutorlError, match="is no journal of Optuna's that can be read"):
+        sampled.study(str(journal), None, 2)
     with pytest.raises(AutorlError, match="neither a database URL nor the file of a journal"):
         sampled.study(str(tmp_path / "none.log"), None, 2)
     (tmp_path / "text.db").write_text("no database" * 100)

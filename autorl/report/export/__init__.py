@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
+from autorl.analysis.estimate import estimate
 from autorl.errors import ExportError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
@@ -78,7 +79,7 @@ def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -
 def header(findings: Findings, trial: TrialRecord) -> list[str]:
     """Return what an exported file says of its origin, a line each."""
     from autorl.report.sentences import again, headline_lines
-    from autorl.report.words import number
+    from autorl.report.words import interval, number
 
     spec, versions = findings.spec, findings.study.versions
     lines = [f"Study {findings.study.name}, trial {trial.number}: {trial.recipe.algorithm} on {trial.recipe.env}."]
@@ -87,6 +88,11 @@ def header(findings: Findings, trial: TrialRecord) -> list[str]:
             measured = "" if "probability" in what else f"{findings.objective} on test seeds, "
             lines.append(f"{measured}{what}: {value} ({between}).")
         lines += again(findings)
+    elif findings.value(trial.number, "test") is not None:
+        found = estimate(findings.scores(trial.number, "test"), spec.objective.statistic)
+        lines.append(
+            f"{findings.objective} on test seeds: {number(found.value)} ({interval(found)}); not the study's choice."
+        )
     elif trial.value is not None:
         lines.append(
             f"{findings.objective} on the tuning seeds: {number(trial.value)} (the best of several is optimistic)."

@@ -74,12 +74,13 @@ class _Script:
     says: tuple[str, ...] = ()
 
 
-_OWN_NORMALIZATION = ("it always normalizes observations and rewards, clipped at 10",)
+_CUT_OFF = "the value of what follows is 0 where a time limit cuts an episode off"
+_OWN_NORMALIZATION = "it always normalizes observations and rewards, clipped at 10"
 _ONE_STEP = {"gradient_steps": 1, "n_envs": 1, "n_steps": 1}
 _SCRIPTS = {
-    ("ppo", "discrete"): _Script("ppo.py", _PPO, (64, 64), "Tanh", {"use_sde": False}),
+    ("ppo", "discrete"): _Script("ppo.py", _PPO, (64, 64), "Tanh", {"use_sde": False}, (_CUT_OFF,)),
     ("ppo", "continuous"): _Script(
-        "ppo_continuous_action.py", _PPO, (64, 64), "Tanh", {"use_sde": False}, _OWN_NORMALIZATION
+        "ppo_continuous_action.py", _PPO, (64, 64), "Tanh", {"use_sde": False}, (_CUT_OFF, _OWN_NORMALIZATION)
     ),
     ("dqn", "discrete"): _Script(
         "dqn.py", _DQN, (120, 84), "ReLU", _ONE_STEP, ("its loss is squared, not Huber's", "it clips no gradients")
@@ -152,6 +153,8 @@ def _options(script: _Script, algorithm: str, data: Mapping[str, Any]) -> list[s
     if algorithm == "ppo":
         rollout = own["n_steps"] * data["n_envs"]
         options |= {
+            # Whole rollouts: it leaves out what Stable-Baselines3 trains of a last one.
+            "total-timesteps": -(-data["env_steps"] // rollout) * rollout,
             "num-envs": data["n_envs"],
             "num-steps": own["n_steps"],
             "num-minibatches": max(1, round(rollout / own["batch_size"])),
@@ -190,7 +193,7 @@ def _unsaid(script: _Script, algorithm: str, data: Mapping[str, Any]) -> Iterato
     for key in ("frame_stack", "wrappers", "env_kwargs", "cost", "specification"):
         if data.get(key):
             yield f"{key} {data[key]}"
-    if data["normalize"] and script.says != _OWN_NORMALIZATION:
+    if data["normalize"] and _OWN_NORMALIZATION not in script.says:
         yield "normalization of observations or rewards"
     for key, value in script.fixed.items():
         found = data["n_envs"] if key == "n_envs" else own.get(key, value)

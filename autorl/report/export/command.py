@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ from autorl.report.export import header, unable
 from autorl.report.findings import Findings
 from autorl.training.program.words import Launch, command_line, variables
 
-_SEED = "7274857126"  # stands for the seed until the words are quoted; no study's hyperparameter is this number
+# Stand for the seed and the run's folder until the words are quoted; nothing that a study says is one of them.
+_SEED, _RUN = "7274857126", "/5561237840"
+_STANDS = re.compile(f"({_SEED}|{_RUN})")
+_NAMES = {_SEED: '"$SEED"', _RUN: '"$RUN"'}
 
 
 def render(findings: Findings, trial: TrialRecord) -> str:
@@ -23,17 +27,27 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     recipe, program = trial.recipe, trial.recipe.program or {}
     if recipe.start is not None:
         raise unable(findings, trial, "command", "its arguments have one value")
-    folder = Path(f"{findings.study.name}-trial{trial.number}")
-    launch = Launch(recipe, int(_SEED), recipe.env_steps, folder, folder / "checkpoint")
+    launch = Launch(recipe, int(_SEED), recipe.env_steps, Path(_RUN), Path(_RUN) / "checkpoint")
     first = findings.spec.seeds.test[0]
-
-    def quoted(word: str) -> str:
-        if word == sys.executable:
-            return "python"
-        return f'"${{1:-{first}}}"'.join(shlex.quote(part) if part else "" for part in word.split(_SEED)) or "''"
-
     about_it = [*header(findings, trial), f"Run it: sh THIS_FILE [SEED], by default {first}."]
-    lines = ["#!/bin/sh", *(f"# {said}" for said in about_it), "set -eu", f"cd {shlex.quote(program['folder'])}"]
-    lines.append(f"mkdir -p {folder}")
-    lines += [f"export {name}={quoted(value)}" for name, value in variables(launch).items()]
-    return "\n".join([*lines, " ".join(map(quoted, command_line(launch))), ""])
+    name = shlex.quote(f"{findings.study.name}-trial{trial.number}-seed")
+    lines = [
+        "#!/bin/sh",
+        *(f"# {said}" for said in about_it),
+        "set -eu",
+        f'SEED="${{1:-{first}}}"',
+        f"cd {shlex.quote(program['folder'])}",
+        f'RUN="$PWD"/{name}"$SEED"',
+        "# A run in the folder of another would go on from its state.",
+        'if [ -e "$RUN" ]; then echo "$RUN is of an earlier run: remove it to run this seed again" >&2; exit 1; fi',
+        'mkdir "$RUN"',
+        *(f"export {variable}={_quoted(value)}" for variable, value in variables(launch).items()),
+        " ".join(map(_quoted, command_line(launch))),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _quoted(word: str) -> str:
+    if word == sys.executable:
+        return "python"
+    return "".join(_NAMES.get(part) or (shlex.quote(part) if part else "") for part in _STANDS.split(word)) or "''"

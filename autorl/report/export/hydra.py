@@ -1,11 +1,15 @@
 """A trial as a config file of Hydra (https://hydra.cc), which an application composes.
 
 Of Stable-Baselines3 it is what `hydra.utils.instantiate` makes environments and model from, in the package `autorl`;
-of the user's own training code the hyperparameters themselves, laid over the application's.
+of the user's own training code what the study sets, laid over the application's: where the program is told of it by
+overrides, under the keys that these name.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from autorl.errors import ExportError
@@ -13,9 +17,12 @@ from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, unable
 from autorl.report.export.configuration import described, dumped, plain, public_name
 from autorl.report.findings import Findings
+from autorl.training.program.words import ARGUMENTS, PLACEHOLDER, Launch, fill, settings, split
 from autorl.trial import Recipe
 
 _USERS_OWN = ("function", "command")
+_OVERRIDE = re.compile(r"\+{0,2}([\w.{}]+)=(.*)")
+_OF_THE_RUN = {"seed", "until", "run_folder", "checkpoint", "python"}
 _HOW = "Save it in your application's configs as autorl/{name}.yaml, and compose it: python app.py +autorl={name}"
 _INSTANTIATE = (
     "Then env = instantiate(cfg.autorl.env), model = instantiate(cfg.autorl.model, env=env), "
@@ -35,13 +42,40 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         raise unable(findings, trial, "hydra", "a key of a config has one value")
     how = [_HOW.format(name="winner")]
     if recipe.backend in _USERS_OWN:
-        package, content = "_global_", plain(dict(recipe.hyperparameters))
+        package, content = "_global_", _nested(dict(_overridden(recipe)))
     else:
         package, content = "autorl", described(recipe)
         if recipe.backend in ("sb3", "jax"):
             content, how = _instantiable(recipe), [*how, _INSTANTIATE]
     comment = "".join(f"# {line}\n" for line in [*header(findings, trial), *how])
     return f"# @package {package}\n{comment}{dumped(content)}"
+
+
+def _overridden(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    """Find the dotted keys that the application is to have, and their values."""
+    program, values = recipe.program or {}, Launch(recipe, 0, recipe.env_steps, Path(), Path()).values
+    words, told = split(program.get("command") or ""), set[str]()
+    for word in words:
+        names, override = PLACEHOLDER.findall(word), _OVERRIDE.fullmatch(word)
+        if override and names and not _OF_THE_RUN & {*names} and values.keys() >= {*names}:
+            told |= {*names}
+            yield override[1], values[names[0]] if override[2] == f"{{{names[0]}}}" else fill(override[2], values)
+    argument = _OVERRIDE.fullmatch(program["argument"]) if f"{{{ARGUMENTS}}}" in words else None
+    for name, value in settings(recipe).items():
+        if name not in told:
+            yield fill(argument[1], {"name": name}) if argument else name, value
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by dotted keys as the nested mappings that these mean."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        *outer, last = key.split(".")
+        inner = found
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = plain(value)
+    return found
 
 
 def _instantiable(recipe: Recipe) -> dict[str, Any]:

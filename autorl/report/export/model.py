@@ -174,9 +174,9 @@ def _trained(
     if again != before:
         then, here = findings.study.versions, versions()
         differing = [
-            f"{name} {then.get(name, '–')} then, {here.get(name, '–')} here"
-            for name in {**then, **here}
-            if then.get(name) != here.get(name)
+            f"{name} {version} then, {here.get(name, '–')} here"
+            for name, version in then.items()
+            if version != here.get(name)
         ]
         raise ExportError(
             f"trained again, seed {run.seed} of trial {trial.number} ends with a return of "

@@ -1,17 +1,19 @@
-"""Finished runs mirrored into the trackers that people look at: TensorBoard, MLflow, Weights & Biases.
+"""Runs mirrored into the trackers that people look at: TensorBoard, MLflow, Weights & Biases.
 
-A mirror reads the ledger and writes with the tracker's own library, a run for each run, once. It is a process of its
-own, so a tracker that is slow, or away, costs a study nothing.
+A mirror reads the ledger and writes with the tracker's own library, a run for each run that is not in training, and
+writes it anew if it has gone on since: runs pause where an optimizer looks at them. It is a process of its own, so a
+tracker that is slow, or away, costs a study nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from autorl.errors import AutorlError
+from autorl.errors import AutorlError, TrackerError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.trial import Point
@@ -22,11 +24,12 @@ TRACKERS = {
     "wandb": ("wandb", "a project"),
 }
 """Tracker → the library that it needs, and what it is told where to write to."""
+_STANDING = ("completed", "failed", "paused")
 
 
 @dataclass(frozen=True)
 class Mirrored:
-    """A finished run, as trackers show it.
+    """A run, as trackers show it.
 
     Attributes:
         study: its study.
@@ -47,16 +50,21 @@ class Mirrored:
         """What it is called in its study: `trial3-test-seed101`."""
         return _name(self.run)
 
+    @property
+    def stamp(self) -> str:
+        """What it is called as it stands, which is another name once it has gone on or was retried."""
+        return _stamp(self.run)
+
 
 class Tracker(Protocol):
     """A tracker. Made with the study's name and where to write to."""
 
     def known(self) -> set[str]:
-        """Return the names of the runs of the study that it holds already."""
+        """Return the stamps of the runs of the study that it holds already."""
         ...
 
     def write(self, mirrored: Mirrored) -> None:
-        """Write a run, whole."""
+        """Write a run, whole, in the place of an earlier one of its name."""
         ...
 
 
@@ -70,6 +78,7 @@ def make_tracker(kind: str, study: str, where: str) -> Tracker:
 
     Raises:
         AutorlError: its library is not installed.
+        TrackerError: it cannot be reached.
     """
     library, _ = TRACKERS[kind]
     try:
@@ -77,23 +86,45 @@ def make_tracker(kind: str, study: str, where: str) -> Tracker:
     except ImportError:
         raise AutorlError(f"--{kind} needs '{library}'; run: pip install 'autorl[tracking]'") from None
     made: Callable[[str, str], Tracker] = import_module(f"{__name__}.to_{kind}").Tracker
-    return made(study, where)
+    with _blaming(where):
+        return made(study, where)
 
 
-def mirror(reader: Reader, study: str, tracker: Tracker) -> int:
-    """Write the finished runs that a tracker does not hold yet, and return how many they were."""
-    known, versions = tracker.known(), reader.study(study).versions
-    new = [run for run in reader.runs(study) if run.state in ("completed", "failed") and _name(run) not in known]
+@contextmanager
+def _blaming(where: str) -> Iterator[None]:
+    """Turn what a tracker's library raises, which can be anything, into an error of ours."""
+    try:
+        yield
+    except Exception as error:  # the libraries have no class of errors in common
+        why = f"{type(error).__name__}: {error}"
+        raise TrackerError(f"{where} takes no runs ({why}); the same command writes what is missing") from error
+
+
+def mirror(reader: Reader, study: str, tracker: Tracker, where: str) -> int:
+    """Write the runs that a tracker does not hold as they stand, and return how many they were.
+
+    Raises:
+        TrackerError: it does not take them.
+    """
+    with _blaming(where):
+        known = tracker.known()
+    new = [run for run in reader.runs(study) if run.state in _STANDING and _stamp(run) not in known]
     trials = {trial.number: trial for trial in reader.trials(study, {run.trial for run in new})}
     curves = {curve.run: curve.points for curve in reader.curves(study, trials)}
+    versions = reader.study(study).versions
     for run in new:
         settings = dict(trials[run.trial].config.values)
-        tracker.write(Mirrored(study, run, settings, _facts(versions, trials, run), curves.get(run.run, ())))
+        with _blaming(where):
+            tracker.write(Mirrored(study, run, settings, _facts(versions, trials, run), curves.get(run.run, ())))
     return len(new)
 
 
 def _name(run: RunRecord) -> str:
     return f"trial{run.trial}-{run.phase}-seed{run.seed}"
+
+
+def _stamp(run: RunRecord) -> str:
+    return f"{_name(run)}-{run.state}-{run.env_steps}-{run.attempts}"
 
 
 def _facts(versions: Mapping[str, str], trials: Mapping[int, TrialRecord], run: RunRecord) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from autorl.report.tracking import Mirrored
 
 _BATCH = 1_000
-_TAG = "autorl.run"
+_NAME, _STAMP = "autorl.run", "autorl.stamp"
+_FORBIDDEN = re.compile(r"[^\w\-. :/]")
 
 
 class Tracker:
@@ -25,25 +29,31 @@ class Tracker:
         self._experiment = found.experiment_id if found is not None else self._client.create_experiment(study)
 
     def known(self) -> set[str]:
-        """Return the runs that were written to their end."""
-        names: set[str] = set()
+        """Return the runs that were written to their end, as they stood."""
+        return {tags[_STAMP] for _, tags in self._held() if _STAMP in tags}
+
+    def _held(self, where: str = "") -> Iterator[tuple[str, dict[str, str]]]:
         token = None
         while True:
-            page = self._client.search_runs([self._experiment], max_results=_BATCH, page_token=token)
-            names |= {run.data.tags[_TAG] for run in page if _TAG in run.data.tags}
+            page = self._client.search_runs([self._experiment], where, max_results=_BATCH, page_token=token)
+            yield from ((run.info.run_id, run.data.tags) for run in page)
             token = page.token
             if not token:
-                return names
+                return
 
     def write(self, mirrored: Mirrored) -> None:
-        """Write a run; its tag comes last, so one that was cut off is written anew."""
+        """Write a run; its stamp comes last, so one that was cut off is written anew."""
         run = mirrored.run
+        for earlier, _ in list(self._held(f"tags.`{_NAME}` = '{mirrored.name}'")):
+            self._client.delete_run(earlier)
         started, ended = (None if at is None else round(at * 1000) for at in (run.started_at, run.finished_at))
-        made = self._client.create_run(self._experiment, start_time=started, run_name=mirrored.name).info.run_id
+        made = self._client.create_run(
+            self._experiment, start_time=started, tags={_NAME: mirrored.name}, run_name=mirrored.name
+        ).info.run_id
         settings = {**mirrored.facts, **mirrored.settings}
-        self._client.log_batch(made, params=[Param(key, str(value)) for key, value in settings.items()])
+        self._client.log_batch(made, params=[Param(_key(key), str(value)) for key, value in settings.items()])
         points = [
-            Metric(name.replace("@", "_at_"), value, (started or 0) + round(point.wall_seconds * 1000), point.env_steps)
+            Metric(_key(name), value, (started or 0) + round(point.wall_seconds * 1000), point.env_steps)
             for point in mirrored.curve
             for name, value in point.metrics.items()
         ]
@@ -51,6 +61,11 @@ class Tracker:
             points.append(Metric("score", run.score, ended or 0, run.env_steps))
         for first in range(0, len(points), _BATCH):
             self._client.log_batch(made, metrics=points[first : first + _BATCH])
-        tags = {_TAG: mirrored.name, **({"error": run.error[-5000:]} if run.error else {})}
+        tags = {_STAMP: mirrored.stamp, **({"error": run.error[-5000:]} if run.error else {})}
         self._client.log_batch(made, tags=[RunTag(key, value) for key, value in tags.items()])
-        self._client.set_terminated(made, "FINISHED" if run.state == "completed" else "FAILED", ended)
+        self._client.set_terminated(made, "FAILED" if run.state == "failed" else "FINISHED", ended)
+
+
+def _key(name: str) -> str:
+    """Return a name as MLflow takes it."""
+    return _FORBIDDEN.sub("_", name.replace("@", "_at_"))

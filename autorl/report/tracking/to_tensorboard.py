@@ -9,6 +9,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from autorl.report.tracking import Mirrored
 
+_STAMP = "autorl.txt"
+
 
 class Tracker:
     """Writes to `FOLDER/STUDY/RUN`.
@@ -22,8 +24,8 @@ class Tracker:
         self._folder = Path(where) / study
 
     def known(self) -> set[str]:
-        """Return the runs that have a folder."""
-        return {path.name for path in self._folder.glob("trial*")}
+        """Return the runs that have a folder, as it says they stood."""
+        return {path.read_text(encoding="utf-8") for path in self._folder.glob(f"trial*/{_STAMP}")}
 
     def write(self, mirrored: Mirrored) -> None:
         """Write a run's events beside, and give the folder its name when it is whole."""
@@ -40,4 +42,6 @@ class Tracker:
             }
             score = float("nan") if mirrored.run.score is None else mirrored.run.score
             writer.add_hparams(values, {"score": score}, run_name=".")
+        (beside / _STAMP).write_text(mirrored.stamp, encoding="utf-8")
+        shutil.rmtree(self._folder / mirrored.name, ignore_errors=True)
         beside.rename(self._folder / mirrored.name)

@@ -24,11 +24,11 @@ class Tracker:
         self._done = Path("wandb") / f"autorl-{self._id('')}.txt"
 
     def known(self) -> set[str]:
-        """Return the runs that were written from this folder; one of another folder is found when it is begun."""
+        """Return the runs that were written from this folder to their end, as they stood."""
         return set(self._done.read_text(encoding="utf-8").split()) if self._done.exists() else set()
 
     def write(self, mirrored: Mirrored) -> None:
-        """Write a run, unless the project holds it already."""
+        """Write a run; of an id that the project has already it takes the place."""
         run = wandb.init(
             project=self._project,
             entity=self._entity,
@@ -36,19 +36,19 @@ class Tracker:
             job_type=mirrored.run.phase,
             name=mirrored.name,
             id=self._id(mirrored.name),
-            resume="allow",
             config={**mirrored.facts, **mirrored.settings},
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, save_code=False),
         )
-        if not run.resumed:
-            for point in mirrored.curve:
-                told = {"env_steps": point.env_steps, "wall_seconds": point.wall_seconds}
-                run.log({**told, **{f"evaluation/{name}": value for name, value in point.metrics.items()}})
-            run.summary["score"] = mirrored.run.score
-        run.finish(exit_code=0 if mirrored.run.state == "completed" else 1)
+        run.define_metric("env_steps")
+        run.define_metric("evaluation/*", step_metric="env_steps")
+        for point in mirrored.curve:
+            told = {"env_steps": point.env_steps, "wall_seconds": point.wall_seconds}
+            run.log({**told, **{f"evaluation/{name}": value for name, value in point.metrics.items()}})
+        run.summary["score"] = mirrored.run.score
+        run.finish(exit_code=1 if mirrored.run.state == "failed" else 0)
         self._done.parent.mkdir(exist_ok=True)
         with self._done.open("a", encoding="utf-8") as file:
-            file.write(f"{mirrored.name}\n")
+            file.write(f"{mirrored.stamp}\n")
 
     def _id(self, name: str) -> str:
         return hashlib.sha256(f"{self._entity}/{self._project}/{self._study}/{name}".encode()).hexdigest()[:16]

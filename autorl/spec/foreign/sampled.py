@@ -105,9 +105,15 @@ def _open(storage: str) -> Any:
     if "://" not in storage:
         if not Path(storage).is_file():
             raise AutorlError(f"'{storage}' is neither a database URL nor the file of a journal")
-        return optuna.storages.JournalStorage(JournalFileBackend(storage))
-    file = storage.partition("sqlite:///")[2]
-    if file and not Path(file).is_file():
+        with Path(storage).open("rb") as file:
+            if file.read(6) == b"SQLite":
+                raise AutorlError(f"'{storage}' is a database, not the file of a journal: name it sqlite:///{storage}")
+        try:
+            return optuna.storages.JournalStorage(JournalFileBackend(storage))
+        except Exception as error:  # noqa: BLE001 - whatever else the lines of the file make of it
+            raise AutorlError(f"'{storage}' is no journal of Optuna's that can be read: {error}") from None
+    database = storage.partition("sqlite:///")[2]
+    if database and not Path(database).is_file():
         raise AutorlError(f"{storage}: no database there")
     try:
         return optuna.storages.RDBStorage(storage, skip_table_creation=True)
@@ -226,7 +232,7 @@ def _entry(known: Sequence[BaseDistribution], zoo: bool) -> dict[str, Any] | Non
     found: dict[str, Any] = {"min": low, "max": high}
     if first.log and low > 0:
         found["log"] = True
-    elif first.step not in (None, 1):
+    elif first.step is not None and (isinstance(first, FloatDistribution) or first.step != 1):
         found["step"] = first.step
     return found
 

@@ -118,8 +118,15 @@ def _uniform(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     return _range(float(entry["min"]), float(entry["max"]))
 
 
+def _step(entry: Mapping[str, Any]) -> Any:
+    step = entry.get("q", 1)
+    if not step > 0:
+        raise _Untold(f"steps of {step} lead nowhere")
+    return step
+
+
 def _quantized(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    low, high, step = entry["min"], entry["max"], entry.get("q", 1)
+    low, high, step = entry["min"], entry["max"], _step(entry)
     # Steps are counted from the minimum here, and from 0 there.
     low = step * math.ceil(low / step - 1e-9)
     if all(value == int(value) for value in (low, high, step)):
@@ -133,7 +140,7 @@ def _logarithmic(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _logarithmic_quantized(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    low, high, step = float(entry["min"]), float(entry["max"]), entry.get("q", 1)
+    low, high, step = float(entry["min"]), float(entry["max"]), _step(entry)
     if step != int(step):
         return _range(low, high, log=True, step=step)
     # Whole numbers, lest a batch have half a row.

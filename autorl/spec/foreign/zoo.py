@@ -44,24 +44,31 @@ _LOST = {
 }
 
 
-def hyperparameters(source: str, env: str | None) -> tuple[Translation, str]:
+def hyperparameters(source: str, env: str | None, algorithm: str | None = None) -> tuple[Translation, str]:
     """Translate one entry of a hyperparameter file.
 
     Args:
         source: a file, or an algorithm, of which the installed rl-zoo3's file is taken.
         env: which entry; not needed if there is only one.
+        algorithm: whose they are; not needed if the file is named after it, as rl-zoo3's are.
 
     Returns:
         The translation, and the algorithm.
 
     Raises:
-        AutorlError: there is no such file, algorithm or entry.
+        AutorlError: there is no such file, algorithm or entry, or no search space of the algorithm.
     """
     path = Path(source)
     if not path.suffix:
         path = _installed(source)
     file = read(path)
-    algorithm = ALGORITHMS.get(path.stem, path.stem)
+    algorithm = algorithm or ALGORITHMS.get(path.stem, path.stem)
+    searched = [space.stem for space in folder("search_spaces").glob("*.yaml")]
+    if algorithm not in searched:
+        raise AutorlError(
+            f"{path.name}: there is no search space of '{algorithm}'; name the algorithm with --algorithm"
+            f"{did_you_mean(algorithm, searched)}"
+        )
     if env is None and len(file.data) == 1:
         env = next(iter(file.data))
     if env is None or env not in file.data:
@@ -114,7 +121,7 @@ def _take(found: Translation, file: Foreign, env: str, entry: Mapping[str, Any])
                     found.fixed["normalize"] = _evaluated(value)
                 case _:
                     found.fixed[key] = value
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             found.lose(file.place((env, key)), key, value, str(error))
 
 
@@ -177,11 +184,7 @@ def _whole(value: Any) -> Any:
 
 def _search_around(found: Translation, algorithm: str) -> None:
     """Make the shipped search space of the algorithm the study's, with what the entry says as its defaults."""
-    file = folder("search_spaces") / f"{algorithm}.yaml"
-    if not file.is_file():
-        found.lost.append(f"there is no search space of {algorithm}: write one under search_space")
-        return
-    space = load_space(file)
+    space = load_space(folder("search_spaces") / f"{algorithm}.yaml")
     found.parameters = space_to_dict(space)["parameters"]
     for entry in found.parameters.values():
         entry.pop("description", None)

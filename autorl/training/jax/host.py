@@ -25,7 +25,7 @@ from autorl.training.jax.lanes import Lanes, Shape
 from autorl.training.jax.normalize import Normalization, Scaling
 from autorl.training.jax.off_policy import Batch
 from autorl.training.jax.on_policy import Numbers, OnPolicy
-from autorl.training.jax.pools import Pools
+from autorl.training.jax.pools import Pool
 from autorl.training.jax.transitions import Replay
 from autorl.training.jax.vector import Environments, trained_in
 from autorl.training.replay import FRESH
@@ -62,9 +62,9 @@ class Hosted:
         self._program: dict[str, Any] = {"shape": shape, "scaling": batch.scaling}
         sizes = batch.runs, batch.lanes
         asked = recipe.cost, recipe.specification
-        self._envs: Environments | Pools
+        self._envs: Environments | Pool
         if pooled:
-            self._envs = Pools(recipe.env, batch.lanes, shape.n_envs, shape.features)
+            self._envs = Pool(recipe.env, *sizes, shape.n_envs, shape.features)
         else:
             self._envs = Environments(self._to_train_in, *sizes, shape.n_envs, shape.features)
         self._judge = Environments(
@@ -82,9 +82,9 @@ class Hosted:
             for run, state in enumerate(states):
                 if lessons:
                     self._go_on_teaching(run, json.loads(state["lessons"]))
-                if not self._envs.replay(run, state["episodes"]):
-                    self.notes[run] = FRESH
-                    self._begun_anew.append(run)
+            exact = self._envs.replay([state["episodes"] for state in states])
+            self._begun_anew = [run for run, same in enumerate(exact) if not same]
+            self.notes |= dict.fromkeys(self._begun_anew, FRESH)
 
     def _to_train_in(self, run: int) -> gym.Env[Any, Any]:
         """Make an environment that a run is trained in."""

@@ -129,8 +129,11 @@ class Environments:
         """Return the episodes that a run is in the middle of; its environments are `ReplayableEnv`, perhaps taught."""
         return {str(copy): env.episode() for copy, env in enumerate(self._replayable(run))}
 
-    def replay(self, run: int, stored: Mapping[str, Any]) -> bool:
-        """Play a run's episodes up to where they were; those that lead elsewhere begin anew, and it says False."""
+    def replay(self, stored: Sequence[Mapping[str, Any]]) -> list[bool]:
+        """Play the runs' episodes up to where they were; those that lead elsewhere begin anew, and it says False."""
+        return [self._replay(run, episodes) for run, episodes in enumerate(stored)]
+
+    def _replay(self, run: int, stored: Mapping[str, Any]) -> bool:
         try:
             exact = [env.replay(stored[str(copy)]) for copy, env in enumerate(self._replayable(run))]
             for copy, env in enumerate(self.all[run]):

@@ -7,7 +7,9 @@ measured, saved and resumed like those of engine `small`, and learning rates fol
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,9 +38,16 @@ from autorl.training.llm.update import Predictor, Update
 try:
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
     from trl import GRPOConfig
 except ImportError as _error:
     raise AutorlError("engine trl needs TRL; run: pip install 'autorl[trl]'") from _error
+
+# What they would write between the lines of a study's progress, for each run: bars for the loading of weights, what TRL
+# uses of Transformers that will go, and what it advises against, which is what a study may compare.
+disable_progress_bar()
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+logging.getLogger("trl").setLevel(logging.ERROR)
 
 _ROWS = 64
 """Prompts that are completed at a time in an evaluation."""

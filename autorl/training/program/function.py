@@ -61,6 +61,9 @@ class FunctionBackend(ProgramBackend):
         program = sections["program"]
         try:
             load_function(program.function, Path(program.folder))
+        except SystemExit:
+            why = "its module ends the process when it is imported: put what it does under if __name__ == '__main__'"
+            yield ("program", "function"), f"{program.function} cannot be had: {why}"
         except Exception as error:  # noqa: BLE001 - importing the user's module may raise anything
             yield ("program", "function"), f"{program.function} cannot be had: {type(error).__name__}: {error}"
 

@@ -17,7 +17,7 @@ from autorl.spec.yaml12 import Key
 from autorl.training.metrics import asked_metrics
 from autorl.trial import Recipe
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 ARGUMENTS = "arguments"
 RESERVED = {
     "seed": "the run's seed",
@@ -91,17 +91,17 @@ def command_line(launch: Launch) -> list[str]:
     """
     program, values = launch.recipe.program or {}, launch.values
     words = split(program["command"])
-    used = {name for word in words for name in _PLACEHOLDER.findall(word)}
+    used = {name for word in words for name in PLACEHOLDER.findall(word)}
     others = [
-        _filled(part, {"name": name, "value": value})
+        fill(part, {"name": name, "value": value})
         for name, value in settings(launch.recipe).items()
         if name not in used
         for part in split(program["argument"])
     ]
     line: list[str] = []
     for word in words:
-        names = _PLACEHOLDER.findall(word)
-        given = others if names == [ARGUMENTS] else [_filled(word, values)] if values.keys() >= set(names) else []
+        names = PLACEHOLDER.findall(word)
+        given = others if names == [ARGUMENTS] else [fill(word, values)] if values.keys() >= set(names) else []
         switch = names == [ARGUMENTS] and split(program["argument"])[0].startswith(("-", "+"))
         if not given and not switch and line and line[-1].startswith("-") and "=" not in line[-1]:
             line.pop()
@@ -113,16 +113,16 @@ def variables(launch: Launch) -> dict[str, str]:
     """Return the environment variables that a program gets beside the engine's own: the study's, and the run's."""
     values, own = launch.values, launch.own
     given = {
-        name: _filled(text, values)
+        name: fill(text, values)
         for name, text in (launch.recipe.program or {})["variables"].items()
-        if all(key in values for key in _PLACEHOLDER.findall(text))
+        if all(key in values for key in PLACEHOLDER.findall(text))
     }
     return {**{f"AUTORL_{name.upper()}": str(value) for name, value in own.items()}, "PYTHONUNBUFFERED": "1", **given}
 
 
 def filled(text: str, launch: Launch) -> str:
     """Return a text of the study with its placeholders filled in."""
-    return _filled(text, launch.values)
+    return fill(text, launch.values)
 
 
 def split(command: str | tuple[str, ...] | list[str]) -> list[str]:
@@ -152,9 +152,9 @@ def wrong_words(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     texts += [(("program", "variables", name), text) for name, text in program.variables.items()]
     if program.reports.file is not None:
         texts.append((("program", "reports", "file"), program.reports.file))
-    used = {name for _, text in texts for name in _PLACEHOLDER.findall(text)}
+    used = {name for _, text in texts for name in PLACEHOLDER.findall(text)}
     for place, text in texts:
-        names = _PLACEHOLDER.findall(text)
+        names = PLACEHOLDER.findall(text)
         for name in names:
             if name not in known:
                 yield place, f"{{{name}}} is no parameter and no placeholder{did_you_mean(name, known)}"
@@ -210,5 +210,6 @@ def wrong_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
             yield place, f"no group of program.reports.pattern is named '{metric}'{did_you_mean(metric, groups)}"
 
 
-def _filled(text: str, values: Mapping[str, Any]) -> str:
-    return _PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)
+def fill(text: str, values: Mapping[str, Any]) -> str:
+    """Return a text with a value in the place of each placeholder."""
+    return PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)

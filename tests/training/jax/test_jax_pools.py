@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from autorl.training.jax.environments import spaces
-from autorl.training.jax.pools import POOLED, Pools
+from autorl.training.jax.pools import POOLED, Pool
 
 pytest.importorskip("envpool")
 
@@ -36,16 +36,16 @@ def put(env_id: str, env: Any, observation: NDArray[Any]) -> None:
         env.set_state(np.concatenate([[0.0], observation[:positions]]), observation[positions:].astype(np.float64))
 
 
-def pools(env_id: str, copies: int) -> tuple[Pools, gym.Env[Any, Any]]:
+def pooled(env_id: str, copies: int) -> tuple[Pool, gym.Env[Any, Any]]:
     theirs = gym.make(env_id)
-    made = Pools(env_id, 1, copies, spaces(theirs)[0])
+    made = Pool(env_id, 1, 1, copies, spaces(theirs)[0])
     made.reset([7])
     return made, theirs
 
 
 @pytest.mark.parametrize("env_id", [name for name in POOLED if name != "LunarLander-v3"])
 def test_transitions_are_gymnasiums(env_id: str) -> None:
-    ours, theirs = pools(env_id, 8)
+    ours, theirs = pooled(env_id, 8)
     theirs.reset(seed=0)
     theirs.action_space.seed(0)
     for _ in range(60):
@@ -75,7 +75,7 @@ POLICIES = {
 def test_the_lander_flies_as_gymnasiums(policy: str) -> None:
     """Box2D's state cannot be set from an observation: episodes are compared in distribution, under two policies."""
     choose, count, rng = POLICIES[policy], 150, np.random.default_rng(0)
-    ours, theirs = pools("LunarLander-v3", count)
+    ours, theirs = pooled("LunarLander-v3", count)
     found: dict[int, tuple[float, int]] = {}
     total, steps = np.zeros(count), 0
     while len(found) < count:
@@ -97,7 +97,7 @@ def test_the_lander_flies_as_gymnasiums(policy: str) -> None:
 
 @pytest.mark.parametrize("env_id", POOLED)
 def test_episodes_begin_as_gymnasiums(env_id: str) -> None:
-    ours, theirs = pools(env_id, 500)
+    ours, theirs = pooled(env_id, 500)
     expected = np.array([theirs.reset(seed=seed)[0] for seed in range(500)])
     for own, other in zip(ours.observations[0].T, expected.T, strict=True):
         assert stats.ks_2samp(own, other).pvalue > 1e-4
@@ -105,7 +105,7 @@ def test_episodes_begin_as_gymnasiums(env_id: str) -> None:
 
 @pytest.mark.parametrize("env_id", [name for name in POOLED if name not in ("LunarLander-v3", "CartPole-v1")])
 def test_time_limits_are_gymnasiums(env_id: str) -> None:
-    ours, theirs = pools(env_id, 1)
+    ours, theirs = pooled(env_id, 1)
     limit = gym.spec(env_id).max_episode_steps
     assert limit is not None
     idle = np.full((1, 1, 1), 1) if isinstance(theirs.action_space, gym.spaces.Discrete) else None
@@ -117,16 +117,39 @@ def test_time_limits_are_gymnasiums(env_id: str) -> None:
 
 
 def test_what_was_played_leads_to_where_it_was() -> None:
-    ours, _ = pools("LunarLander-v3", 3)
+    first, again = (Pool("LunarLander-v3", 2, 4, 3, 8) for _ in range(2))
+    first.reset([7, 30])
     rng = np.random.default_rng(0)
     for _ in range(300):
-        ours.step(rng.integers(0, 4, (1, 3, 1)))
-    stored = ours.episodes(0)
-    again, _ = pools("LunarLander-v3", 3)
-    assert again.replay(0, stored)
+        first.step(rng.integers(0, 4, (4, 3, 1)))
+    stored = [first.episodes(run) for run in range(2)]
+    assert again.replay(stored) == [True, True]
     for _ in range(50):
-        actions = rng.integers(0, 4, (1, 3, 1))
-        for each in (ours, again):
+        actions = rng.integers(0, 4, (4, 3, 1))
+        for each in (first, again):
             each.step(actions)
-        np.testing.assert_array_equal(ours.observations, again.observations)
-    assert not again.replay(0, {**stored, "seed": 8})
+        np.testing.assert_array_equal(first.observations, again.observations)
+    assert again.replay([stored[0], {**stored[1], "seed": 8}]) == [True, False]
+
+
+def test_runs_of_a_pool_do_not_touch_each_other() -> None:
+    """A run's environments are those that it would have alone, and go on if another's policy diverges."""
+    alone, first, beside = (Pool("MountainCarContinuous-v0", runs, 4, 3, 2) for runs in (1, 1, 3))
+    alone.reset([30])
+    first.reset([7])
+    beside.reset([7, 30, 50])
+    rng = np.random.default_rng(0)
+    for step in range(1_200):
+        actions = rng.uniform(-1, 1, (4, 3, 1)).astype(np.float32)
+        given = actions.copy()
+        if step == 20:
+            actions[0] = np.nan
+        beside.step(actions)
+        alone.step(given[[1, 0, 0, 0]])
+        if step < 20:
+            first.step(given)
+            np.testing.assert_array_equal(beside.observations[0], first.observations[0])
+        for ours in ("observations", "rewards", "dones", "truncated", "finals"):
+            np.testing.assert_array_equal(getattr(beside, ours)[1], getattr(alone, ours)[0])
+    assert list(beside.errors) == [0]
+    assert not beside.observations[3].any()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from small_study import ignore
 
 from autorl.engine.check import check
@@ -49,6 +50,7 @@ def load(folder: Path, program: str, *overrides: str) -> StudySpec:
     file = folder / "walk.yaml"
     for trainer in ("walk.py", "trainers.py"):
         shutil.copy(HERE / trainer, folder)
+    (folder / "leaves.py").write_text("raise SystemExit(2)\n")
     where = "" if "folder:" in program else f"\n  folder: {folder}"
     file.write_text(STUDY.format(backend=backend, program=program + where, folder=folder))
     return check(draft_study(file, overrides))
@@ -64,11 +66,16 @@ def test_a_study_finds_the_drift(program: str, optimizer: str, tmp_path: Path) -
     assert findings.winner is not None
     assert json.loads(exported["json"])["hyperparameters"] == {"drift": 0.0}
     if "command" in exported:
-        script = ["sh", "-c", exported["command"].replace("python walk", f"{sys.executable} walk"), "script", "10"]
-        said = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-        last = [json.loads(line)["return"] for line in said.splitlines()][-5:]  # the last of four points is their mean
-        scored = next(run for run in findings.runs[0] if (run.phase, run.seed) == ("test", 10)).score
-        assert sum(last) / 5 == pytest.approx(scored)
+        script = exported["command"].replace("python walk", f"{sys.executable} walk")
+        for seed in (10, 11):
+            said = subprocess.run(["sh", "-c", script, "script", str(seed)], capture_output=True, text=True, check=True)
+            # The last of four points is the mean of the last five reports.
+            last = [json.loads(line)["return"] for line in said.stdout.splitlines()][-5:]
+            scored = next(run for run in findings.runs[0] if (run.phase, run.seed) == ("test", seed)).score
+            assert sum(last) / 5 == pytest.approx(scored)
+        refused = subprocess.run(["sh", "-c", script, "script", "11"], capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert "walk-trial0-seed11 is of an earlier run: remove it to run this seed again" in refused.stderr
     assert findings.winner.config.values["drift"] > 0
     assert not findings.failed
 
@@ -120,6 +127,7 @@ def test_rollouts_that_end_beyond_the_points_count_as_others_do(tmp_path: Path) 
         (FUNCTION, ["algorithm.backend=command"], "program: backend 'command' needs 'command'"),
         ("  function: trainers:wlak", [], "'trainers' has no attribute 'wlak'"),
         ("  function: trianers:walk", [], "No module named 'trianers'"),
+        ("  function: leaves:walk", [], "put what it does under if __name__ == '__main__'"),
         ("  function: trainers.walk", [], "program.function"),
         ("  function: trainers:walk\n  folder: nowhere", [], "is no folder"),
         ("  function: trainers:walk\n  command: 'true'", [], "give 'function' or 'command', one of them"),
@@ -166,3 +174,28 @@ def test_a_folder_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypa
     spec = check(draft_study(Path("studies/own.yaml")))
     assert spec.program is not None
     assert spec.program.folder == str(tmp_path / "code")
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (
+            '  command: "{python} app.py env.id={env} seed={seed} +n={env_steps} ++agent.rate={drift} {arguments}"\n'
+            '  argument: "++agent.{name}={value}"',
+            {"env": {"id": "Walk"}, "n": 600, "agent": {"rate": 0.0, "width": 8}},
+        ),
+        ("  command: '{python} app.py --seed {seed} --drift {drift} {arguments}'", {"drift": 0.0, "width": 8}),
+        (FUNCTION, {"drift": 0.0, "width": 8}),
+    ],
+)
+def test_a_config_of_hydra_has_the_keys_that_the_application_is_given(
+    program: str, expected: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text('print(\'{"env_steps": 600, "return": 1.0}\')\n')
+    spec = load(tmp_path, program, "algorithm.fixed.width=8", "budget.trials=1", "evaluation.points=1")
+    assert conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        findings = gather(reader, spec.study)
+    exported = render(findings, findings.trials[0], "hydra")
+    assert exported.startswith("# @package _global_\n")
+    assert yaml.safe_load(exported) == expected
