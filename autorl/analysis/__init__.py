@@ -49,7 +49,7 @@ from autorl.analysis.reliability import (
     stratified_bootstrap,
 )
 from autorl.analysis.sigmoid import HeldOutError, SigmoidFit, held_out_error, sigmoid_fit
-from autorl.analysis.superiority import probability_better
+from autorl.analysis.superiority import probability_better, probability_on_a_fresh_seed
 
 __all__ = [
     "Cost",
@@ -93,6 +93,7 @@ __all__ = [
     "probability_below",
     "probability_better",
     "probability_of_improvement",
+    "probability_on_a_fresh_seed",
     "probability_undominated",
     "rank_correlation",
     "seeds_needed",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autorl.analysis.estimate import Estimate, Statistic, estimate
-from autorl.analysis.superiority import probability_better
+from autorl.analysis.superiority import probability_on_a_fresh_seed
 
 FEW_TEST_SEEDS = 10
 
@@ -21,7 +21,7 @@ class Headline:
     Attributes:
         tuned: the winner's score on the test seeds.
         default: the default configuration's score on the same seeds.
-        probability: that the winner beats the default on a fresh seed.
+        probability: that the winner beats the default on a fresh seed; see `probability_on_a_fresh_seed`.
         cautions: what a reader should know before believing them, in sentences.
     """
 
@@ -55,7 +55,7 @@ def headline(
         ValueError: a score is missing or not finite.
     """
     winner, base = estimate(tuned, statistic, level), estimate(default, statistic, level)
-    probability = probability_better(tuned, default, higher_is_better=direction == "maximize", level=level)
+    probability = probability_on_a_fresh_seed(tuned, default, statistic=statistic, direction=direction, level=level)
     cautions = []
     few = min(np.size(tuned), np.size(default))
     if few < FEW_TEST_SEEDS:
@@ -63,11 +63,18 @@ def headline(
             f"{few} test seed{'s are' if few > 1 else ' is'} few: below {FEW_TEST_SEEDS} the intervals lean on the "
             "scores being roughly normal, which those of reinforcement learning often are not"
         )
-    for name, result in (("tuned", winner), ("default", base)):
-        if result.low == result.high:
+    for name, result, scores in (("tuned", winner, tuned), ("default", base, default)):
+        if result.low != result.high:
+            continue
+        if np.ptp(scores) == 0:
             cautions.append(
                 f"every test seed of the {name} configuration scored the same, so its interval has no width; that says "
                 "that these seeds showed no spread, not that no seed would"
+            )
+        else:
+            cautions.append(
+                f"those test seeds of the {name} configuration that its {statistic} looks at scored the same, so its "
+                f"interval has no width; all of them went from {np.min(scores):.4g} to {np.max(scores):.4g}"
             )
     if probability.low <= 0.5 <= probability.high:
         cautions.append(

@@ -1,9 +1,9 @@
 """What a few seeds say of each of many configurations, when all of them are looked at together.
 
 Two or three seeds know neither a configuration's mean nor their own spread, and whoever picks the best of many picks
-the luckiest. Empirical Bayes lets configurations lend each other what they lack: variances are drawn towards what is
-usual in the study, and means towards the mean of all. It takes the configurations for exchangeable, which those of an
-optimizer are not quite.
+the luckiest. Here configurations lend each other what they lack: variances are drawn towards what is usual in the
+study, and means towards the mean of all, as far as it is known how much the configurations differ. They are taken for
+exchangeable, which those of an optimizer are not quite.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from autorl.analysis.checks import finite_vector
 
 Floats = npt.NDArray[np.float64]
 
+_GRID = 400
+"""Standard deviations between configurations that are averaged over."""
 _FLOOR = 1e-5
 """Of the median of the variances that are not 0: what a variance is taken to be at least."""
 
@@ -51,9 +53,12 @@ def shrunk_means(scores: Sequence[npt.ArrayLike]) -> Means:
     - Variances: s'^2 = (d0 s0^2 + d s^2) / (d0 + d) for a sample variance s^2 with d degrees of freedom; d0 and s0^2
       from the sample variances' logarithms (Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3,
       article 3, section 6). With fewer than three configurations that have two seeds, s0^2 is their pooled variance.
-    - Means: x' = m + B (x - m) with B = t^2 / (t^2 + v), v = s'^2 / n (Efron and Morris 1975, JASA 70, 311-319); m is
-      the weighted mean and t^2 the variance between configurations by DerSimonian and Laird (1986, Controlled Clinical
-      Trials 7, 177-188). The posterior variance is B v.
+    - Means: given the standard deviation t between configurations, x' = m + B (x - m) with B = t^2 / (t^2 + v),
+      v = s'^2 / n and m the weighted mean; its variance is B v + (1 - B)^2 var(m). Both are averaged over t, whose
+      prior is flat, as is that of m (Gelman et al. 2013, Bayesian Data Analysis, equations 5.17, 5.20 and 5.21; flat
+      on t: Gelman 2006, Bayesian Analysis 1, 515-534). One t, and be it the best estimate, would claim to know that
+      configurations are equal wherever they differ by no more than their seeds do. Two configurations say too little
+      of t: their means stay as they are.
 
     Where no configuration has two seeds, nothing is known of the spread: it is taken to be 0.
 
@@ -70,12 +75,9 @@ def shrunk_means(scores: Sequence[npt.ArrayLike]) -> Means:
     counts = np.array([values.size for values in own], dtype=np.float64)
     variance, freedom = _moderated(own)
     of_mean = variance / counts
-    centre, between = _between(mean, of_mean)
-    kept = np.ones(mean.size)
-    drawn = of_mean > 0.0
-    if mean.size > 1:  # a lone configuration has nothing to be drawn towards
-        kept[drawn] = between / (between + of_mean[drawn])
-    return Means(centre + kept * (mean - centre), np.sqrt(kept * of_mean), np.sqrt(variance), freedom)
+    if mean.size < 3 or not of_mean.all():
+        return Means(mean, np.sqrt(of_mean), np.sqrt(variance), freedom)
+    return Means(*_averaged(mean, of_mean), np.sqrt(variance), freedom)
 
 
 def probability_below(means: Means, bound: float, seeds: int) -> Floats:
@@ -126,14 +128,18 @@ def _inverse_trigamma(value: float) -> float:
     return float(np.exp(found))
 
 
-def _between(mean: Floats, of_mean: Floats) -> tuple[float, float]:
-    """Return the configurations' weighted mean, and the variance between their expected scores."""
-    if not np.any(of_mean > 0.0):
-        return float(mean.mean()), 0.0
-    weights = 1.0 / np.maximum(of_mean, _FLOOR * np.median(of_mean[of_mean > 0.0]))
-    common = weights @ mean / weights.sum()
-    spread = weights @ (mean - common) ** 2
-    scale = weights.sum() - (weights @ weights) / weights.sum()
-    between = max(0.0, float((spread - (mean.size - 1)) / scale)) if mean.size > 1 else 0.0
-    weights = 1.0 / (between + 1.0 / weights)
-    return float(weights @ mean / weights.sum()), between
+def _averaged(mean: Floats, of_mean: Floats) -> tuple[Floats, Floats]:
+    """Return the posterior means and their standard deviations, averaged over the deviation between configurations."""
+    angle = (np.arange(_GRID) + 0.5) / _GRID * (np.pi / 2)  # of which the deviation is the tangent: it has no end
+    between = ((np.std(mean) + np.sqrt(of_mean.mean())) * np.tan(angle))[:, None] ** 2
+    weights = 1.0 / (between + of_mean)
+    total = weights.sum(axis=1)
+    centre = ((weights @ mean) / total)[:, None]
+    log = np.log(weights).sum(axis=1) - np.log(total) - (weights * (mean - centre) ** 2).sum(axis=1)
+    likely = np.exp(log / 2 - np.max(log / 2)) / np.cos(angle) ** 2
+    likely /= likely.sum()
+    kept = between * weights
+    each = centre + kept * (mean - centre)
+    variance = kept * of_mean + (1.0 - kept) ** 2 / total[:, None]
+    found = likely @ each
+    return found, np.sqrt(likely @ (variance + (each - found) ** 2))

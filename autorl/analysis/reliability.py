@@ -459,7 +459,5 @@ def _few(runs: int, consequence: str) -> tuple[str, ...]:
 def _with_cautions(found: Estimate, runs: int, consequence: str) -> TasksEstimate:
     cautions = _few(runs, consequence)
     if found.low == found.high:
-        cautions += (
-            "the interval has no width, which says that these runs showed no spread, not that no others would",
-        )
+        cautions += ("the interval has no width: the runs that count in it showed no spread, which others may",)
     return TasksEstimate(found, cautions)

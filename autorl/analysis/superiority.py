@@ -1,11 +1,13 @@
 """How likely one configuration beats another on a fresh seed."""
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
 from autorl.analysis.checks import check_level, finite_vector
-from autorl.analysis.estimate import Estimate
+from autorl.analysis.estimate import Estimate, Statistic
 
 
 def probability_better(
@@ -73,6 +75,33 @@ def probability_better(
     tail = (1.0 - level) / 2.0
     low, high = special.betaincinv(won + 0.5, lost + 0.5, [tail, 1.0 - tail])
     return Estimate(theta, float(low), float(high), level)
+
+
+def probability_on_a_fresh_seed(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    *,
+    statistic: Statistic,
+    direction: Literal["maximize", "minimize"],
+    level: float = 0.95,
+) -> Estimate:
+    """Estimate the probability that ``a`` beats ``b`` on one fresh seed, in what an objective is about.
+
+    One seed has a score and no spread. Where the objective is the standard deviation over seeds, what is compared is
+    how far a seed's score lies from its configuration's median, the z of Brown and Forsythe (1974, JASA 69, 364-367);
+    else it is `probability_better` of the scores. That the medians are estimated is left out of the interval.
+
+    Args:
+        a: Shape ``(m,)``, one finite score for each seed.
+        b: Shape ``(n,)``, the same for the configuration it is compared with.
+        statistic: how the objective makes one number of the scores.
+        direction: what is better in that number.
+        level: two-sided confidence level, in (0, 1).
+    """
+    sides = finite_vector("a", a), finite_vector("b", b)
+    if statistic == "std":
+        sides = tuple(np.abs(side - np.median(side)) for side in sides)
+    return probability_better(*sides, higher_is_better=direction == "maximize", level=level)
 
 
 def effective_pairs(a: npt.ArrayLike, b: npt.ArrayLike, *, higher_is_better: bool) -> tuple[float, float]:

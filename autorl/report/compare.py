@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from autorl.analysis import Estimate, difference, estimate, probability_better
+from autorl.analysis import Estimate, difference, estimate, probability_on_a_fresh_seed
 from autorl.engine.selection import better
 from autorl.errors import AutorlError
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
 from autorl.report.front import beside
-from autorl.report.words import interval, number, probability
+from autorl.report.words import interval, number, probability, wins
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _pair(side: Side, other: Side) -> Pair | None:
     objective = side.found.spec.objective
     higher = objective.direction == "maximize"
     apart = difference(*(scores if higher else scores[::-1]), statistic=objective.statistic)
-    better = probability_better(*scores, higher_is_better=higher)
+    better = probability_on_a_fresh_seed(*scores, statistic=objective.statistic, direction=objective.direction)
     return Pair(side.found.study.name, other.found.study.name, apart, better)
 
 
@@ -217,14 +218,18 @@ def sentences(comparison: Comparison) -> list[str]:
             + "; ".join(f"{name} {number(tuned)}, {number(tested)}" for name, tuned, tested in named)
             + f". What follows is {comparison.sides[0].found.objective} alone."
         )
+    objective = comparison.sides[0].found.spec.objective
     for pair in comparison.pairs:
         amount = pair.difference.value
-        told = pair.difference.low > 0 or pair.difference.high < 0
+        known = pair.better if math.isnan(pair.difference.low) else pair.difference
+        even = 0.5 if known is pair.better else 0.0
+        told = known.low > even or known.high < even
         how = f"{number(abs(amount))} {'worse' if amount < 0 else 'better'} than" if amount else "as good as"
         chance = f"{probability(pair.better.value)} ({interval(pair.better, probability)})"
+        won = wins(objective)
         said.append(
             f"On their test seeds the winner of {pair.first} is {how} that of {pair.second} (difference "
-            f"{number(amount)}, {interval(pair.difference)}); on a fresh seed it is better with probability {chance}"
+            f"{number(amount)}, {interval(pair.difference)}); on a fresh seed it is {won} with probability {chance}"
             + ("." if told else ": these seeds do not tell the two apart.")
         )
     return said

@@ -41,6 +41,8 @@ from autorl.spec.unit import bins, from_unit, place
 from autorl.trial import Phase
 
 FEWEST_TRIALS = 8
+LOCATIONS = ("mean", "median", "iqm")
+"""Statistics over seeds that say where scores are, and not how they scatter."""
 MOST_TRIALS = 2_000
 """Trials that a model learns from at most; of more, evenly many from first to last."""
 SMALLEST_CHANCE = 0.05
@@ -110,8 +112,10 @@ class Influence:
 
     @cached_property
     def by_seed(self) -> list[Forest]:
-        """A model for each seed that has enough trials of its own."""
-        forests = []
+        """A model for each seed that has enough trials of its own; none if the objective is how seeds scatter."""
+        forests: list[Forest] = []
+        if self.objective.statistic not in LOCATIONS:
+            return forests
         for column in self.scores.T:
             own = np.isfinite(column)
             if own.sum() >= FEWEST_TRIALS and np.ptp(column[own]) > 0:
@@ -232,6 +236,14 @@ def influence(found: Findings, curves: Curves, index: int = 0) -> Influence | st
     used, scores = [used[row] for row in told], scores[told]
     if len(used) < FEWEST_TRIALS:
         return f"{len(used)} trials have a score after {until:,} steps; a model needs at least {FEWEST_TRIALS}."
+    if objective.statistic not in LOCATIONS:  # of which means adjusted for missing seeds say nothing
+        whole = [row for row, own in enumerate(scores) if np.isfinite(own).all()]
+        used, scores = [used[row] for row in whole], scores[whole]
+        if len(used) < FEWEST_TRIALS:
+            return (
+                f"{len(used)} trials have a score on every tuning seed after {until:,} steps; a model of their "
+                f"{objective.statistic.partition('_')[0]} needs at least {FEWEST_TRIALS}."
+            )
     complete = np.isfinite(scores).all()
     values = aggregate_rows(scores, objective.statistic) if complete else adjusted_means(scores)
     if np.ptp(values) == 0:

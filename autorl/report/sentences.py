@@ -12,7 +12,7 @@ from autorl.report.evidence import Evidence, evidence, tuning_minus_test
 from autorl.report.findings import Findings
 from autorl.report.front import constraint_sentences, front_sentences
 from autorl.report.influence import Influence
-from autorl.report.words import FAILURES, interval, number, probability
+from autorl.report.words import FAILURES, interval, number, probability, wins
 from autorl.spec.objectives import ObjectiveSpec
 from autorl.spec.study import StudySpec
 
@@ -36,7 +36,7 @@ def headline_lines(findings: Findings) -> list[tuple[str, str, str]]:
         ("tuned", number(found.tuned.value), interval(found.tuned)),
         ("default", number(found.default.value), interval(found.default)),
         (
-            "probability that tuned is better",
+            f"probability that tuned is {wins(findings.spec.objective)}",
             probability(found.probability.value),
             interval(found.probability, probability),
         ),
@@ -105,7 +105,7 @@ def _chosen(findings: Findings, winner: TrialRecord) -> list[str]:
     return [
         f"On {_tested(spec)}, the tuned configuration "
         f"(trial {winner.number}, chosen on the {chosen}) has a {findings.objective} of {number(found.tuned.value)}, "
-        f"the default {number(found.default.value)}; on a fresh seed tuned is better with probability "
+        f"the default {number(found.default.value)}; on a fresh seed tuned is {wins(spec.objective)} with probability "
         f"{probability(found.probability.value)} ({interval(found.probability, probability)}).",
         *again(findings),
     ]
@@ -120,8 +120,13 @@ def again(findings: Findings) -> list[str]:
     if len(scores) < 2 or len(scores) != len(findings.spec.seeds.test):
         return []
     expected = prediction(scores, len(scores), statistic)
-    if expected.low == expected.high:
+    if expected.low == expected.high and min(scores) == max(scores):
         return ["These seeds show no spread, so they cannot say how far those of others will scatter."]
+    if expected.low == expected.high:
+        return [
+            f"The {len(scores)} seeds went from {number(min(scores))} to {number(max(scores))}, and those that the "
+            f"{statistic} looks at show no spread, so they cannot say how far that of others will scatter."
+        ]
     return [
         f"Trained again on {len(scores)} other seeds, trial {winner.number} should have a {findings.objective} of "
         f"{number(expected.low)} to {number(expected.high)} ({expected.level:.0%} prediction interval)."
@@ -133,8 +138,8 @@ def _knee(findings: Findings, winner: TrialRecord) -> list[str]:
     if winner.number == 0 or not findings.headlines:
         return [f"The knee of the front is trial {winner.number}{', the default' * (winner.number == 0)}."]
     compared = [
-        f"{objective.words} {number(found.tuned.value)} against the default's {number(found.default.value)}, better on "
-        f"a fresh seed with probability {probability(found.probability.value)} "
+        f"{objective.words} {number(found.tuned.value)} against the default's {number(found.default.value)}, "
+        f"{wins(objective)} on a fresh seed with probability {probability(found.probability.value)} "
         f"({interval(found.probability, probability)})"
         for objective, found in zip(findings.spec.objectives, findings.headlines, strict=True)
     ]

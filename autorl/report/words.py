@@ -9,6 +9,7 @@ from typing import Any
 
 from autorl.analysis import Estimate
 from autorl.ledger.records import RunRecord, StudyRecord, TrialRecord
+from autorl.spec.objectives import ObjectiveSpec
 from autorl.spec.study import StudySpec
 from autorl.trial import FailureClass
 
@@ -32,6 +33,13 @@ def tries(run: RunRecord) -> str:
     """Say how the attempts at a run failed: `crashed 2 times, then hung`; empty if none did."""
     kinds = [(FAILURES[kind], len(list(same))) for kind, same in groupby(attempt.error_class for attempt in run.tries)]
     return ", then ".join(kind if count == 1 else f"{kind} {count} times" for kind, count in kinds)
+
+
+def wins(objective: ObjectiveSpec) -> str:
+    """Return what the better of two configurations is on a seed; see `analysis.probability_on_a_fresh_seed`."""
+    if objective.statistic != "std":
+        return "better"
+    return "nearer to its median" if objective.direction == "minimize" else "further from its median"
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from autorl.report.evidence import tuning_minus_test
 from autorl.report.findings import Findings
-from autorl.report.words import interval, number, probability
+from autorl.report.words import interval, number, probability, wins
 from autorl.trial import Phase
 from board import figures
 from board.tables import named
@@ -233,10 +233,11 @@ def _tested_title(found: Findings, numbers: Sequence[int]) -> str:
         won = trial == 0 == found.winner.number
         who = "The default configuration won" if won else f"Only {_side(found, trial)} has a score on every test seed"
         return f"{who}: {len(scores)} test seed{'s score' if len(scores) > 1 else ' scores'} {spread}."
-    better = headline.probability
+    better, won = headline.probability, wins(found.spec.objective)
+    fresh = f"on a fresh seed, tuned is {won}{' than default' * (won == 'better')}"
     chance = f"{probability(better.value)} ({interval(better, probability)})"  # as the headline shows it
     if math.isnan(better.low) or better.low <= 0.5 <= better.high:
-        return f"The test seeds do not tell tuned and default apart: tuned is better with probability {chance}."
+        return f"The test seeds do not tell tuned and default apart: tuned is {won} with probability {chance}."
     if better.value > 0.5:
-        return f"On a fresh seed, tuned is better than default with probability {chance}."
-    return f"Tuning did harm: on a fresh seed, tuned is better than default only with probability {chance}."
+        return f"{fresh[0].upper()}{fresh[1:]} with probability {chance}."
+    return f"Tuning did harm: {fresh} only with probability {chance}."

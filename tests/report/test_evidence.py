@@ -14,7 +14,7 @@ from scipy import stats
 from small_study import load
 from states import STATES, Writer, make, make_objectives
 
-from autorl.analysis import difference, seeds_needed, split_variance, winners_curse
+from autorl.analysis import difference, headline, seeds_needed, split_variance, winners_curse
 from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
 from autorl.report import text
@@ -94,6 +94,43 @@ def test_seeds_that_agree_promise_nothing_of_others(tmp_path: Path) -> None:
     agreeing = replace(found, runs={**found.runs, trial: tuple(runs)})
     assert any("show no spread" in sentence for sentence in sentences(agreeing))
     assert not any("prediction interval" in sentence for sentence in sentences(agreeing))
+
+
+def test_a_spread_is_compared_with_a_spread(tmp_path: Path) -> None:
+    steady, wild = [170.0, 171.0, 169.0, 170.5], [150.0, 240.0, 180.0, 260.0]
+    settings = {"statistic": "std", "direction": "minimize"}
+    assert headline(steady, wild, **settings).probability.value > 0.9  # type: ignore[arg-type]
+    assert headline(wild, steady, **settings).probability.value < 0.1  # type: ignore[arg-type]
+    spread = "objectives=[{metric: return, over_seeds: std, direction: minimize}]"
+    found, _ = gathered("finished", tmp_path, spread)
+    assert found.winner is not None
+    assert found.winner.number > 0
+    assert any("on a fresh seed tuned is nearer to its median with probability" in said for said in sentences(found))
+    assert "nearer to its median" in " ".join(header(found, found.winner))
+
+
+def test_scores_that_a_statistic_leaves_out_are_said() -> None:
+    steady = headline([0.0, 0.0, *[500.0] * 8], [450.0] * 10, statistic="iqm").cautions
+    assert (
+        "those test seeds of the tuned configuration that its iqm looks at scored the same, so its interval"
+        in steady[0]
+    )
+    assert steady[0].endswith("went from 0 to 500")
+    assert steady[1].startswith("every test seed of the default configuration scored the same")
+
+
+def test_how_seeds_scatter_is_explained_by_trials_with_every_seed_alone(tmp_path: Path) -> None:
+    spread = "objectives=[{metric: return, over_seeds: std, direction: minimize}]"
+    found, seen = gathered("many_trials", tmp_path, spread)
+    assert isinstance(seen, Influence)
+    assert seen.values == pytest.approx(seen.scores.std(axis=1, ddof=1))
+    assert seen.by_seed == []
+    runs = {n: own[:1] if n % 2 else own for n, own in found.runs.items()}
+    with Reader(found.spec.storage) as reader:
+        some = influence(replace(found, runs=runs), lambda trials, phase: reader.curves("small", trials, phase))
+    assert isinstance(some, Influence)
+    assert [trial.number for trial in some.trials] == [t.number for t in seen.trials if t.number % 2 == 0]
+    assert some.values == pytest.approx(some.scores.std(axis=1, ddof=1))
 
 
 def test_the_gap_is_tuning_minus_test(tmp_path: Path) -> None:
