@@ -87,7 +87,7 @@ def _seconds_per_run(spec: StudySpec) -> float:
 
 def _probe(backend: Backend, recipe: Recipe, spec: StudySpec) -> tuple[float, int]:
     job = Job(recipe, spec.seeds.tuning[0], recipe.env_steps, None, math.inf)
-    started, together = time.monotonic(), backend.lanes
+    started, together = time.monotonic(), backend.together(recipe)
     results = backend.train([job] * together, [_Nobody()] * together)
     return (time.monotonic() - started) / together, results[0].env_steps
 

@@ -17,6 +17,7 @@ from autorl.engine.measures import Course, course
 from autorl.engine.plan import (
     Matcher,
     default_configuration,
+    default_recipe,
     enqueued,
     matcher,
     max_pending,
@@ -94,11 +95,12 @@ def _conducting(spec: StudySpec, watch: Watch, stopping: Stopping) -> Iterator[C
         watch(Progress("opening", news=reason, warning=True))
 
     spec = inheriting(spec)
-    backend: type[Backend] = find("autorl.backends", spec.algorithm.backend)
-    with Book(spec, max_pending(spec, backend.lanes), waiting) as book, Reader(spec.storage) as reader:
+    backend: Backend = find("autorl.backends", spec.algorithm.backend)()
+    together = 1 if backend.lanes == 1 else backend.together(default_recipe(spec, backend))
+    with Book(spec, max_pending(spec, together), waiting) as book, Reader(spec.storage) as reader:
         make: Callable[[StudySpec], Executor] = find("autorl.executors", book.spec.execution.executor)
         with closing(make(book.spec)) as executor:
-            yield Conductor(book, reader, executor, backend(), Mirror(book), watch, stopping)
+            yield Conductor(book, reader, executor, backend, Mirror(book), watch, stopping)
 
 
 class _Stop(Exception):

@@ -10,7 +10,7 @@ from html import escape
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from autorl.analysis import Estimate, Statistic, estimate
+from autorl.analysis import Direction, Estimate, Statistic, estimate
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import CurveRecord, RunRecord
 from autorl.report.findings import Findings
@@ -185,7 +185,8 @@ def _learning_curves(findings: Findings, reader: Reader) -> Drawing:
 
     names = {side: "the default" if side.trial == 0 else side.name for side in lines}
     ends = [f"{number(list(mean.values())[-1].value)} for {names[side]}" for side, mean in middle.items()]
-    caption = f"At the end of training the {findings.objective} is {' and '.join(ends)}." if ends else ""
+    what = f"{findings.spec.objective.over_seeds} {metric}"
+    caption = f"At the end of training the {what} is {' and '.join(ends)}." if ends else ""
     caption += _overtaken(findings, middle)
     few = f", {MANY} of them drawn" if max(map(len, lines.values())) > MANY else ""
     caption += f" Thin lines are seeds{few}, thick ones their {statistic}"
@@ -230,7 +231,8 @@ def _overtaken(findings: Findings, middle: dict[Side, dict[int, Estimate]]) -> s
         return ""
     tuned, default = middle.values()
     goal = list(default.values())[-1].value
-    reached = next((steps for steps, e in tuned.items() if _better(findings, e.value, goal, or_equal=True)), None)
+    direction = findings.spec.middle_direction
+    reached = next((steps for steps, e in tuned.items() if _better(direction, e.value, goal, or_equal=True)), None)
     if reached is None or reached == max(tuned):
         return ""
     return f" Tuned reached what the default ended with after {reached:,} of {max(tuned):,} environment steps."
@@ -316,8 +318,9 @@ def _promises(findings: Findings) -> Drawing:
         axes.set_xlabel(f"{findings.objective}, {_count(len(findings.spec.seeds.tuning), 'tuning seed')}")
         axes.set_ylabel(f"{findings.objective}, fresh seeds")
 
+    direction = findings.spec.objective.direction
     said = [
-        f"{sum(_better(findings, x, y) for _, x, y in found)} of {_count(len(found), 'trial')} did worse on {phase}"
+        f"{sum(_better(direction, x, y) for _, x, y in found)} of {_count(len(found), 'trial')} did worse on {phase}"
         for phase, found in pairs.items()
         if found
     ]
@@ -348,8 +351,8 @@ def _no_test_yet(findings: Findings) -> str:
     return "No run on a test seed has a score." if ended else "No run on a test seed has finished yet."
 
 
-def _better(findings: Findings, a: float, b: float, or_equal: bool = False) -> bool:
-    return (a > b if findings.spec.objective.direction == "maximize" else a < b) or (or_equal and a == b)
+def _better(direction: Direction, a: float, b: float, or_equal: bool = False) -> bool:
+    return (a > b if direction == "maximize" else a < b) or (or_equal and a == b)
 
 
 def _range(values: Iterable[float]) -> str:

@@ -326,11 +326,11 @@ def front_sentences(found: Front, findings: Findings) -> list[str]:
             f"On {seeds} test seeds that chose nothing {len(alive)} of {len(numbers)} stay on the front"
             + (f"; {_trials(gone)} {'does' if len(gone) == 1 else 'do'} not." if gone else ".")
         )
-        how = (
-            f"tuning minus test {number(found.gap.value)}, {interval(found.gap)}"
-            if found.gap is not None
-            else "the tuning seeds of its members differ, so that the two cannot be compared"
-        )
+        how = "the objectives are not all means, so that the two cannot be compared"
+        if found.gap is not None:
+            how = f"tuning minus test {number(found.gap.value)}, {interval(found.gap)}"
+        elif all(objective.over_seeds == "mean" for objective in findings.spec.objectives):
+            how = "the tuning seeds of its members differ, so that the two cannot be compared"
         said.append(
             f"The front's hypervolume is {number(found.tuning)} by the tuning seeds and {number(found.test)} by the "
             f"test seeds ({how}), counted from {_point(findings, found.reference)}."

@@ -73,7 +73,7 @@ def scalings(found: Findings, curves: Callable[[Sequence[int]], Sequence[CurveRe
     least = min(compute[-1] for compute, _, _ in fitted.values())
     result = []
     for trial, (compute, values, finals) in fitted.items():
-        fit = sigmoid_fit(compute, values, direction=found.spec.objective.direction)
+        fit = sigmoid_fit(compute, values, direction=found.spec.curve_direction)
         config = ", ".join(f"{name}: {setting(value)}" for name, value in found.trials[trial].config.values.items())
         equal = float(fit.extrapolate([least])[0])
         result.append(Scaled(trial, config, len(finals), float(compute[-1]), estimate(finals), equal, fit))

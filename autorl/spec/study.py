@@ -334,6 +334,19 @@ class StudySpec(Spec):
         return next((o.metric for o in self.objectives if o.metric not in TIMES), "return")
 
     @property
+    def curve_direction(self) -> Literal["maximize", "minimize"]:
+        """Which way the metric of learning curves is better; steps to it, and its spread, have another way."""
+        first = next((o for o in self.objectives if o.metric not in TIMES), None)
+        if first is None or first.over_run == "steps_to" or first.over_seeds == "std":
+            return "maximize"
+        return first.direction
+
+    @property
+    def middle_direction(self) -> Literal["maximize", "minimize"]:
+        """Which way the curve is better that the first objective's statistic makes of those of the seeds."""
+        return self.objective.direction if self.objective.over_seeds == "std" else self.curve_direction
+
+    @property
     def asked_metrics(self) -> tuple[str, ...]:
         """The metrics that each evaluation has to have: those of objectives and constraints, times apart."""
         return tuple(dict.fromkeys(measure.metric for measure in self.measures if measure.metric not in TIMES))

@@ -123,6 +123,11 @@ class Backend(Protocol):
         """Return a value that only recipes share which can be trained in one call; not asked where `lanes` is 1."""
         return recipe.backend
 
+    def together(self, recipe: Recipe) -> int:
+        """Return how many runs of a recipe it trains in one call: `lanes`, or fewer."""
+        del recipe
+        return self.lanes
+
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say why a run cannot start from another's checkpoint with other values of some keys, or None if it can.
 
@@ -154,7 +159,8 @@ def out_of_memory(error: Exception) -> bool:
     """Say whether an error is of memory that ran out.
 
     torch says so in a RuntimeError on a CPU, and in a class of its own on a GPU, which is told by its name: programs
-    run without torch.
+    run without torch. JAX says so in a RuntimeError that begins with XLA's status.
     """
     named = type(error).__name__ == "OutOfMemoryError"
-    return named or isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+    told = "can't allocate memory" in str(error) or str(error).startswith("RESOURCE_EXHAUSTED")
+    return named or told or isinstance(error, MemoryError)

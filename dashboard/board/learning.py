@@ -48,7 +48,7 @@ def table(found: Findings, shown: Mapping[int, Curves], phase: Phase, threshold:
         phase: whose seeds.
         threshold: value of the metric to be reached.
     """
-    direction, statistic = found.spec.objective.direction, found.spec.objective.statistic
+    direction, statistic = found.spec.curve_direction, found.spec.objective.statistic
     rows = []
     for trial, curves in shown.items():
         failed = {run.seed for run in found.runs.get(trial, ()) if run.phase == phase and run.state == "failed"}
@@ -70,7 +70,7 @@ def table(found: Findings, shown: Mapping[int, Curves], phase: Phase, threshold:
                 "mean over training (area under the curve)": f"{number(area.value)}, {interval(area)}",
                 f"reaches {number(threshold)}": f"median {median}; {reached.share:.0%} of seeds",
                 "loses from its best to the end": number(float(np.mean(lost))),
-                "where it was going": _going(steps, middle, direction),
+                "where it was going": _going(steps, middle, found.spec.middle_direction),
             }
         )
     return pd.DataFrame(rows)

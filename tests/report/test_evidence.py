@@ -20,6 +20,7 @@ from autorl.ledger.reader import Reader
 from autorl.report import text
 from autorl.report.evidence import evidence, tuning_minus_test
 from autorl.report.export import header
+from autorl.report.figures import figures
 from autorl.report.findings import Findings, gather
 from autorl.report.html import page
 from autorl.report.influence import Influence, domain, influence, shares
@@ -131,6 +132,16 @@ def test_how_seeds_scatter_is_explained_by_trials_with_every_seed_alone(tmp_path
     assert isinstance(some, Influence)
     assert [trial.number for trial in some.trials] == [t.number for t in seen.trials if t.number % 2 == 0]
     assert some.values == pytest.approx(some.scores.std(axis=1, ddof=1))
+
+
+def test_curves_are_of_the_metric_whatever_the_objective_makes_of_it(tmp_path: Path) -> None:
+    soon = "objectives=[{metric: return, over_run: steps_to, threshold: 0.7, direction: minimize}]"
+    spec = make("finished", tmp_path, soon)
+    assert (spec.curve_metric, spec.curve_direction, spec.middle_direction) == ("return", "maximize", "maximize")
+    with Reader(spec.storage) as reader:
+        found = gather(reader, "small")
+        captions = [drawing.caption for drawing in figures(found, reader)]
+    assert any("At the end of training the mean return is" in caption for caption in captions)
 
 
 def test_the_gap_is_tuning_minus_test(tmp_path: Path) -> None:

@@ -138,22 +138,16 @@ def _of_stable_baselines(recipe: Recipe) -> dict[str, Any]:
         "normalize": None,
     }
     if args.normalize is not None:
-        from stable_baselines3.common.vec_env import VecNormalize
-
-        own = inspect.signature(VecNormalize.__init__).parameters
-        outside = ("self", "venv", "training")
-        found["normalize"] = {name: p.default for name, p in own.items() if name not in outside} | args.normalize
+        found["normalize"] = {**args.normalize, "norm_obs_keys": None}
     return found
 
 
 def _policy(args: Any, observation_space: Any, action_space: Any) -> dict[str, Any]:
-    """Return the arguments of a policy as it is when it has been made: `net_arch` None is no answer."""
-    kind = args.algorithm.policy_aliases[args.policy]
-    taken = inspect.signature(kind.__init__).parameters
-    positional: list[Any] = [observation_space, action_space]
-    if "lr_schedule" in taken:
-        positional.append(lambda _: 0.0)
-    policy = kind(*positional, **args.policy_kwargs)
+    """Return all arguments of a policy as it is when it has been made."""
+    from autorl.report.export.sb3_arguments import made_policy
+
+    policy = made_policy(args, observation_space, action_space)
+    taken = inspect.signature(type(policy).__init__).parameters
     # The algorithm hands `use_sde` to its policy itself.
     outside = {"self", "observation_space", "action_space", "lr_schedule", "use_sde", "args", "kwargs"}
     names = [name for name in taken if name not in outside]

@@ -1,11 +1,17 @@
-"""A recipe in Stable-Baselines3's terms: what every export for it begins with."""
+"""A recipe in Stable-Baselines3's terms: what every export for it begins with.
+
+Networks and normalization are written out, since an export is to train the same once a library's defaults are others.
+"""
 
 from __future__ import annotations
 
+import inspect
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
+from stable_baselines3.common.vec_env import VecNormalize
 
 from autorl.errors import ExportError
 from autorl.training.sb3 import plain
@@ -17,12 +23,32 @@ OUTSIDE = frozenset({"n_envs", "normalize", "frame_stack", "lr_schedule", "noise
 
 
 def resolve(recipe: Recipe) -> Arguments:
-    """Return a recipe in SB3's terms.
+    """Return a recipe in SB3's terms, the networks and all that is normalized by as they are by default, too.
 
     Raises:
         ExportError: the environment cannot be made here, so its spaces are unknown.
     """
-    return arguments(recipe, *spaces(recipe))
+    seen, done = spaces(recipe)
+    args = arguments(recipe, seen, done)
+    policy = made_policy(args, seen, done)
+    taken = inspect.signature(type(policy).__init__).parameters
+    own = {name: getattr(policy, name, None) for name in ("net_arch", "activation_fn") if name in taken}
+    networks = {name: value for name, value in own.items() if value is not None}
+    normalize = None
+    if args.normalize is not None:
+        defaults = inspect.signature(VecNormalize.__init__).parameters
+        outside = ("self", "venv", "training", "norm_obs_keys")
+        normalize = {name: p.default for name, p in defaults.items() if name not in outside} | args.normalize
+    return replace(args, policy_kwargs={**networks, **args.policy_kwargs}, normalize=normalize)
+
+
+def made_policy(args: Arguments, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> Any:
+    """Return the policy that a recipe trains, as it is when it has been made: `net_arch` None is no answer."""
+    kind = args.algorithm.policy_aliases[args.policy]
+    positional: list[Any] = [observation_space, action_space]
+    if "lr_schedule" in inspect.signature(kind.__init__).parameters:
+        positional.append(lambda _: 0.0)
+    return kind(*positional, **args.policy_kwargs)
 
 
 def spaces(recipe: Recipe) -> tuple[gym.Space[Any], gym.Space[Any]]:

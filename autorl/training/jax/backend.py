@@ -146,6 +146,10 @@ class JaxBackend(Backend):
         measured = recipe.env_steps, recipe.evaluation_points, recipe.evaluation_episodes, recipe.deterministic
         return own.shape, own.scaling, task, measured
 
+    def together(self, recipe: Recipe) -> int:
+        """Return how many runs a program trains; see `Backend.together`."""
+        return _lanes(_settings(recipe))
+
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say if the state of a run has its shape from one of the keys; see `Backend.unforkable`."""
         del recipe

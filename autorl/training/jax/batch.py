@@ -13,7 +13,7 @@ import numpy as np
 from autorl.training.jax.checkpoint import Saved, pack
 from autorl.training.jax.protocol import Engine
 from autorl.training.meter import Meter, Spent
-from autorl.training.protocol import Host, Interrupted, Job
+from autorl.training.protocol import Host, Interrupted, Job, out_of_memory
 from autorl.trial import FailureClass, Point, Recipe, RunResult
 
 _SECONDS_PER_CALL = 2.0
@@ -188,8 +188,10 @@ class Batch:
 def failure(course: Course, error: Exception, env_steps: int, spent: Spent) -> RunResult:
     """Return the result of a run that an exception has ended."""
     kind: FailureClass = "exception"
-    if isinstance(error, MemoryError | FloatingPointError):
-        kind = "out_of_memory" if isinstance(error, MemoryError) else "diverged"
+    if isinstance(error, FloatingPointError):
+        kind = "diverged"
+    elif out_of_memory(error):
+        kind = "out_of_memory"
     text = "".join(traceback.format_exception(error))
     curve, notes = tuple(course.curve), tuple(course.notes)
     return RunResult("failed", curve, env_steps, **asdict(spent), error_class=kind, error=text, notes=notes)

@@ -205,7 +205,7 @@ def wrong_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     groups = program.reports.groups
     for place, metric in asked_metrics(sections):
         if metric == LATENCY:
-            yield place, f"'{LATENCY}' is measured by backends sb3 and jax; report a metric of another name"
+            yield place, f"'{LATENCY}' is measured by backend sb3; report a metric of another name"
         elif groups and (program.reports.metrics.get(metric, metric)) not in groups:
             yield place, f"no group of program.reports.pattern is named '{metric}'{did_you_mean(metric, groups)}"
 

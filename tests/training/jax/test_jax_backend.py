@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import jax
 import numpy as np
 import pytest
 from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
@@ -227,6 +228,23 @@ def test_a_fork_may_learn_what_was_constant(
     train(backend, donor, tmp_path / "fork", until=128)
     fork = replace(donor, hyperparameters={**OFF, "ent_coef": after}, start=Start(donor, 128))
     learned(train(backend, fork, tmp_path / "fork"))
+
+
+def test_what_is_trained_one_by_one_is_asked_for_one_by_one(backend: JaxBackend) -> None:
+    assert [backend.together(RECIPES[name]) for name in ("ppo", "a2c", "dqn", "sac", "td3")] == [8, 8, 8, 1, 1]
+
+
+def test_memory_that_runs_out_is_told_from_other_errors(
+    backend: JaxBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "RESOURCE_EXHAUSTED: Out of memory allocating 137438953472 bytes."
+
+    def advance(*_: Any) -> None:
+        raise jax.errors.JaxRuntimeError(said)
+
+    monkeypatch.setattr("autorl.training.jax.compiled.Compiled.advance", advance)
+    (result,) = backend.train([Job(RECIPES["ppo"], 0, 256, None, 60.0)], [RecordingHost(tmp_path / "state")])
+    assert (result.status, result.error_class) == ("failed", "out_of_memory")
 
 
 def test_a_fork_into_another_shape_says_that_it_cannot(backend: JaxBackend, tmp_path: Path) -> None:
