@@ -25,7 +25,7 @@ from autorl.report.influence import SHARES, Influence, influences, shares
 from autorl.report.reproduce import commands, resolved
 from autorl.report.scaling import scalings
 from autorl.report.sentences import headline_lines, sentences, what_matters
-from autorl.report.switches import switches
+from autorl.report.switches import TOGETHER, switches
 from autorl.report.words import duration, energy, hardware, interval, number, probability, setting, tries
 from autorl.spec.yaml12 import dump
 
@@ -224,12 +224,18 @@ def _switches(found: Findings) -> str:
     if not tried:
         return ""
     rows = [
-        [escape(one.change), str(one.trial), number(one.effect.value), interval(one.effect), str(one.seeds)]
+        [
+            escape(one.change),
+            str(one.trial),
+            number(one.effect.value),
+            f"failed on {one.failed}" if one.failed else interval(one.effect),
+            str(one.seeds),
+        ]
         for one in tried
     ]
     note = (
         f'<p class="note">{escape(found.spec.objective.metric)} minus the default\'s, means over '
-        f"{tried[0].phase} seeds; the 95 % intervals hold together (Dunnett's).</p>"
+        f"{tried[0].phase} seeds. {TOGETHER}</p>"
     )
     return _section(
         "What was asked for beside the default", _table(("change", "trial", "effect", "interval", "seeds"), rows) + note

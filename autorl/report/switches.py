@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from autorl.report.words import setting
 from autorl.trial import Phase
 
 PHASES: tuple[Phase, ...] = ("test", "tuning")
+TOGETHER = "The 95 % intervals hold together if all configurations scatter alike (Dunnett's)."
+"""What is said of the intervals."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,17 @@ class Switch:
         change: what of it differs from the default: `loss: cispo`.
         phase: whose seeds it is compared on: `test` where all switches of a study were tested, else `tuning`.
         seeds: how many of them it was trained on.
+        failed: how many of them it failed on. Of one that failed nothing is said: the seeds that it survived may be its
+            lucky ones.
         effect: its mean score over these seeds minus the default's, with an interval that holds for all switches of a
-            study at once.
+            study at once; NaN if it failed on one.
     """
 
     trial: int
     change: str
     phase: Phase
     seeds: int
+    failed: int
     effect: Estimate
 
     @property
@@ -44,7 +50,7 @@ class Switch:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return {**vars(self), "effect": asdict(self.effect)}
+        return {**vars(self), "effect": self.effect.to_dict()}
 
 
 def switches(found: Findings) -> list[Switch]:
@@ -59,24 +65,32 @@ def switches(found: Findings) -> list[Switch]:
     """
     for phase in PHASES:
         scores = {trial.number: _scores(found, trial.number, phase) for trial in found.trials}
+        failed = {trial.number: _failed(found, trial.number, phase) for trial in found.trials}
         asked = [trial.number for trial in found.trials if trial.origin == "enqueued"]
-        tried = [number for number in asked if len(scores[number]) >= 2]
-        if tried and len(scores.get(0, ())) >= 2 and (phase == "tuning" or tried == asked):
+        tried = [number for number in asked if len(scores[number]) >= 2 and not failed[number]]
+        known = len(scores.get(0, ())) >= 2 and not failed[0]
+        if tried and known and (phase == "tuning" or all(number in tried or failed[number] for number in asked)):
             break
     else:
         return []
-    effects = _effects(scores[0], [scores[number] for number in tried])
+    effects = dict(zip(tried, _effects(scores[0], [scores[number] for number in tried]), strict=True))
+    nothing = Estimate(math.nan, math.nan, math.nan)
     result = [
-        Switch(number, _change(found, number), phase, len(scores[number]), effect)
-        for number, effect in zip(tried, effects, strict=True)
+        Switch(number, _change(found, number), phase, len(scores[number]), failed[number], effects.get(number, nothing))
+        for number in asked
+        if number in effects or failed[number]
     ]
     sign = 1 if found.spec.objective.direction == "maximize" else -1
-    return sorted(result, key=lambda switch: -sign * switch.effect.value)
+    return sorted(result, key=lambda switch: (switch.failed, -sign * switch.effect.value if not switch.failed else 0))
 
 
 def _scores(found: Findings, trial: int, phase: Phase) -> list[float]:
     runs = (run for run in found.runs.get(trial, ()) if run.phase == phase and run.state == "completed")
     return [run.score for run in runs if run.score is not None]
+
+
+def _failed(found: Findings, trial: int, phase: Phase) -> int:
+    return sum(run.phase == phase and run.state == "failed" for run in found.runs.get(trial, ()))
 
 
 def _effects(default: Sequence[float], others: Sequence[Sequence[float]]) -> list[Estimate]:

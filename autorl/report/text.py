@@ -21,7 +21,7 @@ from autorl.report.front import Front
 from autorl.report.influence import SHARES, influences, shares
 from autorl.report.scaling import Scaled, scalings
 from autorl.report.sentences import headline_lines, sentences, what_matters
-from autorl.report.switches import Switch, switches
+from autorl.report.switches import TOGETHER, Switch, switches
 from autorl.report.words import duration, energy, interval, number, probability, setting, trained
 
 TOP = 5
@@ -165,14 +165,15 @@ def _shares(findings: Findings, rows: Sequence[tuple[str, Sequence[float | None]
 
 def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
     title = f"What was asked for beside the default: {findings.spec.objective.metric} minus the default's"
-    caption = f"Means over {tried[0].phase} seeds; the 95 % intervals hold together (Dunnett's); * excludes 0."
+    caption = f"Means over {tried[0].phase} seeds; * excludes 0. {TOGETHER}"
     table = Table(title=title, caption=caption, box=None, header_style="dim", title_justify="left")
     table.caption_justify = "left"
     for column in ("change", "trial", "effect", "interval", "seeds"):
         table.add_column(column, justify="left" if column == "change" else "right", overflow="fold")
     for one in tried:
         mark = "*" if one.decided else " "
-        cells = f"{number(one.effect.value)}{mark}", interval(one.effect), str(one.seeds)
+        between = f"failed on {one.failed}" if one.failed else interval(one.effect)
+        cells = f"{number(one.effect.value)}{mark}", between, str(one.seeds)
         table.add_row(one.change, str(one.trial), *cells)
     return table
 

@@ -62,6 +62,20 @@ def test_a_single_one_has_students_interval(found: Findings) -> None:
     assert (switch.effect.low, switch.effect.high) == pytest.approx(tuple(expected), abs=1e-3 * width)
 
 
+def test_of_one_that_failed_on_a_seed_its_survivors_say_nothing(found: Findings) -> None:
+    survived = tuple(
+        replace(run, state="failed", score=None, scores=()) if (run.phase, run.seed) == ("tuning", 2) else run
+        for run in found.runs[1]
+    )
+    first, last = switches(replace(found, runs={**found.runs, 1: survived}))
+    assert (first.trial, first.failed) == (2, 0)
+    assert (last.trial, last.failed, last.seeds, last.decided) == (1, 1, 2, False)
+    assert np.isnan(last.effect.value)
+    assert last.to_dict()["effect"]["value"] is None
+    lost = tuple(replace(run, state="failed", score=None, scores=()) for run in found.runs[0])
+    assert switches(replace(found, runs={**found.runs, 0: lost})) == []
+
+
 def test_every_report_shows_them(found: Findings, folder: Path) -> None:
     storage, html = f"sqlite:///{folder}/study.db", folder / "report.html"
     run = CliRunner().invoke
