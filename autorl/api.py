@@ -48,16 +48,20 @@ def tune(
     Raises:
         SpecError: it has mistakes; the error names all of them.
         StudyPaused: so many runs failed that somebody should look.
+        KeyboardInterrupt: it was asked to stop; the runs in training have saved their state.
     """
     from autorl.engine.conductor import conduct
+    from autorl.engine.signals import stopping
 
-    spec = read(study, overrides)
-    with _watched(spec, progress) as watch:
-        conduct(spec, watch, lambda: False)
+    spec = validate(study, overrides)
+    with _watched(spec, progress) as watch, stopping() as asked:
+        finished = conduct(spec, watch, asked)
+    if not finished:
+        raise KeyboardInterrupt
     return Study(spec.study, spec.storage)
 
 
-def read(study: Source, overrides: Mapping[str, Any] | None = None) -> StudySpec:
+def validate(study: Source, overrides: Mapping[str, Any] | None = None) -> StudySpec:
     """Read and check a study as `autorl validate` does, without training anything.
 
     Args:
@@ -94,6 +98,23 @@ def load(storage: str | None = None, study: str | None = None) -> Study:
     if len(names) != 1:
         raise AutorlError(f"{url} holds {len(names)} studies; name one of them: {', '.join(names)}")
     return Study(names[0], url)
+
+
+def unpack(file: str | Path, storage: str | None = None) -> Study:
+    """Bring the study of a file that `Study.dump` wrote into a database; as `autorl load` does.
+
+    Args:
+        file: the archive.
+        storage: as for `load`; made if it is not there.
+
+    Raises:
+        StorageError: the file is damaged or of a newer autorl, or the database holds a study of that name.
+    """
+    from autorl.ledger import archive
+    from autorl.ledger.reader import default_url
+
+    url = default_url(storage)
+    return Study(archive.load(Path(file), url), url)
 
 
 def compare(*studies: Study) -> Comparison:
@@ -228,13 +249,55 @@ class Study:
 
         Returns:
             The study with their test scores.
+
+        Raises:
+            KeyboardInterrupt: it was asked to stop; the runs in training have saved their state.
         """
         from autorl.engine.conductor import retest
+        from autorl.engine.signals import stopping
 
         spec = self.spec.model_copy(update={"storage": self.storage})
-        with _watched(spec, progress) as watch:
-            retest(spec, list(trials), watch, lambda: False)
+        with _watched(spec, progress) as watch, stopping() as asked:
+            finished = retest(spec, list(trials), watch, asked)
+        if not finished:
+            raise KeyboardInterrupt
         return Study(self.name, self.storage)
+
+    def checklist(self) -> str:
+        """Return how the results were tuned, for a paper, as Markdown; as `autorl report --checklist` does."""
+        from autorl.report.checklist import checklist, markdown
+
+        return markdown(checklist(self.findings), self.name)
+
+    def dump(self, file: str | Path) -> None:
+        """Write the study as one file, which `unpack` opens elsewhere; as `autorl dump` does.
+
+        Raises:
+            StorageError: the study is in training, or the file is there or cannot be written.
+        """
+        from autorl.report.archive import write
+
+        write(self.findings, self.storage, Path(file))
+
+    def track(self, tracker: Literal["tensorboard", "mlflow", "wandb"], where: str) -> int:
+        """Mirror the runs that a tracker does not hold as they stand; as `autorl track` does.
+
+        Args:
+            tracker: which.
+            where: its folder, URI or project.
+
+        Returns:
+            How many runs were written.
+
+        Raises:
+            TrackerError: it takes no runs.
+            AutorlError: its library is not installed.
+        """
+        from autorl.ledger.reader import Reader
+        from autorl.report.tracking import make_tracker, mirror
+
+        with Reader(self.storage) as reader:
+            return mirror(reader, self.name, make_tracker(tracker, self.name, where), where)
 
     def _repr_html_(self) -> str:
         """Return the report for a notebook; in a frame, so that neither's styles reach the other."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +124,43 @@ def test_metrics_may_be_called_what_columns_are_called(tmp_path: Path) -> None:
     loaded = CliRunner().invoke(app, ["load", str(archive), "--storage", elsewhere])
     assert loaded.exit_code == 0, loaded.output
     assert autorl.load(elsewhere).curves().equals(curves)
+
+
+def test_ctrl_c_stops_as_on_the_command_line(tmp_path: Path) -> None:
+    def interrupt(progress: Any) -> None:
+        if progress.env_steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        autorl.tune(walk(tmp_path), progress=interrupt)
+    stopped = autorl.load(f"sqlite:///{tmp_path}/walk.db")
+    assert stopped.state == "tuning"
+    assert not stopped.findings.study.live
+    done = stopped.runs().query("state == 'completed'")
+    again = autorl.tune(walk(tmp_path), progress=False)
+    assert again.state == "finished"
+    assert again.runs().query("state == 'completed'")[: len(done)].equals(done)
+
+
+def test_a_study_travels_as_a_file(study: autorl.Study, tmp_path: Path) -> None:
+    study.dump(tmp_path / "small.zip")
+    there = autorl.unpack(tmp_path / "small.zip", f"sqlite:///{tmp_path}/there.db")
+    assert there.report() == study.report().replace(study.storage, there.storage)
+    assert there.checklist() == study.checklist()
+    with pytest.raises(StorageError):
+        study.dump(tmp_path / "small.zip")  # it is there
+
+
+def test_mistakes_are_found_without_training(tmp_path: Path) -> None:
+    assert autorl.validate(walk(tmp_path)).budget.trials == 4
+    with pytest.raises(SpecError, match="unknown key; did you mean 'budget'"):
+        autorl.validate({**walk(tmp_path), "budgte": {}})
+
+
+def test_runs_are_mirrored(study: autorl.Study, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="extra 'tracking' is not installed")
+    assert study.track("tensorboard", str(tmp_path)) == len(study.runs())
+    assert study.track("tensorboard", str(tmp_path)) == 0
 
 
 def test_a_function_is_passed_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,8 +58,8 @@ def validate(file: FileArgument, overrides: Overrides = None) -> None:
 
 def run(file: FileArgument, overrides: Overrides = None) -> None:
     """Start a study, or go on with it: tune, choose the winner, test it, report."""
-    from autorl.cli.signals import stopping
     from autorl.engine.conductor import conduct
+    from autorl.engine.signals import stopping
     from autorl.ledger.reader import Reader
     from autorl.report import text
     from autorl.report.findings import gather
@@ -97,8 +97,8 @@ def test(
     ] = None,
 ) -> None:
     """Train more trials of a finished study on its test seeds, to see how tuning and test scores relate."""
-    from autorl.cli.signals import stopping
     from autorl.engine.conductor import retest
+    from autorl.engine.signals import stopping
     from autorl.ledger.reader import Reader
     from autorl.report import text
     from autorl.report.findings import gather

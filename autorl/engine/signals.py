@@ -11,8 +11,14 @@ from types import FrameType
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Take SIGINT and SIGTERM while the block lasts; yields whether one has come."""
+    """Take SIGINT and SIGTERM while the block lasts; yields whether one has come.
+
+    Signals come to the main thread: in another, as of a server, none is taken.
+    """
     asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if asked.is_set():
