@@ -15,6 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
+from optuna.search_space import _GroupDecomposedSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
@@ -118,6 +119,8 @@ class _Tpe(TPESampler):
         self._rng.rng.seed(seed)
         self._random_sampler._rng.rng.seed(seed)
         self._priors = _at_random(self._space, seed)
+        # It adds to the groups of parameters in the order in which trials end, which is another after an interruption.
+        self._group_decomposed_search_space = _GroupDecomposedSearchSpace(True)
         return self
 
     def sample_independent(
@@ -174,17 +177,26 @@ GP_TRIALS = 150
 def part_of(trials: Sequence[FrozenTrial], maximize: Sequence[bool]) -> list[FrozenTrial]:
     """Choose `GP_TRIALS` complete trials: the best half of them, and of the rest the latest, in their order.
 
-    The best say where the optimum is, the latest which places near it have just turned out worse. Each of several
-    objectives has its share of the best.
+    The best say where the optimum is, the latest which places near it have just turned out worse. Those that violate
+    constraints are worse than all that do not, the worse the more. Each of several objectives has its share of the
+    best.
     """
     share = GP_TRIALS // 2 // len(maximize)
     chosen: set[int] = set()
     for objective, higher in enumerate(maximize):
-        values = {trial.number: trial.values[objective] for trial in trials}
-        chosen |= set(sorted(values, key=values.__getitem__, reverse=higher)[:share])
+        rank = {
+            trial.number: (_violation(trial), -trial.values[objective] if higher else trial.values[objective])
+            for trial in trials
+        }
+        chosen |= set(sorted(rank, key=rank.__getitem__)[:share])
     rest = [trial.number for trial in trials if trial.number not in chosen]
     chosen |= set(rest[-(GP_TRIALS - len(chosen)) :])
     return [trial for trial in trials if trial.number in chosen]
+
+
+def _violation(trial: FrozenTrial) -> float:
+    """Return by how much a trial violates all constraints together."""
+    return float(sum(max(0.0, by) for by in trial.constraints.values()))
 
 
 def gp(question: Question) -> OptunaOptimizer:

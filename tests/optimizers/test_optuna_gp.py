@@ -109,6 +109,17 @@ def test_of_many_trials_the_best_and_the_latest_are_used() -> None:
         assert all(trial in part for trial in rest[-(GP_TRIALS - len(best)) :])
 
 
+def test_of_many_trials_that_violate_a_constraint_those_that_do_not_are_used() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(1000):
+        trial = study.ask()
+        trial.set_constraint("0", number / 100 - 0.3)  # the more of the objective, the worse
+        study.tell(trial, float(number))
+    part = {trial.number for trial in part_of(study.get_trials(deepcopy=False), [True])}
+    assert set(range(31)) <= part  # feasible, and the lowest
+    assert set(range(GP_TRIALS // 2)) <= part
+
+
 def test_with_a_part_of_the_trials_it_still_finds_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optuna_samplers, "GP_TRIALS", 40)
     assert np.median(found_by(GP, 4, told=200)) < 0.05
