@@ -290,7 +290,7 @@ def _matters(seen: Influence) -> list[str]:
     ]
     if seen.agreement is not None and seen.chance_of_agreement is not None:
         agree = seen.chance_of_agreement < CHANCE
-        verdict = "agree" if agree else "do not agree beyond chance"
+        verdict = "agree, more than those that order at random," if agree else "do not agree beyond chance"
         said.append(
             f"The seeds {verdict} on the order of the hyperparameters (Kendall's W of {len(seen.by_seed)} seeds: "
             f"{probability(seen.agreement)}, p = {number(seen.chance_of_agreement, 2)})."

@@ -206,7 +206,8 @@ def test_seeds_that_are_too_few_to_agree_are_not_said_to(tmp_path: Path) -> None
     assert isinstance(seen, Influence)
     assert seen.agreement is not None
     assert seen.chance_of_agreement is not None
-    verdict = "agree" if seen.chance_of_agreement < 0.05 else "do not agree beyond chance"
+    random = "agree, more than those that order at random,"
+    verdict = random if seen.chance_of_agreement < 0.05 else "do not agree beyond chance"
     assert f"The seeds {verdict} on the order" in influences(seen)[1]
 
 
