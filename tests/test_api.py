@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import autorl
 from autorl.cli.app import app
 from autorl.errors import AutorlError, SpecError, StorageError
+from autorl.ledger.reader import Reader
 from autorl.spec.yaml12 import parse
 
 FOLDER = Path(__file__).parent / "training" / "program"
@@ -127,15 +128,19 @@ def test_metrics_may_be_called_what_columns_are_called(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_as_on_the_command_line(tmp_path: Path) -> None:
+    sent: list[int] = []
+
     def interrupt(progress: Any) -> None:
-        if progress.env_steps:
+        if progress.env_steps and not sent:
+            sent.append(progress.env_steps)
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         autorl.tune(walk(tmp_path), progress=interrupt)
     stopped = autorl.load(f"sqlite:///{tmp_path}/walk.db")
     assert stopped.state == "tuning"
-    assert not stopped.findings.study.live
+    with Reader(stopped.storage) as reader:
+        assert reader.events("walk", "stopped")  # drained, not torn off
     done = stopped.runs().query("state == 'completed'")
     again = autorl.tune(walk(tmp_path), progress=False)
     assert again.state == "finished"

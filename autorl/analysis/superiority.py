@@ -98,10 +98,10 @@ def probability_on_a_fresh_seed(
         direction: what is better in that number.
         level: two-sided confidence level, in (0, 1).
     """
-    sides = finite_vector("a", a), finite_vector("b", b)
+    left, right = finite_vector("a", a), finite_vector("b", b)
     if statistic == "std":
-        sides = tuple(np.abs(side - np.median(side)) for side in sides)
-    return probability_better(*sides, higher_is_better=direction == "maximize", level=level)
+        left, right = np.abs(left - np.median(left)), np.abs(right - np.median(right))
+    return probability_better(left, right, higher_is_better=direction == "maximize", level=level)
 
 
 def effective_pairs(a: npt.ArrayLike, b: npt.ArrayLike, *, higher_is_better: bool) -> tuple[float, float]:

@@ -144,8 +144,8 @@ def replay(
 
 
 def _again(name: str, url: str, into: str) -> None:
-    from autorl.cli.signals import stopping
     from autorl.engine.conductor import conduct
+    from autorl.engine.signals import stopping
     from autorl.ledger.digest import digest
     from autorl.ledger.reader import Reader
     from autorl.report.progress import watching

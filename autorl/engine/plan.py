@@ -38,6 +38,7 @@ def make_optimizer(spec: StudySpec) -> Optimizer:
         options,
         tuple(objective.direction for objective in spec.objectives[1:]),
         tuple((constraint.sign, constraint.bound) for constraint in spec.constraints),
+        1 + len(spec.optimizer.enqueue) + (0 if spec.optimizer.transfer is None else spec.optimizer.transfer.top),
     )
     return method.make(question)
 

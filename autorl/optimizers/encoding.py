@@ -46,7 +46,8 @@ class Encoding:
     def encode(self, config: Configuration) -> Vector:
         """Return a configuration's vector, shape (columns,), in [0, 1].
 
-        A value that the space cannot express is put at the nearest end of its range, or nowhere in particular.
+        A value that the space cannot express is put where it would be, at the nearest end of its range, or nowhere in
+        particular.
         """
         vector = np.full(self.columns, 0.5)
         for parameter in self._space:

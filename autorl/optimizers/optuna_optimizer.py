@@ -121,7 +121,10 @@ class OptunaOptimizer:
             self._open.discard(trial)
 
     def tell(self, number: int, result: TrialResult) -> None:
-        """Learn a trial's objective after a stage, and decide whether it goes on; a failed trial is left out."""
+        """Learn a trial's objective after a stage, and decide whether it goes on.
+
+        One that failed is left out; one that diverged does not go on.
+        """
         trial = self._untold.pop(number)
         progress = self._trials[trial]
         if result.value is None:
@@ -133,7 +136,7 @@ class OptunaOptimizer:
         self._report(progress, stage)
         if len(progress.values) == len(self._course.stages):
             self._finish(trial, TrialState.COMPLETE)
-        elif self._stops(progress, stage, result):
+        elif result.failed or self._stops(progress, stage, result):
             self._finish(trial, TrialState.COMPLETE if self._course.over_seeds else TrialState.PRUNED)
         else:
             self._ready.add(trial)

@@ -42,6 +42,7 @@ class Question:
         options: the study's options for this optimizer, an instance of its `Method.options`.
         others: of several objectives, what is better in those after the first.
         bounds: of each constraint, (sign, bound): sign x value may not be above sign x bound.
+        given: how many of the first trials may be others' choice: the default and those that the user enqueued.
     """
 
     space: SearchSpace
@@ -54,6 +55,7 @@ class Question:
     options: Any = field(default_factory=NoOptions)
     others: tuple[Literal["maximize", "minimize"], ...] = ()
     bounds: tuple[tuple[float, float], ...] = ()
+    given: int = 1
 
     @property
     def directions(self) -> tuple[Literal["maximize", "minimize"], ...]:

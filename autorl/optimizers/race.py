@@ -29,7 +29,7 @@ from autorl.optimizers.protocol import WAIT, Method, Question, Wait
 from autorl.optimizers.scalarize import scalarized
 from autorl.optimizers.surrogate import Points, Surrogate, Warp, at_the_end, expected_score
 from autorl.spec.section import Spec
-from autorl.spec.space import Configuration
+from autorl.spec.space import Configuration, identity
 from autorl.trial import Proposal, Standing, TrialResult
 
 _FIRST = 10  # configurations drawn at random before the surrogate chooses any
@@ -179,14 +179,15 @@ class Race:
                 config = draw(self._question.space, rng)
             else:
                 config = self._encoding.decode(rng.random(self._encoding.columns))
-            if self._fresh([self._encoding.encode(config)]):
+            # What is trained in the place of the first is known to others alone.
+            if len(self._trials) < self._question.given or self._fresh([config]):
                 return config
         return None
 
-    def _fresh(self, vectors: Sequence[Vector]) -> list[int]:
-        """Return which of the vectors are no trial's."""
-        known = {trial.vector.tobytes() for trial in self._trials}
-        return [index for index, vector in enumerate(vectors) if vector.tobytes() not in known]
+    def _fresh(self, configs: Sequence[Configuration]) -> list[int]:
+        """Return which of the configurations are no trial's."""
+        known = {identity(trial.config.values) for trial in self._trials}
+        return [index for index, config in enumerate(configs) if identity(config.values) not in known]
 
     def _choose_new(self, belief: _Belief, rng: np.random.Generator) -> Configuration | None:
         """Choose by upper confidence bound among random points and neighbours of the best trials."""
@@ -200,14 +201,14 @@ class Race:
         moved = np.where(self._encoding.choices, np.where(other, rng.random(near.shape), near), moved)
         cube = np.concatenate([rng.random((300, columns)), np.clip(moved, 0, 1)])
         configs = [self._encoding.decode(vector) for vector in cube]
-        vectors = [self._encoding.encode(config) for config in configs]
-        fresh = self._fresh(vectors)
+        fresh = self._fresh(configs)
         if not fresh:
-            return None
+            return None if len(self._trials) >= self._question.given else configs[0]
         # In parallel, a random optimism makes proposals differ that know the same (Hutter et al. 2012, LION).
         waiting = any(trial.told < 0 for trial in self._trials)
         optimism = rng.exponential(_OPTIMISM_NEW) if waiting else _OPTIMISM_NEW
-        return configs[fresh[belief.most_promising_new(np.array([vectors[i] for i in fresh]), optimism)]]
+        vectors = np.array([self._encoding.encode(configs[index]) for index in fresh])
+        return configs[fresh[belief.most_promising_new(vectors, optimism)]]
 
     def take(self, number: int, proposal: Proposal) -> None:
         """Take note of a trial that starts or is promoted."""

@@ -69,16 +69,17 @@ def switches(found: Findings) -> list[Switch]:
         asked = [trial.number for trial in found.trials if trial.origin == "enqueued"]
         tried = [number for number in asked if len(scores[number]) >= 2 and not failed[number]]
         known = len(scores.get(0, ())) >= 2 and not failed[0]
-        if tried and known and (phase == "tuning" or all(number in tried or failed[number] for number in asked)):
+        judged = [number for number in asked if number in tried or failed[number]]
+        if judged and known and (phase == "tuning" or judged == asked):
             break
     else:
         return []
-    effects = dict(zip(tried, _effects(scores[0], [scores[number] for number in tried]), strict=True))
+    found_effects = _effects(scores[0], [scores[number] for number in tried]) if tried else []
+    effects = dict(zip(tried, found_effects, strict=True))
     nothing = Estimate(math.nan, math.nan, math.nan)
     result = [
         Switch(number, _change(found, number), phase, len(scores[number]), failed[number], effects.get(number, nothing))
-        for number in asked
-        if number in effects or failed[number]
+        for number in judged
     ]
     sign = 1 if found.spec.objective.direction == "maximize" else -1
     return sorted(result, key=lambda switch: (switch.failed, -sign * switch.effect.value if not switch.failed else 0))

@@ -172,8 +172,9 @@ def _switches(findings: Findings, tried: Sequence[Switch]) -> Table:
         table.add_column(column, justify="left" if column == "change" else "right", overflow="fold")
     for one in tried:
         mark = "*" if one.decided else " "
-        between = f"failed on {one.failed}" if one.failed else interval(one.effect)
-        cells = f"{number(one.effect.value)}{mark}", between, str(one.seeds)
+        ends = " to ".join(number(end, 3) for end in (one.effect.low, one.effect.high))
+        between = f"failed on {one.failed}" if one.failed else ends
+        cells = f"{number(one.effect.value, 3)}{mark}", between, str(one.seeds)
         table.add_row(one.change, str(one.trial), *cells)
     return table
 

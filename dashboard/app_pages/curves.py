@@ -55,7 +55,7 @@ def _numbers(found: Findings, shown: Mapping[int, curves.Curves], phase: Phase) 
     ends = [own.middle[-1] for own in shown.values() if own.steps]
     if not ends:
         return
-    usual = float(min(ends) if found.spec.objective.direction == "maximize" else max(ends))
+    usual = float(min(ends) if found.spec.middle_direction == "maximize" else max(ends))
     threshold = st.number_input(
         "Threshold to be reached", value=usual, key=f"threshold-{found.study.name}-{usual}", width=260
     )

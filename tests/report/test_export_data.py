@@ -32,6 +32,7 @@ from autorl.ledger.reader import Reader
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import render
 from autorl.report.findings import Findings, gather
+from autorl.report.words import number
 from autorl.spec.foreign import wandb
 from autorl.spec.load import load_space
 from autorl.training.sb3.plain import evaluate
@@ -135,7 +136,8 @@ def test_data_says_where_it_comes_from(ppo: Findings) -> None:
     text = render(ppo, ppo.winner, "yaml")
     assert text.startswith(f"# Study small, trial {ppo.winner.number}: ppo")
     assert ppo.winner.number != 0
-    assert f"# return on test seeds: {ppo.headline.default.value:.4g} (" in render(ppo, ppo.trials[0], "yaml")
+    default = number(ppo.headline.default.value)
+    assert f" on test seeds, the default: {default} (" in render(ppo, ppo.trials[0], "yaml")
 
 
 def test_architectures_that_nobody_named_are_written_out(ppo: Findings) -> None:

@@ -90,9 +90,11 @@ def header(findings: Findings, trial: TrialRecord) -> list[str]:
         lines += again(findings)
     elif findings.value(trial.number, "test") is not None:
         found = estimate(findings.scores(trial.number, "test"), spec.objective.statistic)
-        lines.append(
-            f"{findings.objective} on test seeds: {number(found.value)} ({interval(found)}); not the study's choice."
-        )
+        chosen = findings.front is not None and trial.number in {
+            member.trial.number for member in findings.front.members
+        }
+        what = "of the front" if chosen else "the default" if trial.number == 0 else "not the study's choice"
+        lines.append(f"{findings.objective} on test seeds, {what}: {number(found.value)} ({interval(found)}).")
     elif trial.value is not None:
         lines.append(
             f"{findings.objective} on the tuning seeds: {number(trial.value)} (the best of several is optimistic)."

@@ -138,7 +138,7 @@ def _of_stable_baselines(recipe: Recipe) -> dict[str, Any]:
         "normalize": None,
     }
     if args.normalize is not None:
-        found["normalize"] = {**args.normalize, "norm_obs_keys": None}
+        found["normalize"] = {"norm_obs_keys": None, **args.normalize}
     return found
 
 

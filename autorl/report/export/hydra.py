@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, unable
@@ -56,10 +58,12 @@ def _overridden(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     program, values = recipe.program or {}, Launch(recipe, 0, recipe.env_steps, Path(), Path()).values
     words, told = split(program.get("command") or ""), set[str]()
     for word in words:
-        names, override = PLACEHOLDER.findall(word), _OVERRIDE.fullmatch(word)
-        if override and names and not _OF_THE_RUN & {*names} and values.keys() >= {*names}:
-            told |= {*names}
-            yield override[1], values[names[0]] if override[2] == f"{{{names[0]}}}" else fill(override[2], values)
+        names, override = {*PLACEHOLDER.findall(word)}, _OVERRIDE.fullmatch(word)
+        if override and not _OF_THE_RUN & names and values.keys() >= names and not word.startswith("hydra."):
+            told |= names
+            alone = PLACEHOLDER.fullmatch(override[2])
+            value = values[alone[1]] if alone else yaml.safe_load(fill(override[2], values))
+            yield fill(override[1], values), value
     argument = _OVERRIDE.fullmatch(program["argument"]) if f"{{{ARGUMENTS}}}" in words else None
     for name, value in settings(recipe).items():
         if name not in told:
@@ -67,13 +71,21 @@ def _overridden(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values by dotted keys as the nested mappings that these mean."""
+    """Return values by dotted keys as the nested mappings that these mean.
+
+    Raises:
+        ExportError: one key is a part of another, as the choice of a group of configs is.
+    """
     found: dict[str, Any] = {}
     for key, value in values.items():
         *outer, last = key.split(".")
         inner = found
         for part in outer:
             inner = inner.setdefault(part, {})
+            if not isinstance(inner, dict):
+                break
+        if not isinstance(inner, dict) or isinstance(inner.get(last), dict):
+            raise ExportError(f"a config of Hydra's cannot have both '{key}' and a part of it; use --format command")
         inner[last] = plain(value)
     return found
 

@@ -180,9 +180,10 @@ def test_a_folder_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypa
     ("program", "expected"),
     [
         (
-            '  command: "{python} app.py env.id={env} seed={seed} +n={env_steps} ++agent.rate={drift} {arguments}"\n'
+            '  command: "{python} app.py env.id={env} seed={seed} +n={env_steps} log=false hydra.run.dir=.'
+            ' ++agent.rate={drift} {arguments}"\n'
             '  argument: "++agent.{name}={value}"',
-            {"env": {"id": "Walk"}, "n": 600, "agent": {"rate": 0.0, "width": 8}},
+            {"env": {"id": "Walk"}, "n": 600, "log": False, "agent": {"rate": 0.0, "width": 8}},
         ),
         ("  command: '{python} app.py --seed {seed} --drift {drift} {arguments}'", {"drift": 0.0, "width": 8}),
         (FUNCTION, {"drift": 0.0, "width": 8}),
