@@ -61,7 +61,8 @@ class Job:
 class Backend(Protocol):
     """Trains recipes. Implementations are found by entry point (`autorl.backends`) and made without arguments.
 
-    Those that inherit from it need only say what they do otherwise: `match`, `warm`, `group` and `together` have a common answer.
+    Those that inherit from it need only say what they do otherwise: `match`, `warm`, `group` and `together` have a
+    common answer.
 
     Every implementation passes `tests/conformance/backends.py`: the same job gives the same curve, a run that was
     interrupted gives the curve of one that was not (or says that it cannot), evaluations fall on the points asked for,

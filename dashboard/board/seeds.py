@@ -233,11 +233,11 @@ def _tested_title(found: Findings, numbers: Sequence[int]) -> str:
         won = trial == 0 == found.winner.number
         who = "The default configuration won" if won else f"Only {_side(found, trial)} has a score on every test seed"
         return f"{who}: {len(scores)} test seed{'s score' if len(scores) > 1 else ' scores'} {spread}."
-    better, won = headline.probability, wins(found.spec.objective)
-    fresh = f"on a fresh seed, tuned is {won}{' than default' * (won == 'better')}"
+    better, how = headline.probability, wins(found.spec.objective)
+    fresh = f"on a fresh seed, tuned is {how}{' than default' * (how == 'better')}"
     chance = f"{probability(better.value)} ({interval(better, probability)})"  # as the headline shows it
     if math.isnan(better.low) or better.low <= 0.5 <= better.high:
-        return f"The test seeds do not tell tuned and default apart: tuned is {won} with probability {chance}."
+        return f"The test seeds do not tell tuned and default apart: tuned is {how} with probability {chance}."
     if better.value > 0.5:
         return f"{fresh[0].upper()}{fresh[1:]} with probability {chance}."
     return f"Tuning did harm: {fresh} only with probability {chance}."
