@@ -123,7 +123,7 @@ class OptunaOptimizer:
     def tell(self, number: int, result: TrialResult) -> None:
         """Learn a trial's objective after a stage, and decide whether it goes on.
 
-        One that failed is left out; one that diverged does not go on.
+        One that failed is left out. One that diverged does not go on, and is no trial to compare others with.
         """
         trial = self._untold.pop(number)
         progress = self._trials[trial]
@@ -136,7 +136,9 @@ class OptunaOptimizer:
         self._report(progress, stage)
         if len(progress.values) == len(self._course.stages):
             self._finish(trial, TrialState.COMPLETE)
-        elif result.failed or self._stops(progress, stage, result):
+        elif result.failed:
+            self._finish(trial, TrialState.PRUNED)
+        elif self._stops(progress, stage, result):
             self._finish(trial, TrialState.COMPLETE if self._course.over_seeds else TrialState.PRUNED)
         else:
             self._ready.add(trial)
