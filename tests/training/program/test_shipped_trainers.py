@@ -65,6 +65,7 @@ SMALL = (
     "evaluation.points=2",
     "seeds={tuning: 0:2, validation: 50:52, test: 100:102}",
     "execution.workers=2",
+    "optimizer={name: random, seed: 0}",  # which trains every configuration in full
 )
 
 
