@@ -273,7 +273,7 @@ class Study:
         """Write the study as one file, which `unpack` opens elsewhere; as `autorl dump` does.
 
         Raises:
-            StorageError: the study is in training, or the file is there or cannot be written.
+            StorageError: the study is in training, or the file cannot be written.
         """
         from autorl.report.archive import write
 

@@ -36,7 +36,7 @@ def write(found: Findings, url: str, file: Path) -> None:
         file: to be written.
 
     Raises:
-        StorageError: the study is in training, or the file is there or cannot be written.
+        StorageError: the study is in training, or the file cannot be written.
     """
     name = found.study.name
     documents = {
