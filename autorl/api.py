@@ -51,13 +51,9 @@ def tune(
         KeyboardInterrupt: it was asked to stop; the runs in training have saved their state.
     """
     from autorl.engine.conductor import conduct
-    from autorl.engine.signals import stopping
 
     spec = validate(study, overrides)
-    with _watched(spec, progress) as watch, stopping() as asked:
-        finished = conduct(spec, watch, asked)
-    if not finished:
-        raise KeyboardInterrupt
+    _to_its_end(spec, progress, lambda watch, asked: conduct(spec, watch, asked))
     return Study(spec.study, spec.storage)
 
 
@@ -254,13 +250,9 @@ class Study:
             KeyboardInterrupt: it was asked to stop; the runs in training have saved their state.
         """
         from autorl.engine.conductor import retest
-        from autorl.engine.signals import stopping
 
         spec = self.spec.model_copy(update={"storage": self.storage})
-        with _watched(spec, progress) as watch, stopping() as asked:
-            finished = retest(spec, list(trials), watch, asked)
-        if not finished:
-            raise KeyboardInterrupt
+        _to_its_end(spec, progress, lambda watch, asked: retest(spec, list(trials), watch, asked))
         return Study(self.name, self.storage)
 
     def checklist(self) -> str:
@@ -331,6 +323,20 @@ def _with_names(study: Mapping[str, Any]) -> Mapping[str, Any]:
         folder = folder.parent
     named = {"folder": str(folder), **program, "function": f"{module}:{function.__qualname__}"}
     return {**study, "program": named}
+
+
+def _to_its_end(
+    spec: StudySpec,
+    progress: bool | Callable[[Progress], None],
+    work: Callable[[Callable[[Progress], None], Callable[[], bool]], bool],
+) -> None:
+    """Do what the engine does, and raise `KeyboardInterrupt` if it was asked to stop, once it has saved what trains."""
+    from autorl.engine.signals import stopping
+
+    with _watched(spec, progress) as watch, stopping() as asked:
+        finished = work(watch, asked)
+    if not finished:
+        raise KeyboardInterrupt
 
 
 def _watched(

@@ -1,12 +1,10 @@
 """How likely one configuration beats another on a fresh seed."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from autorl.analysis.checks import check_level, finite_vector
+from autorl.analysis.checks import Direction, check_level, finite_vector
 from autorl.analysis.estimate import Estimate, Statistic
 
 
@@ -82,7 +80,7 @@ def probability_on_a_fresh_seed(
     b: npt.ArrayLike,
     *,
     statistic: Statistic,
-    direction: Literal["maximize", "minimize"],
+    direction: Direction,
     level: float = 0.95,
 ) -> Estimate:
     """Estimate the probability that ``a`` beats ``b`` on one fresh seed, in what an objective is about.

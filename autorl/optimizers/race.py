@@ -15,7 +15,7 @@ that proposals spread over the front.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
@@ -111,6 +111,7 @@ class Race:
         self._stages = _stages(question)
         self._surrogate = Surrogate(self._encoding.columns)
         self._trials: list[_Trial] = []
+        self._known: set[Hashable] = set()
         self._asked: list[tuple[Proposal, int]] = []  # by number, with the stage
         self._spent = [0] * len(self._stages)
         self._marks = {question.point_at(fraction) for fraction in _FRACTIONS}
@@ -180,14 +181,9 @@ class Race:
             else:
                 config = self._encoding.decode(rng.random(self._encoding.columns))
             # What is trained in the place of the first is known to others alone.
-            if len(self._trials) < self._question.given or self._fresh([config]):
+            if len(self._trials) < self._question.given or identity(config.values) not in self._known:
                 return config
         return None
-
-    def _fresh(self, configs: Sequence[Configuration]) -> list[int]:
-        """Return which of the configurations are no trial's."""
-        known = {identity(trial.config.values) for trial in self._trials}
-        return [index for index, config in enumerate(configs) if identity(config.values) not in known]
 
     def _choose_new(self, belief: _Belief, rng: np.random.Generator) -> Configuration | None:
         """Choose by upper confidence bound among random points and neighbours of the best trials."""
@@ -201,19 +197,20 @@ class Race:
         moved = np.where(self._encoding.choices, np.where(other, rng.random(near.shape), near), moved)
         cube = np.concatenate([rng.random((300, columns)), np.clip(moved, 0, 1)])
         configs = [self._encoding.decode(vector) for vector in cube]
-        fresh = self._fresh(configs)
+        fresh = [config for config in configs if identity(config.values) not in self._known]
         if not fresh:
-            return None if len(self._trials) >= self._question.given else configs[0]
+            return self._drawn(rng)
         # In parallel, a random optimism makes proposals differ that know the same (Hutter et al. 2012, LION).
         waiting = any(trial.told < 0 for trial in self._trials)
         optimism = rng.exponential(_OPTIMISM_NEW) if waiting else _OPTIMISM_NEW
-        vectors = np.array([self._encoding.encode(configs[index]) for index in fresh])
-        return configs[fresh[belief.most_promising_new(vectors, optimism)]]
+        vectors = np.array([self._encoding.encode(config) for config in fresh])
+        return fresh[belief.most_promising_new(vectors, optimism)]
 
     def take(self, number: int, proposal: Proposal) -> None:
         """Take note of a trial that starts or is promoted."""
         if proposal.trial == len(self._trials):
             self._trials.append(_Trial(proposal.config, self._encoding.encode(proposal.config)))
+            self._known.add(identity(proposal.config.values))
         else:
             self._trials[proposal.trial].stage += 1
         stage = self._trials[proposal.trial].stage

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from autorl.analysis import Estimate, difference, estimate, probability_on_a_fresh_seed
+from autorl.analysis import Estimate, difference, probability_on_a_fresh_seed
 from autorl.engine.selection import better
 from autorl.errors import AutorlError
 from autorl.ledger.records import TrialRecord
@@ -137,9 +137,7 @@ def compare(studies: Sequence[Findings]) -> Comparison:
 def _side(found: Findings, budget: int, hypervolume: tuple[float | None, float | None]) -> Side:
     lead = tuple(leaders(found))
     reached = [milestone for milestone in lead if milestone.env_steps <= budget]
-    test = None
-    if found.winner is not None and found.value(found.winner.number, "test") is not None:
-        test = estimate(found.scores(found.winner.number, "test"), found.spec.objective.statistic)
+    test = None if found.winner is None else found.tested(found.winner.number)
     return Side(found, lead, reached[-1] if reached else None, test, hypervolume)
 
 

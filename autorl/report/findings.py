@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from autorl.analysis import Cost, Headline, aggregate, cost_by_phase, headline, speed_up
+from autorl.analysis import Cost, Estimate, Headline, aggregate, cost_by_phase, estimate, headline, speed_up
 from autorl.engine.plan import planned_steps
 from autorl.engine.selection import better, rank
 from autorl.errors import AutorlError
@@ -87,6 +87,12 @@ class Findings:
         if not scores or len(scores) != len(getattr(self.spec.seeds, phase)):
             return None
         return aggregate(scores, self.spec.objective.statistic)
+
+    def tested(self, trial: int) -> Estimate | None:
+        """Return a trial's objective over the test seeds with its interval; None unless it has one on all of them."""
+        if self.value(trial, "test") is None:
+            return None
+        return estimate(self.scores(trial, "test"), self.spec.objective.statistic)
 
     @cached_property
     def headline(self) -> Headline | None:

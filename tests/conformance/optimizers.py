@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -152,6 +152,17 @@ class Drive:
             assert proposal.resume_from in known
             for seed in proposal.seeds:
                 assert self.reached.get((proposal.resume_from, seed), 0) < proposal.until
+
+
+def proposals(optimizer: Optimizer, count: int, result: Callable[[Proposal], TrialResult]) -> list[Proposal]:
+    """Ask, take and tell one after the other, over whatever space, until there is nothing left or so many times."""
+    found: list[Proposal] = []
+    while len(found) < count and (proposal := optimizer.ask(len(found))) is not None:
+        assert isinstance(proposal, Proposal)
+        optimizer.take(len(found), proposal)
+        optimizer.tell(len(found), result(proposal))
+        found.append(proposal)
+    return found
 
 
 def drive(method: Method, seed: int = 0, count: int = COUNT, pending: int = 1, **options: Any) -> Drive:

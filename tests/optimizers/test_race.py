@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.optimizers import POINTS, SEEDS, Drive, OptimizerConformance, drive, question, score
+from conformance.optimizers import POINTS, SEEDS, Drive, OptimizerConformance, drive, proposals, question, score
 
 from autorl.optimizers.protocol import Method
 from autorl.optimizers.race import RACE
@@ -69,17 +69,13 @@ def test_what_is_expected_of_the_winner_is_neither_lucky_nor_narrow() -> None:
 
 def test_a_small_space_is_tried_once_and_then_trained_further() -> None:
     space = SearchSpace((Parameter("x", Choice((1, 2, 3, 4)), "x"),))
-    optimizer, found = RACE.make(replace(question(RACE, 0, 60 * POINTS[-1]), space=space)), []
-    for number in range(60):
-        proposal = optimizer.ask(number)
-        if proposal is None:
-            break
-        assert isinstance(proposal, Proposal)
-        optimizer.take(number, proposal)
+
+    def result(proposal: Proposal) -> TrialResult:
         value = float(proposal.config.values["x"])
         curve = tuple((point, value) for point in POINTS if point <= proposal.until)
-        optimizer.tell(number, TrialResult(value, dict.fromkeys(proposal.seeds, curve)))
-        found.append(proposal)
+        return TrialResult(value, dict.fromkeys(proposal.seeds, curve))
+
+    found = proposals(RACE.make(replace(question(RACE, 0, 60 * POINTS[-1]), space=space)), 60, result)
     assert sorted(p.config.values["x"] for p in found if p.resume_from is None) == [1, 2, 3, 4]
     assert {p.trial for p in found if p.until == POINTS[-1]} == set(range(4))
 

@@ -13,7 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conformance.optimizers import COUNT, POINTS, SEEDS, SPACE, Drive, OptimizerConformance, drive, question, score
+from conformance.optimizers import (
+    COUNT,
+    POINTS,
+    SEEDS,
+    SPACE,
+    Drive,
+    OptimizerConformance,
+    drive,
+    proposals,
+    question,
+    score,
+)
 from smac.facade import HyperparameterOptimizationFacade, MultiFidelityFacade
 from smac.runhistory import TrialInfo, TrialValue
 from smac.scenario import Scenario
@@ -191,14 +202,12 @@ def test_two_budgets_at_one_point_are_trained_once() -> None:
     method = method_of("multi_fidelity", min_steps=100)
     asked = replace(question(method), points=(500, 1000))
     optimizer = method.make(asked)
+    found = proposals(optimizer, 30, lambda proposal: TrialResult(score(proposal.config)))
+    assert len(found) == 30
     reached: dict[int, int] = {}
-    for number in range(30):
-        proposal = optimizer.ask(number)
-        assert isinstance(proposal, Proposal)
+    for proposal in found:
         assert proposal.until > reached.get(proposal.trial, 0)
         reached[proposal.trial] = proposal.until
-        optimizer.take(number, proposal)
-        optimizer.tell(number, TrialResult(score(proposal.config)))
     assert set(reached.values()) == {500, 1000}
 
 
@@ -206,16 +215,8 @@ def test_an_exhausted_space_ends_the_study() -> None:
     space = SearchSpace((Parameter("x", Choice((64, "large", None, True)), "x"),))
     method = method_of("hyperparameter")
     optimizer = method.make(replace(question(method), space=space, seeds=(0,)))
-    found = []
-    for number in range(5):
-        proposal = optimizer.ask(number)
-        if proposal is None:
-            break
-        assert isinstance(proposal, Proposal)
-        optimizer.take(number, proposal)
-        optimizer.tell(number, TrialResult(float(number)))
-        found.append(proposal.config.values["x"])
-    assert sorted(map(str, found)) == ["64", "None", "True", "large"]
+    found = proposals(optimizer, 5, lambda proposal: TrialResult(float(proposal.trial)))
+    assert sorted(str(proposal.config.values["x"]) for proposal in found) == ["64", "None", "True", "large"]
 
 
 def test_a_small_budget_shortens_the_initial_design() -> None:

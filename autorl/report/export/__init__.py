@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from autorl.analysis.estimate import estimate
 from autorl.errors import ExportError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
@@ -88,8 +87,7 @@ def header(findings: Findings, trial: TrialRecord) -> list[str]:
             measured = "" if "probability" in what else f"{findings.objective} on test seeds, "
             lines.append(f"{measured}{what}: {value} ({between}).")
         lines += again(findings)
-    elif findings.value(trial.number, "test") is not None:
-        found = estimate(findings.scores(trial.number, "test"), spec.objective.statistic)
+    elif (found := findings.tested(trial.number)) is not None:
         chosen = findings.front is not None and trial.number in {
             member.trial.number for member in findings.front.members
         }

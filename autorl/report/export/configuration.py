@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import yaml
 
 from autorl.analysis import Estimate
-from autorl.analysis.estimate import estimate
 from autorl.errors import ExportError
 from autorl.ledger.records import TrialRecord
 from autorl.report.export import header
@@ -78,11 +78,8 @@ def origin(findings: Findings, trial: TrialRecord) -> dict[str, Any]:
 
 def tested(findings: Findings, trial: int) -> dict[str, float | None]:
     """Return the score of a trial on the test seeds with its interval; all None while there is none."""
-    if findings.value(trial, "test") is None:
-        found = Estimate(float("nan"), float("nan"), float("nan"))
-    else:
-        found = estimate(findings.scores(trial, "test"), findings.spec.objective.statistic)
-    return found.to_dict()
+    found = findings.tested(trial)
+    return (Estimate(math.nan, math.nan, math.nan) if found is None else found).to_dict()
 
 
 def described(recipe: Recipe) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from autorl.spec.yaml12 import Key
 from autorl.training.program.backend import ProgramBackend
 from autorl.training.program.reports import ReportError, as_number
 from autorl.training.program.run import Call, Crashed, keeps_state
-from autorl.training.program.words import Launch, command_line, filled, split, variables, wrong_words
+from autorl.training.program.words import Launch, command_line, fill, split, variables, wrong_words
 
 _LOOK_SECONDS = 0.25
 _GRACE_SECONDS = 5.0
@@ -56,7 +56,7 @@ class CommandBackend(ProgramBackend):
         recipe, program = call.recipe, call.recipe.program or {}
         launch = Launch(recipe, call.seed, call.until, call.folder, call.checkpoint)
         reports = program["reports"]
-        file = None if reports["file"] is None else Path(program["folder"]) / filled(reports["file"], launch)
+        file = None if reports["file"] is None else Path(program["folder"]) / fill(reports["file"], launch.values)
         if file is not None and file.is_relative_to(call.folder):
             file.unlink(missing_ok=True)  # of another program, whose schedule this one goes on with
         running = subprocess.Popen(

@@ -120,11 +120,6 @@ def variables(launch: Launch) -> dict[str, str]:
     return {**{f"AUTORL_{name.upper()}": str(value) for name, value in own.items()}, "PYTHONUNBUFFERED": "1", **given}
 
 
-def filled(text: str, launch: Launch) -> str:
-    """Return a text of the study with its placeholders filled in."""
-    return fill(text, launch.values)
-
-
 def split(command: str | tuple[str, ...] | list[str]) -> list[str]:
     """Return the words of a command, as a shell would; nothing in them is expanded.
 
