@@ -1,6 +1,8 @@
 """How many environment steps a processor second trains: Stable-Baselines3, SBX, rejax, and autorl's backends.
 
     python benchmarks/engines.py [--only CartPole-v1/ppo ...] [--tools sb3 ours jax ...] [--scale 1.0]
+    python benchmarks/engines.py --only CartPole-v1/ppo --tools jax --lanes 4 8 16 24
+    JAX_PLATFORMS=cuda python benchmarks/engines.py --only CartPole-v1/ppo --tools jax --lanes 1000
 
 Each measurement is a process of its own on one core, with an empty compilation cache; tools follow each other within a
 case, so that whatever else the machine does meets them alike. README.md says what is compared. Tools that are not
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
@@ -38,12 +40,14 @@ class Case:
         algorithm: algorithm.
         steps: environment steps of a run.
         settings: rl-zoo3's, as far as all tools have them; the rest are defaults.
+        lanes: of the program of backend `jax`; None for its own choice.
     """
 
     env: str
     algorithm: str
     steps: int
     settings: dict[str, Any]
+    lanes: int | None = None
 
     @property
     def name(self) -> str:
@@ -154,13 +158,14 @@ class _Watcher:
 
 def _with(backend: str, engine: str | None, case: Case, seeds: Sequence[int]) -> tuple[int, list[float]]:
     from autorl.plugins import find
-    from autorl.training.protocol import Job
+    from autorl.training.protocol import Backend, Job
     from autorl.trial import Recipe
 
     measured = {"env_steps": case.steps, "evaluation_points": 1, "evaluation_episodes": EPISODES, "deterministic": True}
     task = {"env": case.env, "env_kwargs": {}, "wrappers": ()}
     recipe = Recipe(backend, case.algorithm, case.settings, {}, **task, **measured, engine=engine)
-    trainer = find("autorl.backends", backend)()
+    own = {"lanes": case.lanes} if backend == "jax" else {}
+    trainer: Backend = find("autorl.backends", backend)(**own)
     jobs = [Job(recipe, seed, case.steps, None, 1e9) for seed in seeds]
     results = []
     for start in range(0, len(jobs), trainer.lanes):
@@ -282,9 +287,10 @@ def measure(tool: str, case: Case, seeds: int) -> Measured | None:
         cores = cores[:1]
         environment |= dict.fromkeys(THREADS, "1")
     with tempfile.TemporaryDirectory() as cache:
-        environment |= {"XDG_CACHE_HOME": cache, "JAX_PLATFORMS": "cpu"}
+        environment = {"JAX_PLATFORMS": "cpu", **environment, "XDG_CACHE_HOME": cache}
         command = [sys.executable, __file__, "--worker", tool, "--only", case.name]
         command += ["--seeds", str(seeds), "--steps", str(case.steps)]
+        command += [] if case.lanes is None else ["--lanes", str(case.lanes)]
         done = subprocess.run(
             command,
             env=environment,
@@ -309,8 +315,8 @@ def _worker(tool: str, case: Case, seeds: int) -> None:
     print(json.dumps(vars(Measured(middle - began, time.process_time() - middle, env_steps, returns))))
 
 
-def show(case: Case, tools: Sequence[str]) -> None:
-    """Measure a case with every tool, and print its table."""
+def show(case: Case, tools: Sequence[str], lanes: Sequence[int]) -> None:
+    """Measure a case with every tool, and print its table; `jax` with programs of some lanes, if any are given."""
     print(f"\n{case.name}, {case.steps:,} environment steps a run\n")
     print("| tool | runs in a call | steps/processor second | with compilation | of autorl sb3 | mean return |")
     print("|---|---|---|---|---|---|", flush=True)
@@ -319,8 +325,9 @@ def show(case: Case, tools: Sequence[str]) -> None:
         tool = TOOLS[name]
         if (tool.envs is not None and case.env not in tool.envs) or case.algorithm not in tool.algorithms:
             continue
-        for seeds in (1, SEVERAL) if tool.together else (1,):
-            found = measure(name, case, seeds)
+        several = lanes if name.startswith("jax") and lanes else (1, SEVERAL)
+        for seeds in several if tool.together else (1,):
+            found = measure(name, replace(case, lanes=seeds) if several is lanes else case, seeds)
             if found is None:
                 print(f"| {tool.label} | {seeds} | failed | – | – | – |", flush=True)
                 continue
@@ -337,6 +344,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="CASE", help=", ".join(names))
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=[*TOOLS], help="by default all")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the environment steps")
+    parser.add_argument("--lanes", type=int, nargs="+", default=[], help="runs in a call of backend jax, all there are")
     parser.add_argument("--worker", choices=TOOLS, help=argparse.SUPPRESS)
     parser.add_argument("--seeds", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
@@ -344,7 +352,8 @@ def main() -> None:
     chosen = [case for case in CASES if case.name in arguments.only]
     if arguments.worker:
         (case,) = chosen
-        _worker(arguments.worker, Case(case.env, case.algorithm, arguments.steps, case.settings), arguments.seeds)
+        case = replace(case, steps=arguments.steps, lanes=next(iter(arguments.lanes), None))
+        _worker(arguments.worker, case, arguments.seeds)
         return
     present = [name for name in arguments.tools if importlib.util.find_spec(TOOLS[name].needs)]
     missing = [TOOLS[name].label for name in arguments.tools if name not in present]
@@ -352,7 +361,7 @@ def main() -> None:
         print(f"Not installed: {', '.join(missing)}")
     for case in chosen:
         steps = max(2_000, round(case.steps * arguments.scale))
-        show(Case(case.env, case.algorithm, steps, case.settings), present)
+        show(replace(case, steps=steps), present, arguments.lanes)
 
 
 if __name__ == "__main__":

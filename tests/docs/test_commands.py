@@ -1,4 +1,7 @@
-"""The commands of the README and of the page on exports, run one after the other as they stand there."""
+"""The commands of the README and of the documentation's pages, run one after the other as they stand there.
+
+Two differences: a study that a page runs is made small, and does not go into the database of the other pages.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +10,49 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import databases
 import optuna
 import pytest
-from small_study import ignore, load
+from small_study import ignore, load, write
+from tiny_model import save
 from typer.testing import CliRunner
 
 from autorl.cli.app import app
+from autorl.engine.check import check
 from autorl.engine.conductor import conduct
+from autorl.spec.load import draft_study
+from autorl.training.llm.suites import make_task
 
 ROOT = Path(__file__).parents[2]
-# What other tests do at length, or what does not end by itself.
-ELSEWHERE = (
-    "autorl validate",
-    "autorl run",
-    "autorl dashboard",
-    "autorl export steps-recipe-search",
+SMALL = (
+    "budget={trials: 1, steps_per_run: 64}",
+    "seeds={tuning: 0:1, test: 50:52}",
+    "evaluation={points: 1, episodes: 4}",
+    "optimizer={name: random, seed: 0}",
+    "execution={executor: inline}",
 )
+LANGUAGE = "algorithm.fixed={prompts: 2, max_tokens: 4}"
 
 
 def commands(page: str) -> Iterator[str]:
-    """Go through the commands of a page, without comments, those that are tested elsewhere left out."""
+    """Go through the commands of a page, but that of the dashboard, which does not end by itself (tests/dashboard)."""
     for block in re.findall(
         r"^```bash\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     ):
         for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith("autorl ") and not line.startswith(ELSEWHERE):
+            if line.startswith("autorl ") and not line.startswith("autorl dashboard"):
                 yield line
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the database of two studies that have the names of the pages."""
+    """Return a folder with the database of studies that have the names of the pages, and files that they speak of."""
     folder = tmp_path_factory.mktemp("commands")
+    for name in ("studies", "search_spaces"):
+        (folder / name).symlink_to(ROOT / name)
+    write(folder).rename(folder / "study.yaml")
+    save(folder / "my-model", make_task("steps", {}).characters)
+    storage = f"storage=sqlite:///{folder}/autorl.db"
     few = ("task.env=CartPole-v1", "budget={trials: 3, steps_per_run: 64}", "seeds={tuning: 0:1, test: 20:22}")
     traded = "objectives=[{metric: return}, {metric: cpu_seconds, direction: minimize}]"
     for name, optimizer, *more in (
@@ -46,8 +60,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cartpole-tpe", "tpe"),
         ("my-study", "random", traded, "budget.trials=5"),
     ):
-        asked = (f"study={name}", f"optimizer={{name: {optimizer}, seed: 1}}", f"storage=sqlite:///{folder}/autorl.db")
+        asked = (f"study={name}", f"optimizer={{name: {optimizer}, seed: 1}}", storage)
         conduct(load(folder, *few, *asked, *more), ignore)
+    recipe = "algorithm.fixed={prompts: 2, max_tokens: 4, sft_steps: 2, sft_batch: 8}"
+    draft = draft_study(folder / "studies" / "steps-recipe-search.yaml", (*SMALL, recipe, storage))
+    conduct(check(draft), ignore)
     study = optuna.create_study(storage=f"sqlite:///{folder}/optuna.db", direction="maximize")
     study.optimize(lambda trial: trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True), 3)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,17 +75,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+PAGES = ("README.md", *(f"docs/{page}.md" for page in ("export", "language-models", "objectives", "operations")))
+
+
+def test_there_is_no_other_page_with_commands() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [page.relative_to(ROOT).as_posix() for page in pages if [*commands(page.relative_to(ROOT).as_posix())]]
+    assert {*found} == {*PAGES, "docs/tutorial.md"}  # the tutorial is run whole: test_docs.py
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("page", ["README.md", "docs/export.md", "docs/objectives.md"])
-def test_the_commands_of_a_page_work_in_their_order(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_work_in_their_order(
+    page: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "100")
-    listed = list(commands(page))
-    assert len(listed) > 2
-    for line in listed:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for line in commands(page):
         words = shlex.split(line, comments=True)[1:]
         for word in words:  # what an earlier page wrote may be written again
             if Path(word).is_file() and words[words.index(word) - 1] == "--out":
                 Path(word).unlink()
+        if words[0] == "run":
+            own = [word for word in words if word.startswith("storage=postgresql:")]
+            where = databases.url("postgres" if own else "sqlite", tmp_path)
+            words += [*SMALL, f"storage={where}", *([LANGUAGE] if page == "docs/language-models.md" else [])]
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ except ImportError as _error:
 _WORDS = Vocabulary(
     DEFAULTS, lambda name: DEFAULTS[name], lambda name: POLICY_KEYS[name], METRICS, ("compiled", "envpool", "host")
 )
+# How many runs a program trains where nothing says otherwise: on a core more are not sooner done
+# (benchmarks/README.md), and a GPU takes as long for few as for many.
+_LANES, _LANES_ON_A_GPU = 8, 256
 # What a run's state has its shape from.
 _IN_STATE = {
     "algorithm.name",
@@ -66,16 +70,19 @@ class JaxBackend(Backend):
     whatever their numbers (learning rates, coefficients, discounts). A run's results do not depend on the others': the
     program is always of that many lanes. SAC and TD3 are trained one by one: on a CPU their matrix products take all
     the time, which lanes do not shorten. Randomness is not SB3's, so curves are equal in distribution, not in digits.
+
+    Args:
+        lanes: of a program; by default what suits the machine.
     """
 
     resumable = True
-    lanes = 8
     metrics = METRICS
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int | None = None) -> None:
         # Before anything is computed, be it in a check: later the flags are not read, and with more than one thread
         # some programs of many lanes wait for each other without end.
         _configure()
+        self.lanes = lanes or (_LANES_ON_A_GPU if _on_a_gpu() else _LANES)
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
@@ -138,7 +145,7 @@ class JaxBackend(Backend):
     def group(self, recipe: Recipe) -> Hashable:
         """Return what a program is compiled for; see `Backend.group`."""
         own = _settings(recipe)
-        if _lanes(own) == 1:
+        if self._lanes_of(own) == 1:
             return object()
         judged = recipe.cost, recipe.specification
         made_of = recipe.env, recipe.env_kwargs, recipe.wrappers, recipe.task_space
@@ -148,7 +155,10 @@ class JaxBackend(Backend):
 
     def together(self, recipe: Recipe) -> int:
         """Return how many runs a program trains; see `Backend.together`."""
-        return _lanes(_settings(recipe))
+        return self._lanes_of(_settings(recipe))
+
+    def _lanes_of(self, own: Settings) -> int:
+        return self.lanes if isinstance(own.shape, OnPolicy) or isinstance(own.shape.agent, Dqn) else 1
 
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say if the state of a run has its shape from one of the keys; see `Backend.unforkable`."""
@@ -163,7 +173,7 @@ class JaxBackend(Backend):
         for index, course in enumerate(courses):
             segments, saved = _taken_up(course)
             # A run that goes through several recipes changes its numbers on its own.
-            alone = index if len(segments) > 1 or _lanes(_settings(course.job.recipe)) == 1 else -1
+            alone = index if len(segments) > 1 or self._lanes_of(_settings(course.job.recipe)) == 1 else -1
             batches.setdefault((alone, saved.env_steps if saved is not None else 0), []).append(
                 (course, segments, saved)
             )
@@ -208,7 +218,7 @@ class JaxBackend(Backend):
     ) -> Engine:
         streams = [Streams(*random_streams(c.job.seed, c.job.recipe.evaluation_points)) for c in courses]
         each = [_settings(recipe) for recipe in recipes]
-        batch = Lanes(each, streams, _lanes(each[0]))
+        batch = Lanes(each, streams, self._lanes_of(each[0]))
         if engine_of(recipes[0]) == "compiled":
             return Compiled(compiled(recipes[0].env), recipes[0], batch, states)
         hosted = HostedRollouts if isinstance(batch.shape, OnPolicy) else HostedTransitions
@@ -230,14 +240,23 @@ def _configure() -> None:
     else:
         kept = str(cache_folder())
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # workers share a GPU
     options = {
         "jax_compilation_cache_dir": kept,
+        "jax_default_matmul_precision": "float32",  # as torch's; a GPU would round to ten bits
         "jax_cpu_enable_async_dispatch": False,  # to hand a call to another thread costs more than most calls take
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
     for name, value in options.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def _on_a_gpu() -> bool:
+    """Say whether JAX will find a GPU, without asking it: what it begins does not survive a fork."""
+    if jax.config.jax_platforms not in (None, "", "cuda", "gpu"):  # type: ignore[attr-defined]
+        return False
+    return bool(entry_points(group="jax_plugins")) and Path("/dev/nvidiactl").exists()
 
 
 def cache_folder() -> Path:
@@ -267,11 +286,6 @@ def _engine_mistake(task: TaskSpec, engine: str | None) -> str | None:
     if engine == "envpool" and find_spec("envpool") is None:
         return "envpool is not installed; run: pip install 'autorl[envpool]', or use engine host"
     return None
-
-
-def _lanes(own: Settings) -> int:
-    """Return how many runs a program trains."""
-    return JaxBackend.lanes if isinstance(own.shape, OnPolicy) or isinstance(own.shape.agent, Dqn) else 1
 
 
 def _settings(recipe: Recipe) -> Settings:
