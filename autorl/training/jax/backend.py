@@ -243,11 +243,12 @@ def _configure() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # workers share a GPU
     options = {
         "jax_compilation_cache_dir": kept,
-        "jax_default_matmul_precision": "float32",  # as torch's; a GPU would round to ten bits
         "jax_cpu_enable_async_dispatch": False,  # to hand a call to another thread costs more than most calls take
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
+    if _on_a_gpu():
+        options["jax_default_matmul_precision"] = "float32"  # as torch's: it would round factors to ten bits
     for name, value in options.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
 

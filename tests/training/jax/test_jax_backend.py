@@ -234,6 +234,20 @@ def test_what_is_trained_one_by_one_is_asked_for_one_by_one(backend: JaxBackend)
     assert [backend.together(RECIPES[name]) for name in ("ppo", "a2c", "dqn", "sac", "td3")] == [8, 8, 8, 1, 1]
 
 
+@pytest.mark.parametrize("name", ["ppo", "ppo, host"])
+def test_a_program_has_the_lanes_that_are_asked_for(name: str, tmp_path: Path) -> None:
+    backend, runs = JaxBackend(lanes=40), 33
+    assert (backend.lanes, backend.together(RECIPES[name])) == (40, 40)
+    rates = np.geomspace(1e-4, 1e-2, runs)
+    recipes = [
+        replace(RECIPES[name], hyperparameters=RECIPES[name].hyperparameters | {"learning_rate": float(rate)})
+        for rate in rates
+    ]
+    curves = [learned(result) for result in together(backend, recipes, tmp_path)]
+    assert len({str(curve) for curve in curves}) > runs / 2
+    assert curves[7] == learned(train(backend, recipes[7], tmp_path / "alone", seed=7))
+
+
 def test_memory_that_runs_out_is_told_from_other_errors(
     backend: JaxBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
