@@ -1,5 +1,6 @@
 """Environments that are compiled into the training loop: gymnax's, where they are Gymnasium's to the letter.
 
+Of MountainCarContinuous-v0 the step is our own: gymnax's car keeps its speed at the left wall and loses it at the goal.
 Their time limits are Gymnasium's: an episode that reaches it is truncated, which gymnax does not tell from an end.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -61,7 +62,20 @@ def compiled(env_id: str) -> CompiledEnv:
 
     limit = gym.spec(env_id).max_episode_steps
     assert limit is not None
-    return CompiledEnv(features, space, limit, lambda key: env.reset_env(key, parameters), step)
+    own = partial(_drive, parameters=parameters) if env_id == "MountainCarContinuous-v0" else step
+    return CompiledEnv(features, space, limit, lambda key: env.reset_env(key, parameters), own)
+
+
+def _drive(state: Any, action: Array, parameters: Any) -> tuple[Array, Any, Array, Array]:
+    """Take a step of `gymnasium.envs.classic_control.Continuous_MountainCarEnv`."""
+    force = jnp.clip(action[0], parameters.min_action, parameters.max_action)
+    velocity = state.velocity + force * parameters.power - parameters.gravity * jnp.cos(3.0 * state.position)
+    velocity = jnp.clip(velocity, -parameters.max_speed, parameters.max_speed)
+    position = jnp.clip(state.position + velocity, parameters.min_position, parameters.max_position)
+    velocity = jnp.where((position <= parameters.min_position) & (velocity < 0.0), 0.0, velocity)
+    over = (position >= parameters.goal_position) & (velocity >= parameters.goal_velocity)
+    reward = jnp.where(over, 100.0, 0.0) - 0.1 * action[0] ** 2
+    return jnp.stack([position, velocity]), state.replace(position=position, velocity=velocity), reward, over
 
 
 def spaces(env: gym.Env[Any, Any]) -> tuple[int, ActionSpace]:

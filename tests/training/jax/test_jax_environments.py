@@ -11,13 +11,17 @@ from scipy import stats
 
 from autorl.training.jax.environments import COMPILED, compiled, spaces
 
-# Of each environment: its state's fields, and a box of states of episodes under way, many of which one step ends.
+# Of each environment: its state's fields, and boxes of states of episodes under way, by their ends: all that there are,
+# and those around what is rare among them, where an episode ends or a wall stops the car.
 STATES = {
-    "Acrobot-v1": (("joint_angle1", "joint_angle2", "velocity_1", "velocity_2"), [3.1, 3.1, 6.0, 6.0], [0, 0, 0, 0]),
-    "CartPole-v1": (("x", "x_dot", "theta", "theta_dot"), [2.4, 3.0, 0.209, 3.0], [0, 0, 0, 0]),
-    "MountainCar-v0": (("position", "velocity"), [0.25, 0.07], [0.24, 0]),
-    "MountainCarContinuous-v0": (("position", "velocity"), [0.2, 0.07], [0.24, 0]),
-    "Pendulum-v1": (("theta", "theta_dot"), [3.1, 8.0], [0, 0]),
+    "Acrobot-v1": (("joint_angle1", "joint_angle2", "velocity_1", "velocity_2"), ([3.14, 3.14, 12.5, 28.2],)),
+    "CartPole-v1": (("x", "x_dot", "theta", "theta_dot"), ([2.4, 3.0, 0.209, 3.0],)),
+    "MountainCar-v0": (("position", "velocity"), ([[-1.2, -0.07], [0.6, 0.07]], [[-1.2, -0.07], [-1.1, 0.07]])),
+    "MountainCarContinuous-v0": (
+        ("position", "velocity"),
+        ([[-1.2, -0.07], [0.6, 0.07]], [[-1.2, -0.07], [-1.1, 0.07]]),
+    ),
+    "Pendulum-v1": (("theta", "theta_dot"), ([3.14, 8.0],)),
 }
 STEPS = 400
 
@@ -25,21 +29,22 @@ STEPS = 400
 @pytest.mark.parametrize("env_id", COMPILED)
 def test_transitions_are_gymnasiums(env_id: str) -> None:
     env, theirs = compiled(env_id), gym.make(env_id).unwrapped
-    fields, spread, middle = STATES[env_id]
+    fields, boxes = STATES[env_id]
     rng = np.random.default_rng(0)
     theirs.reset(seed=0)
     theirs.action_space.seed(0)
-    states = middle + rng.uniform(-1.0, 1.0, (STEPS, len(fields))) * spread
-    actions = np.array([theirs.action_space.sample() for _ in range(STEPS)])
+    ends = [(box if np.ndim(box) == 2 else (np.negative(box), box)) for box in boxes]
+    states = np.concatenate([rng.uniform(low, high, (STEPS, len(fields))) for low, high in ends])
+    actions = np.array([theirs.action_space.sample() for _ in states])
     expected = []
     for state, action in zip(states, actions, strict=True):
         theirs.reset()
         theirs.state = state.astype(np.float64)  # type: ignore[attr-defined]
         observation, reward, over, *_ = theirs.step(action)
         expected.append((observation, reward, over))
-    _, begun = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(0), STEPS))
+    _, begun = jax.vmap(env.reset)(jax.random.split(jax.random.PRNGKey(0), len(states)))
     begun = begun.replace(**{name: jnp.asarray(states[:, i], jnp.float32) for i, name in enumerate(fields)})
-    played = jnp.asarray(actions.reshape(STEPS, -1))
+    played = jnp.asarray(actions.reshape(len(states), -1))
     observations, _, rewards, over = jax.vmap(env.step)(begun, played)
     seen, paid, ended = (np.array(column) for column in zip(*expected, strict=True))
     agree = np.asarray(over) == ended
