@@ -14,7 +14,7 @@ from autorl.errors import CheckpointError
 from autorl.training.meter import Spent
 from autorl.trial import Point, Recipe
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

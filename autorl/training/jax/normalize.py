@@ -9,13 +9,24 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
+_FIRST = 1e-4  # SB3 counts from here
+
 
 class Moments(NamedTuple):
-    """A running mean and variance, and how many they are of (SB3 begins with 1e-4)."""
+    """A running mean and variance in single precision that move as far as SB3's in double precision do.
+
+    Attributes:
+        mean: the mean.
+        var: the variance.
+        seen: how many they are of.
+        rests: what rounding has left of the sums that mean and variance are (Kahan 1965, Communications of the ACM 8,
+            40); without it they would stand still once a step is smaller than their last bit.
+    """
 
     mean: Array
     var: Array
     seen: Array
+    rests: tuple[Array, Array]
 
 
 class Normalization(NamedTuple):
@@ -52,20 +63,32 @@ class Scaling(NamedTuple):
 
 def begin(features: int, n_envs: int) -> Normalization:
     """Return the state before anything was seen."""
-    start = jnp.asarray(1e-4)
-    return Normalization(
-        Moments(jnp.zeros(features), jnp.ones(features), start),
-        Moments(jnp.zeros(()), jnp.ones(()), start),
-        jnp.zeros(n_envs),
-    )
+
+    def moments(shape: tuple[int, ...]) -> Moments:
+        nothing = jnp.zeros(shape)
+        return Moments(nothing, jnp.ones(shape), jnp.asarray(0, jnp.int32), (nothing, nothing))
+
+    return Normalization(moments((features,)), moments(()), jnp.zeros(n_envs))
 
 
 def update(moments: Moments, batch: Array) -> Moments:
     """Add a batch, of shape ``(n, ...)``, to the moments (Chan et al. 1979, as SB3's `RunningMeanStd`)."""
-    mean, var, count = batch.mean(axis=0), batch.var(axis=0), batch.shape[0]
-    delta, total = mean - moments.mean, moments.seen + count
-    together = moments.var * moments.seen + var * count + delta**2 * moments.seen * count / total
-    return Moments(moments.mean + delta * count / total, together / total, total)
+    seen = moments.seen + batch.shape[0]
+    before, after = _FIRST + moments.seen, _FIRST + seen
+    (of_mean, of_var), share = moments.rests, batch.shape[0] / after
+    delta = batch.mean(axis=0) - moments.mean - of_mean
+    mean, of_mean = _added(moments.mean, of_mean, delta * share)
+    spread = batch.var(axis=0) + delta**2 * (before / after)
+    var, of_var = _added(moments.var, of_var, (spread - moments.var - of_var) * share)
+    # From its first value to a much smaller one a variance would keep that one's rounding.
+    var = jnp.where(moments.seen == 0, moments.var * (before / after) + spread * share, var)
+    return Moments(mean, var, seen, (of_mean, of_var))
+
+
+def _added(value: Array, rest: Array, change: Array) -> tuple[Array, Array]:
+    change += rest
+    total = value + change
+    return total, change - (total - value)
 
 
 def normalize(moments: Moments, observations: Array, scaling: Scaling) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -99,8 +100,21 @@ def test_moments_are_those_of_all_batches() -> None:
     for batch in batches:
         theirs.update(batch)
         ours = normalize.update(ours, jnp.asarray(batch))
-    for field, value in (("mean", theirs.mean), ("var", theirs.var), ("seen", theirs.count)):
+    for field, value in (("mean", theirs.mean), ("var", theirs.var)):
         assert np.allclose(getattr(ours, field), value, rtol=1e-5), field
+    assert int(ours.seen) == round(theirs.count)
     together = np.concatenate(batches)
     assert np.allclose(ours.mean, together.mean(axis=0), rtol=1e-5)
     assert np.allclose(ours.var, together.var(axis=0), rtol=1e-3)
+
+
+def test_moments_move_on_after_many_steps_far_from_zero() -> None:
+    rng, steps, far = np.random.default_rng(0), 400_000, 300.0
+    # A mean of 300 standard deviations would stand still after 30,000 steps if it were added to as it is.
+    data = (far + rng.standard_normal((steps, 1, 1))).astype(np.float32)
+    data[steps // 2 :] += 3.0
+    begun = normalize.begin(1, 1).observations
+    ours, _ = jax.lax.scan(lambda now, batch: (normalize.update(now, batch), None), begun, jnp.asarray(data))
+    exact = data.astype(np.float64)
+    assert float(ours.mean[0]) == pytest.approx(exact.mean(), abs=0.01)
+    assert float(ours.var[0]) == pytest.approx(exact.var(), rel=0.01)
