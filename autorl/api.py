@@ -51,7 +51,13 @@ def tune(
         KeyboardInterrupt: it was asked to stop; the runs in training have saved their state.
     """
     from autorl.engine.conductor import conduct
+    from autorl.training.program.function import importing
 
+    if (function := importing.get()) is not None:
+        raise AutorlError(
+            f"its module tunes when it is imported, which the processes that train {function} have to do: put what it "
+            "does under if __name__ == '__main__'"
+        )
     spec = validate(study, overrides)
     _to_its_end(spec, progress, lambda watch, asked: conduct(spec, watch, asked))
     return Study(spec.study, spec.storage)
@@ -69,10 +75,11 @@ def validate(study: Source, overrides: Mapping[str, Any] | None = None) -> Study
     """
     from autorl.engine.check import check
     from autorl.spec.load import draft_study
+    from autorl.spec.sources import plain
     from autorl.spec.yaml12 import dump
 
     source = _with_names(study) if isinstance(study, Mapping) else Path(study)
-    return check(draft_study(source, [f"{key}={dump(value)}" for key, value in (overrides or {}).items()]))
+    return check(draft_study(source, [f"{key}={dump(plain(value))}" for key, value in (overrides or {}).items()]))
 
 
 def load(storage: str | None = None, study: str | None = None) -> Study:
@@ -86,13 +93,14 @@ def load(storage: str | None = None, study: str | None = None) -> Study:
         StorageError: there is no such database, or it holds no such study.
         AutorlError: no study is named, and the database holds none, or several.
     """
+    from autorl.ledger.database import shown
     from autorl.ledger.reader import Reader, default_url
 
     url = default_url(storage)
     with Reader(url) as reader:
         names = [reader.study(study).name] if study is not None else [record.name for record in reader.studies()]
     if len(names) != 1:
-        raise AutorlError(f"{url} holds {len(names)} studies; name one of them: {', '.join(names)}")
+        raise AutorlError(f"{shown(url)} holds {len(names)} studies; name one of them: {', '.join(names)}")
     return Study(names[0], url)
 
 
@@ -171,13 +179,18 @@ class Study:
         return self.findings.headline
 
     def trials(self) -> pd.DataFrame:
-        """Return a row for each trial: number, state, the objective over each phase's seeds, and its configuration."""
+        """Return a row for each trial: number, state, the objective over each phase's seeds, and its configuration.
+
+        A parameter that is named as another column is there as `config.NAME`.
+        """
+        from autorl.report.words import beside
+
         found = self.findings
         rows = []
         for trial in found.trials:
             told = {"trial": trial.number, "origin": trial.origin, "state": trial.state, "tuning": trial.value}
             again = {phase: found.value(trial.number, phase) for phase in ("validation", "test")}
-            rows.append({**told, **again, **trial.config.values})
+            rows.append(beside({**told, **again}, trial.config.values))
         return _frame(rows, "trial")
 
     def runs(self) -> pd.DataFrame:
@@ -228,7 +241,7 @@ class Study:
         """Return a trial as a file for the user's own training code.
 
         Args:
-            format: as of `autorl export`; by default the one that fits what trained it.
+            format: as of `autorl export`, but for `model` (`export_model`); by default what fits what trained it.
             trial: its number; by default the winner, or the incumbent.
 
         Raises:
@@ -240,8 +253,30 @@ class Study:
         chosen = self.findings.chosen(trial)
         return render(self.findings, chosen, format or fitting(chosen.recipe.backend)[0])
 
+    def export_model(self, folder: str | Path, trial: int | None = None, seed: int | None = None) -> None:
+        """Train a run again and write its model with its card; as `autorl export --format model` does.
+
+        Args:
+            folder: what is made; whole, or not at all.
+            trial: as for `export`.
+            seed: of a completed run of the trial; by default its first test seed, whatever its score.
+
+        Raises:
+            ExportError: the trial is not of backend `sb3` or has no such run, the folder exists, or what is trained is
+                not what the study saw.
+        """
+        from autorl.ledger.reader import Reader
+        from autorl.report.export.model import write
+
+        with Reader(self.storage) as reader:
+            write(self.findings, self.findings.chosen(trial), reader, Path(folder), seed)
+
     def test(self, *trials: int, progress: bool | Callable[[Progress], None] = True) -> Study:
         """Train more trials of a finished study on its test seeds; as `autorl test` does.
+
+        Args:
+            trials: their numbers; by default the five best by tuning data.
+            progress: as for `tune`.
 
         Returns:
             The study with their test scores.
@@ -252,7 +287,8 @@ class Study:
         from autorl.engine.conductor import retest
 
         spec = self.spec.model_copy(update={"storage": self.storage})
-        _to_its_end(spec, progress, lambda watch, asked: retest(spec, list(trials), watch, asked))
+        numbers = list(trials) or [trial.number for trial in self.findings.ranked[:5]]
+        _to_its_end(spec, progress, lambda watch, asked: retest(spec, numbers, watch, asked))
         return Study(self.name, self.storage)
 
     def checklist(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from autorl.spec.curriculum import resolved
@@ -82,9 +82,14 @@ class Recipe:
         return data
 
     def fingerprint(self, seed: int) -> str:
-        """Return what identifies a run: its recipe and its seed."""
+        """Return what identifies a run: its recipe and its seed, wherever the user's trainer is."""
         # A recipe that has been stored has lists for tuples.
-        return json.dumps([self.to_dict(), seed], sort_keys=True, default=repr)
+        return json.dumps([self.in_folder("").to_dict(), seed], sort_keys=True, default=repr)
+
+    def in_folder(self, folder: str) -> Recipe:
+        """Return the recipe with the user's trainer in another folder; as it is, if there is none."""
+        start = self.start and Start(self.start.recipe.in_folder(folder), self.start.env_steps)
+        return replace(self, start=start, program=self.program and {**self.program, "folder": folder})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:

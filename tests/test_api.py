@@ -81,11 +81,13 @@ def test_a_notebook_shows_the_report_and_its_figures(study: autorl.Study) -> Non
     assert max(map(len, study.report().splitlines())) <= 100
 
 
-def test_it_exports_and_compares(study: autorl.Study) -> None:
+def test_it_exports_and_compares(study: autorl.Study, tmp_path: Path) -> None:
     assert "PPO(" in study.export()
     assert "PPO" in study.export("sb3", trial=0)
     with pytest.raises(AutorlError, match="no trial 99"):
         study.export(trial=99)
+    study.export_model(tmp_path / "model", trial=0)
+    assert (tmp_path / "model" / "model.zip").is_file()
     assert [side.found.study.name for side in autorl.compare(study, study).sides] == ["small", "small"]
 
 
@@ -96,6 +98,8 @@ def test_more_trials_are_tested_on_demand(tmp_path: Path) -> None:
     again = study.test(untested, progress=lambda progress: seen.append(progress.env_steps))
     assert again.trials()["test"].notna()[untested]
     assert seen
+    best = again.test(progress=False)
+    assert best.trials()["test"].notna()[[trial.number for trial in best.findings.ranked[:5]]].all()
 
 
 def test_a_finished_study_is_not_trained_again(tmp_path: Path) -> None:
@@ -105,6 +109,7 @@ def test_a_finished_study_is_not_trained_again(tmp_path: Path) -> None:
     more = autorl.tune(walk(tmp_path), {"budget.trials": 6, "study": "more"}, progress=False)
     assert more.name == "more"
     assert len(more.trials()) > len(first.trials())
+    assert autorl.validate(walk(tmp_path), {"seeds.tuning": range(3)}).seeds.tuning == (0, 1, 2)
 
 
 def test_metrics_may_be_called_what_columns_are_called(tmp_path: Path) -> None:
@@ -125,6 +130,15 @@ def test_metrics_may_be_called_what_columns_are_called(tmp_path: Path) -> None:
     loaded = CliRunner().invoke(app, ["load", str(archive), "--storage", elsewhere])
     assert loaded.exit_code == 0, loaded.output
     assert autorl.load(elsewhere).curves().equals(curves)
+
+
+def test_parameters_may_be_called_what_columns_are_called(tmp_path: Path) -> None:
+    (tmp_path / "named.py").write_text("def train(config, seed, budget, report):\n    return config['state']\n")
+    space = {"parameters": {"state": {"min": 0.0, "max": 1.0, "default": 0.5}}}
+    asked = walk(tmp_path) | {"program": {"function": "named:train", "folder": tmp_path}, "search_space": space}
+    trials = autorl.tune(asked, {"evaluation.points": 1}, progress=False).trials()
+    assert set(trials["state"]) == {"completed"}
+    assert trials["config.state"].to_dict() == trials["tuning"].to_dict()
 
 
 def test_ctrl_c_stops_as_on_the_command_line(tmp_path: Path) -> None:
@@ -179,6 +193,22 @@ def test_a_function_is_passed_as_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     assert named.spec.program.function == "trainers:walk"
     with pytest.raises(AutorlError, match="put it into a file"):
         autorl.tune(walk(tmp_path, lambda config, seed, budget, report: 1.0), progress=False)
+
+
+def test_a_script_that_tunes_when_it_is_imported_is_told_so(tmp_path: Path) -> None:
+    study = {**walk(tmp_path), "program": None, "seeds": {"tuning": [0], "test": [10, 11]}, "evaluation": {"points": 1}}
+    text = "import autorl\n\ndef train(config, seed, budget, report):\n    return 1.0\n\n"
+    text += f"autorl.tune({study!r} | {{'program': {{'function': train}}}}, progress=False)\n"
+    (tmp_path / "script.py").write_text(text)
+    run = [sys.executable, "script.py"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "put what it does under if __name__ == '__main__'" in done.stderr
+    assert not (tmp_path / "walk.db").exists()
+    (tmp_path / "script.py").write_text(text.replace("autorl.tune", 'if __name__ == "__main__":\n    autorl.tune'))
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert autorl.load(f"sqlite:///{tmp_path}/walk.db").state == "finished"
 
 
 def test_mistakes_and_absent_studies_are_said_at_once(tmp_path: Path, study: autorl.Study) -> None:

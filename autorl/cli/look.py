@@ -183,7 +183,7 @@ def trials(
 
     from autorl.ledger.reader import Reader
     from autorl.report.findings import gather
-    from autorl.report.words import number, setting, tries
+    from autorl.report.words import beside, number, setting, tries
 
     name, url = find_study(study, storage)
     with Reader(url) as reader:
@@ -196,7 +196,7 @@ def trials(
             continue
         scores = {f"tuning_{run.seed}": run.score for run in found.runs.get(trial.number, ()) if run.phase == "tuning"}
         values = {"trial": trial.number, "origin": trial.origin, "state": trial.state, "value": trial.value}
-        rows.append({**values, "test": found.value(trial.number, "test"), **scores, **trial.config.values})
+        rows.append(beside({**values, "test": found.value(trial.number, "test"), **scores}, trial.config.values))
     if format is not Format.table:
         emit(rows, format)
         return

@@ -58,6 +58,7 @@ def find_study(study: str | None, storage: str | None) -> tuple[str, str]:
 
         spec = load_study(Path(study))
         return spec.study, storage or spec.storage
+    from autorl.ledger.database import shown
     from autorl.ledger.reader import Reader, default_url
 
     url = default_url(storage)
@@ -67,9 +68,9 @@ def find_study(study: str | None, storage: str | None) -> tuple[str, str]:
     with Reader(url) as reader:
         names = [record.name for record in reader.studies()]
     if not names:
-        raise AutorlError(f"{url} holds no study yet; start one with: autorl run FILE")
+        raise AutorlError(f"{shown(url)} holds no study yet; start one with: autorl run FILE")
     if len(names) > 1:
-        raise AutorlError(f"{url} holds {len(names)} studies; name one: {', '.join(names)}")
+        raise AutorlError(f"{shown(url)} holds {len(names)} studies; name one: {', '.join(names)}")
     return names[0], url
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
+from pathlib import Path
 
 from autorl.engine import policy
 from autorl.engine.dispatch import Dispatcher, last_line
@@ -141,8 +142,9 @@ class Conductor:
         self._tuned_before, self._tuning = self._study.tuning_seconds, False
         # A traceback for which the study has paused once, and which somebody has seen, does not stop it again.
         self._accepted = {event.detail.get("fingerprint") for event in reader.events(self.spec.study, "paused")}
+        folder = "" if self.spec.program is None else self.spec.program.folder
         for trial in reader.trials(self.spec.study):
-            self._trials.keep(trial)
+            self._trials.keep(replace(trial, recipe=trial.recipe.in_folder(folder)))
         unfinished: dict[Run, RunRecord] = {}
         for record in reader.runs(self.spec.study):
             done = record.state in ("paused", "completed", "failed")
@@ -258,9 +260,14 @@ class Conductor:
 
     def retest(self, trials: Sequence[int]) -> None:
         """Train trials on the test seeds; see the function of this name."""
-        study, known = self._study, self._trials.records
+        study, known, program = self._study, self._trials.records, self.spec.program
         if study.state != "finished":
             raise StorageError(f"study '{study.name}' is not finished; run `autorl run` first")
+        if program is not None and not Path(program.folder).is_dir():
+            raise StorageError(
+                f"study '{study.name}': its trainer's folder '{program.folder}' is not here; run the study's file from "
+                "where it is now, which trains nothing again: autorl run FILE"
+            )
         unknown = [number for number in trials if number not in known]
         if unknown:
             raise StorageError(f"study '{study.name}' has no trial {unknown[0]}; its trials are 0 to {max(known)}")

@@ -30,7 +30,7 @@ from sqlalchemy import Connection, Float, MetaData, Select, String, create_engin
 
 from autorl.errors import StorageError
 from autorl.ledger import tables
-from autorl.ledger.database import open_for_reading, parse_url, shown
+from autorl.ledger.database import open_for_reading, parse_url, without_passwords
 from autorl.ledger.digest import digest
 from autorl.ledger.environment import versions
 from autorl.ledger.maintenance import alembic_config, copy
@@ -169,7 +169,7 @@ def _rows(url: str, study: str) -> dict[str, bytes]:
             "lease_owner": None,
             "lease_heartbeat": None,
             "stop_asked": None,
-            "spec": _without_password(row["spec"]),
+            "spec": json.dumps(without_passwords(json.loads(row["spec"]))),
         }
     written = {name: _parquet(rows, _kinds(_TABLES[name])) for name, rows in found.items()}
     numbers = {row["id"]: row["number"] for row in found["trials.parquet"]}
@@ -180,11 +180,6 @@ def _rows(url: str, study: str) -> dict[str, bytes]:
 
 def _all(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(query).all()]
-
-
-def _without_password(spec: str) -> str:
-    data = json.loads(spec)
-    return json.dumps({**data, "storage": shown(data["storage"])})
 
 
 def _kinds(table: Any) -> dict[str, str]:

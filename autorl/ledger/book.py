@@ -21,7 +21,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, select, upda
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease, tables
 from autorl.ledger.continuation import going_on, spec_hash, with_max_pending
-from autorl.ledger.database import open_for_writing, patiently, shown
+from autorl.ledger.database import open_for_writing, patiently, without_passwords
 from autorl.ledger.environment import hardware, versions
 from autorl.ledger.records import Attempt, ProposalRecord, Told, TrialProgress, TrialRecord
 from autorl.spec.study import StudySpec
@@ -473,5 +473,4 @@ def _text(text: str) -> str:
 
 
 def _spec_columns(spec: StudySpec) -> dict[str, str]:
-    kept = spec.model_copy(update={"storage": shown(spec.storage)})  # a password is nobody's business
-    return {"spec": kept.model_dump_json(), "spec_hash": spec_hash(spec)}
+    return {"spec": json.dumps(without_passwords(spec.model_dump(mode="json"))), "spec_hash": spec_hash(spec)}

@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 from autorl.errors import StorageError
-from autorl.ledger.database import shown
+from autorl.ledger.database import shown, without_passwords
 from autorl.spec.study import StudySpec
 
-# What may differ when a study goes on: how it is executed, where it is kept, and how long it may run.
+# What may differ when a study goes on: how it is executed, where it and the user's program are, how long it may run.
 _MAY_CHANGE = (
     "execution",
     "storage",
+    "program.folder",
     "budget.trials",
     "budget.env_steps",
     "budget.seconds",
@@ -28,11 +29,11 @@ def spec_hash(spec: StudySpec) -> str:
 
 
 def _deciding(spec: StudySpec) -> dict[str, Any]:
-    data = spec.model_dump(mode="json")
+    data = without_passwords(spec.model_dump(mode="json"))
     for path in _MAY_CHANGE:
         section, _, key = path.partition(".")
         if key:
-            data[section].pop(key)
+            (data[section] or {}).pop(key, None)
         else:
             data.pop(section)
     return data

@@ -6,9 +6,9 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -60,6 +60,14 @@ def shown(url: str | URL) -> str:
     """Return a database URL as it may be shown: without its passwords."""
     parsed = make_url(url).difference_update_query(["password", "sslpassword"])
     return parsed.render_as_string(hide_password=True)
+
+
+def without_passwords(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study, as a spec's `model_dump` has it, without the passwords of its databases."""
+    optimizer = study["optimizer"]
+    if (transfer := optimizer.get("transfer")) and transfer["storage"]:
+        optimizer = {**optimizer, "transfer": {**transfer, "storage": shown(transfer["storage"])}}
+    return {**study, "storage": shown(study["storage"]), "optimizer": optimizer}
 
 
 def files_folder(url: str, asked: str | None = None) -> Path:

@@ -42,6 +42,8 @@ def resolved(found: Findings) -> dict[str, Any]:
     # Of a parameter's keys only those that were given say anything: a range has no values, and choices have no range.
     data["search_space"] = found.spec.model_dump(mode="json", exclude_defaults=True)["search_space"]
     data["storage"] = without_password(found.spec.storage)
+    if transfer := data["optimizer"].get("transfer"):
+        transfer["storage"] = transfer["storage"] and without_password(transfer["storage"])
     return data
 
 

@@ -106,3 +106,8 @@ def hardware(known: Mapping[str, Any]) -> str:
     parts.append(f"{known['cores']} cores" if known.get("cores") else None)
     parts.append(f"{memory / 2**30:.0f} GiB of memory" if isinstance(memory, int | float) else None)
     return ", ".join(str(part) for part in parts if part)
+
+
+def beside(columns: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a table with a configuration, whose parameters may be named as the other columns are."""
+    return {**columns, **{f"config.{key}" if key in columns else key: value for key, value in configuration.items()}}

@@ -31,7 +31,7 @@ def study_document(source: Path | Mapping[str, Any], overrides: Sequence[str]) -
         SpecError: the file itself cannot be read, or is no mapping.
     """
     if isinstance(source, Mapping):
-        path, document = Path(IN_CODE), Document(_plain(source), {(): IN_CODE})
+        path, document = Path(IN_CODE), Document(plain(source), {(): IN_CODE})
     else:
         path, document = source, _with_includes(source, ())
     if not isinstance(document.data, dict):
@@ -164,12 +164,12 @@ def _merge(into: Document, other: Document) -> None:
     into.unread = {key for key in into.unread if stays(key)} | other.unread
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a copy as a file would hold it, without ranges, tuples, paths and NumPy's numbers."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | range):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, Path):
         return str(value)
     return value.item() if hasattr(value, "item") else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,15 @@ from autorl.engine.conductor import conduct
 from autorl.errors import StorageError
 from autorl.ledger import archive, tables
 from autorl.ledger.book import Book
+from autorl.ledger.continuation import going_on
 from autorl.ledger.database import open_for_reading
 from autorl.ledger.digest import digest
 from autorl.ledger.maintenance import check
 from autorl.ledger.mirror import optuna_storage
 from autorl.ledger.reader import Reader
+from autorl.report.findings import gather
+from autorl.report.reproduce import resolved
+from autorl.spec.study import StudySpec
 
 
 @pytest.fixture(params=databases.KINDS)
@@ -119,14 +124,24 @@ def test_the_tables_are_read_without_autorl(tmp_path: Path) -> None:
 
 def test_a_password_stays_at_home(tmp_path: Path) -> None:
     spec = states.make("one_trial", tmp_path)
-    with_secret = spec.model_dump_json().replace(spec.storage, "postgresql://me:secret@host/db")
+    transfer = {"study": "earlier", "storage": "postgresql://me:secret@other/db", "top": 1}
+    data = spec.model_dump(mode="json")
+    data |= {"storage": "postgresql://me:secret@host/db", "optimizer": {**data["optimizer"], "transfer": transfer}}
+    with_secret = json.dumps(data)
     databases.execute(spec.storage, f"UPDATE autorl_study SET spec = '{with_secret}'".replace(":", r"\:"))
     file = tmp_path / "small.zip"
     archive.dump(spec.storage, "small", file, {})
     target = f"sqlite:///{tmp_path}/other.db"
     archive.load(file, target)
     with Reader(target) as reader:
-        assert reader.study("small").spec.storage == "postgresql://me:***@host/db"
+        kept = reader.study("small").spec
+        found = gather(reader, "small")
+    assert kept.storage == "postgresql://me:***@host/db"
+    assert "secret" not in kept.model_dump_json()
+    # With the password in its file the study goes on, and leaves none behind either.
+    assert going_on(StudySpec.model_validate(data), kept).optimizer.transfer is not None
+    own = replace(found, study=replace(found.study, spec=StudySpec.model_validate(data)))
+    assert "secret" not in json.dumps(resolved(own))
 
 
 def test_what_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None:

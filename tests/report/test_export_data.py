@@ -329,6 +329,8 @@ def test_what_cleanrl_has_no_option_for_is_said(ppo: Findings) -> None:
         "minibatches of 24, which do not divide its 64 steps.",
         "clip_range_vf 0.1: it clips values as far as --clip-coef.",
     ]
+    exploring = {"net_arch": [64, 64], "log_std_init": -2.0, "activation_fn": "tanh"}
+    assert said(env="Pendulum-v1", hyperparameters={"n_steps": 64}, policy=exploring)[-1] == "policy.log_std_init -2.0."
     noisy = {"train_freq": [1, "episode"], "noise_type": "ornstein-uhlenbeck", "lr_schedule": "linear"}
     assert said(algorithm="td3", env="Pendulum-v1", hyperparameters=noisy) == [
         "hidden layers [400, 300], of which it has [256, 256].",
@@ -484,6 +486,14 @@ def test_a_sweep_searches_the_same_values(ppo: Findings, tmp_path: Path) -> None
     assert translated.parameters["vf_clip"] == {"values": [False, True]}
     assert "# only where vf_clip is true, which W&B cannot say" in file.read_text()
     assert {line.split(": ")[1] for line in translated.lost} == {"program", "method", "metric"}
+
+
+def test_a_sweep_has_the_task_that_the_study_has(ppo: Findings) -> None:
+    task = ppo.spec.task.model_copy(update={"env": "Pendulum-v1", "env_kwargs": {"g": 9.81}, "wrappers": ("a:B",)})
+    spec = ppo.spec.model_copy(update={"task": task})
+    text = render(replace(ppo, study=replace(ppo.study, spec=spec)), ppo.trials[1], "wandb-sweep")
+    assert yaml.safe_load(text)["parameters"]["task.env_kwargs.g"] == {"value": 9.81}
+    assert "your training script of ppo on Pendulum-v1, wrapped in a:B," in text
 
 
 def test_a_sweep_of_steps_that_do_not_count_from_zero_has_the_studys_values(ppo: Findings, tmp_path: Path) -> None:

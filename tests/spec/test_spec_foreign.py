@@ -222,6 +222,20 @@ def test_what_rl_zoo3_has_and_autorl_not_is_said(tmp_path: Path) -> None:
         zoo.hyperparameters("pppo", None)
 
 
+def test_code_within_what_rl_zoo3_says_is_said_to_be_lost(tmp_path: Path) -> None:
+    (tmp_path / "ppo.yml").write_text(
+        "CartPole-v1:\n  n_timesteps: 1000\n  policy: MlpPolicy\n  learning_rate: 0.002\n"
+        "  policy_kwargs: 'dict(net_arch=dict(pi=[64]*2, vf=[64, 64]), log_std_init=-2)'\n"
+        "  normalize: 'dict(norm_obs=True, clip_obs=LIMIT)'\n  env_kwargs: 'dict(a=[here()])'\n"
+    )
+    found, algorithm = zoo.hyperparameters(str(tmp_path / "ppo.yml"), "CartPole-v1")
+    text = found.study_file(algorithm, "CartPole-v1")
+    assert "policy_kwargs.net_arch" in text
+    assert text.count(": Python code") == 3
+    (tmp_path / "study.yaml").write_text(text)
+    assert load_study(tmp_path / "study.yaml").policy.model_dump()["log_std_init"] == -2
+
+
 def test_ones_own_file_of_rl_zoo3s_may_have_any_name(tmp_path: Path) -> None:
     file, out = tmp_path / "mine.yml", tmp_path / "study.yaml"
     file.write_text("CartPole-v1:\n  n_timesteps: null\n  policy: MlpPolicy\n  learning_rate: 0.002\n")

@@ -52,6 +52,10 @@ _TD3 = {
     "target_noise_clip": "noise-clip",
 }
 
+# Arguments of policies of which `_of_policy` tells, and what the scripts do as if others had this value.
+_TOLD = {"name", "net_arch", "activation_fn", "ortho_init"}
+_OF_POLICY = {"log_std_init": 0.0, "n_critics": 2, "full_std": True, "use_expln": False, "squash_output": False}
+
 
 @dataclass(frozen=True)
 class _Script:
@@ -124,7 +128,10 @@ def render(findings: Findings, trial: TrialRecord) -> str:
             f"CleanRL has no script for {recipe.algorithm} with {kind} actions, only for {known}; use --format sb3"
         )
     data = described(recipe)
-    options, unsaid = _options(script, recipe.algorithm, data), _unsaid(script, recipe.algorithm, data)
+    options = _options(script, recipe.algorithm, data)
+    further = {key: value for key, value in recipe.policy.items() if _OF_POLICY.get(key, ()) != value}
+    unsaid = [*_unsaid(script, recipe.algorithm, data)]
+    unsaid += [f"policy.{key} {value}" for key, value in further.items() if key not in _TOLD]
     first = findings.spec.seeds.test[0]
     lines = ["cleanrl/" + script.file, *options, f'--seed "${{1:-{first}}}"']
     about = [

@@ -46,8 +46,9 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
     """
     spec = findings.spec
     policy = {f"policy.{key}": value for key, value in spec.policy.model_dump(exclude_none=True).items()}
+    of_env = {f"task.env_kwargs.{key}": value for key, value in spec.task.env_kwargs.items()}
     searched = {p.sets for p in spec.space}
-    fixed = {key: value for key, value in (spec.algorithm.fixed | policy).items() if key not in searched}
+    fixed = {key: value for key, value in (spec.algorithm.fixed | policy | of_env).items() if key not in searched}
     goal = spec.objective.direction
     head: dict[str, Any] = {
         "program": "train.py",
@@ -55,7 +56,10 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
         "metric": {"name": spec.objective.metric, "goal": goal},
     }
     lines = [f"# {line}" for line in header(findings, trial)]
-    lines += ["# program: your training script, which takes the parameters and logs the metric.", dumped(head).rstrip()]
+    wrapped = f", wrapped in {', '.join(map(setting, spec.task.wrappers))}" if spec.task.wrappers else ""
+    task = f"{spec.algorithm.name} on {spec.task.env}{wrapped}"
+    lines += [f"# program: your training script of {task}, which takes the parameters and logs the metric."]
+    lines += [dumped(head).rstrip()]
     lines.append("parameters:")
     for parameter in spec.space:
         entry, remark = _entry(parameter)

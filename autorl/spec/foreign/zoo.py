@@ -114,11 +114,11 @@ def _take(found: Translation, file: Foreign, env: str, entry: Mapping[str, Any])
                 case "policy_kwargs":
                     _take_policy(found, file, env, _evaluated(value))
                 case "env_kwargs":
-                    found.task["env_kwargs"] = _evaluated(value)
+                    found.task["env_kwargs"] = _as_data(value)
                 case "env_wrapper":
                     found.task["wrappers"] = [_wrapper(one) for one in (value if isinstance(value, list) else [value])]
                 case "normalize":
-                    found.fixed["normalize"] = _evaluated(value)
+                    found.fixed["normalize"] = _as_data(value)
                 case _:
                     found.fixed[key] = value
         except (TypeError, ValueError) as error:
@@ -129,7 +129,7 @@ def _take_policy(found: Translation, file: Foreign, env: str, arguments: Any) ->
     if not isinstance(arguments, Mapping):
         raise ValueError("no mapping")
     for name, value in arguments.items():
-        if isinstance(value, _Code):
+        if _has_code(value):
             found.lose(file.place((env, "policy_kwargs")), f"policy_kwargs.{name}", str(value), "Python code")
         else:
             found.policy[name] = value
@@ -148,6 +148,19 @@ def _evaluated(value: Any) -> Any:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError("no Python expression") from None
     return _data(node)
+
+
+def _as_data(value: Any) -> Any:
+    data = _evaluated(value)
+    if _has_code(data):
+        raise ValueError("Python code")
+    return data
+
+
+def _has_code(data: Any) -> bool:
+    if isinstance(data, Mapping | list):
+        return any(map(_has_code, data.values() if isinstance(data, Mapping) else data))
+    return isinstance(data, _Code)
 
 
 def _data(node: ast.expr) -> Any:

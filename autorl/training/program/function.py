@@ -6,16 +6,21 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from autorl.spec.yaml12 import Key
 from autorl.training.program.backend import ProgramBackend
-from autorl.training.program.reports import ReportError
+from autorl.training.program.reports import ReportError, as_number
 from autorl.training.program.run import Call
 from autorl.training.program.words import settings
 from autorl.training.protocol import Interrupted
+
+# The function whose module is being imported: a module that tunes when it is imported would do so without end.
+importing: ContextVar[str | None] = ContextVar("importing", default=None)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class FunctionBackend(ProgramBackend):
     It is called as `train(config, seed, budget, report)`: the hyperparameters (with dotted keys such as
     `policy.net_arch`), the seed, a `Budget`, and a function to report with: `report(env_steps, {"return": 12.5})`, or
     `report(env_steps, 12.5)` for the study's first metric. A report does not return when the run is to pause or stop.
-    A function that returns a number, or such a mapping, reports it at the end.
+    A function that returns a number, or such a mapping, reports it at the end; whatever else it returns is its own.
     """
 
     key = "function"
@@ -94,7 +99,7 @@ class FunctionBackend(ProgramBackend):
         try:
             with contextlib.redirect_stdout(call.output):
                 last = function(config=settings(recipe), seed=call.seed, budget=budget, report=report)
-                if last is not None:
+                if isinstance(last, Mapping) or as_number(last) is not None:
                     report(call.until, last)
         except _Stop as stop:
             if stop.args == ("interrupted",):
@@ -115,12 +120,26 @@ def load_function(name: str, folder: Path) -> Callable[..., Any]:
     Raises:
         TypeError: it is nothing that can be called.
     """
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
     module, _, attribute = name.partition(":")
-    found: Any = importlib.import_module(module)
+    _look_first_in(folder, module.partition(".")[0])
+    before = importing.set(name)
+    try:
+        found: Any = importlib.import_module(module)
+    finally:
+        importing.reset(before)
     for part in attribute.split("."):
         found = getattr(found, part)
     if not callable(found):
         raise TypeError(f"{name} is a {type(found).__name__}, not a function")
     return found  # type: ignore[no-any-return]
+
+
+def _look_first_in(folder: Path, package: str) -> None:
+    """Let a package be imported from a folder, if it is there, whatever of its name was imported before."""
+    if sys.path[:1] != [str(folder)]:
+        sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
+        importlib.invalidate_caches()
+    here, known = PathFinder.find_spec(package, [str(folder)]), sys.modules.get(package)
+    if here is not None and known is not None and here.origin != getattr(known, "__file__", None):
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]

@@ -94,7 +94,8 @@ class Reports:
             ReportError: it had more than one point to go, or has reported nothing beyond the last but one.
         """
         beyond = len(self._due) > 1 and self.env_steps > self._due[-2]
-        if len(self._left) > 1 or (self._left and not self._new and not beyond):
+        heard = any(name in self._new for name in self.asked)
+        if len(self._left) > 1 or (self._left and not heard and not beyond):
             raise ReportError(
                 f"it ended after {self.env_steps:,} of {self.until:,} environment steps, with {len(self._left)} of "
                 f"{self.recipe.evaluation_points} evaluations to go; {self._advice}"

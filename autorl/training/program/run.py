@@ -100,7 +100,8 @@ class Training:
     def result(self) -> RunResult:
         """Train; a failure is a result too."""
         try:
-            with tempfile.TemporaryDirectory(prefix="autorl-run-") as folder:
+            # What the trainer's own children still write there, or others own, is no fault of the run.
+            with tempfile.TemporaryDirectory(prefix="autorl-run-", ignore_cleanup_errors=True) as folder:
                 self._train(Path(folder))
         except Interrupted:
             raise

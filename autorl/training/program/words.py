@@ -17,7 +17,7 @@ from autorl.spec.yaml12 import Key
 from autorl.training.metrics import asked_metrics
 from autorl.trial import Recipe
 
-PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.@-]*)\}")
 ARGUMENTS = "arguments"
 RESERVED = {
     "seed": "the run's seed",
@@ -138,9 +138,7 @@ def wrong_words(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
     except ValueError as error:
         yield ("program", "command"), f"{error}: a quotation has no end"
         return
-    for name in ("name", "value"):
-        if f"{{{name}}}" not in program.argument:
-            yield ("program", "argument"), f"'{program.argument}' has no {{{name}}}"
+    yield from _wrong_argument(program.argument)
     searched, fixed = _set(sections)
     known = {*searched, *fixed, *RESERVED, ARGUMENTS}
     texts: list[tuple[Key, str]] = [(("program", "command"), word) for word in words]
@@ -165,6 +163,16 @@ def wrong_words(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
         )
     if used <= known:
         yield from _unused(program, used, searched, fixed)
+
+
+def _wrong_argument(argument: str) -> Iterator[tuple[Key, str]]:
+    named = PLACEHOLDER.findall(argument)
+    for name in ("name", "value"):
+        if name not in named:
+            yield ("program", "argument"), f"'{argument}' has no {{{name}}}"
+    for name in named:
+        if name not in ("name", "value"):
+            yield ("program", "argument"), f"{{{name}}} has no place in it, only {{name}} and {{value}}"
 
 
 def _set(sections: Mapping[str, Any]) -> tuple[set[str], set[str]]:

@@ -13,8 +13,8 @@ import yaml
 from small_study import ignore
 
 from autorl.engine.check import check
-from autorl.engine.conductor import conduct
-from autorl.errors import SpecError
+from autorl.engine.conductor import conduct, retest
+from autorl.errors import SpecError, StorageError
 from autorl.ledger.reader import Reader
 from autorl.report.export import fitting, render
 from autorl.report.findings import gather
@@ -154,6 +154,7 @@ def test_rollouts_that_end_beyond_the_points_count_as_others_do(tmp_path: Path) 
             ["objectives.0.metric=inference_ms", "objectives.0.direction=minimize"],
             "'inference_ms' is measured",
         ),
+        (COMMAND + "\n  argument: '{env}.{name}={value}'", [], "{env} has no place in it, only {name} and {value}"),
         (COMMAND, ["task.wrappers=[a:b]"], "your own trainer makes the environment"),
     ],
 )
@@ -174,6 +175,41 @@ def test_a_folder_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypa
     spec = check(draft_study(Path("studies/own.yaml")))
     assert spec.program is not None
     assert spec.program.folder == str(tmp_path / "code")
+
+
+def test_parameters_may_have_any_name_that_a_space_takes(tmp_path: Path) -> None:
+    program = COMMAND.replace("{drift}", "{max-grad.norm@1}")
+    space = "search_space.parameters={max-grad.norm@1: {min: -1.0, max: 1.0, default: 0.0, sets: drift-2}}"
+    with pytest.raises(SpecError, match=r"put \{drift-2\} into it"):
+        load(tmp_path, program.replace("{max-grad.norm@1}", "0"), space)
+    assert load(tmp_path, program.replace("{max-grad.norm@1}", "{drift-2}"), space)
+
+
+@pytest.mark.parametrize("program", [FUNCTION, COMMAND])
+def test_a_study_goes_on_where_its_trainer_has_been_moved(program: str, tmp_path: Path) -> None:
+    (first := tmp_path / "first").mkdir()
+    storage = f"storage=sqlite:///{tmp_path}/study.db"
+    asked = (storage, "optimizer={name: random, seed: 0}", "execution.executor=inline")
+    spec = load(first, program, *asked)
+    passed: list[int] = []
+
+    def stopping() -> bool:
+        return len(passed) > 5
+
+    assert not conduct(spec, lambda progress: passed.append(progress.env_steps), stopping)
+    with Reader(spec.storage) as reader:
+        before = [run for run in reader.runs("walk") if run.state == "completed"]
+    second = first.rename(tmp_path / "second")
+    moved = load(second, program, *asked)
+    assert conduct(moved, ignore)
+    with Reader(spec.storage) as reader:
+        found = gather(reader, "walk")
+        after = {run.run: run for run in reader.runs("walk")}
+    assert not found.failed
+    assert all(after[run.run] == run for run in before)
+    second.rename(first)
+    with pytest.raises(StorageError, match=r"its trainer's folder '.*second' is not here; run the study's file"):
+        retest(found.spec.model_copy(update={"storage": spec.storage}), [0, 1], ignore)
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,16 @@ def test_what_a_function_returns_is_its_report(tmp_path: Path) -> None:
     assert 0.5 <= result.curve[0].metrics["return"] < 1.5
 
 
+def test_a_function_is_that_of_its_folder(tmp_path: Path) -> None:
+    scores = []
+    for value in (1.0, 2.0):
+        (folder := tmp_path / str(value)).mkdir()
+        (folder / "namesake.py").write_text(f"def train(config, seed, budget, report):\n    return {value}\n")
+        own = replace(function(function="namesake:train", folder=str(folder)), evaluation_points=1)
+        scores.append(learned(train(FunctionBackend(), own, folder / "run"))[-1][1]["return"])
+    assert scores == [1.0, 2.0]
+
+
 def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_path: Path) -> None:
     part = train(FunctionBackend(), function("careless", checkpoint=False), tmp_path / "a", until=180)
     assert [point.env_steps for point in part.curve] == [60, 120, 180]
@@ -224,6 +234,8 @@ def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_pat
         (function("broken"), "exception", "about to fail"),
         (function("diverging"), "diverged", "after 60 steps return is nan"),
         (function("silent"), "exception", "ended after 300 of 600 environment steps, with 5 of 10 evaluations to go"),
+        (function("handing"), "exception", "ended after 300 of 600 environment steps"),
+        (function("talkative"), "exception", "ended after 540 of 600 environment steps, with 1 of 10"),
         (function("once"), "exception", "nothing was reported in the first 120 steps"),
         (function("leaving"), "exception", "it called sys.exit(2)"),
         (function("greedy"), "out_of_memory", "MemoryError"),

@@ -68,6 +68,19 @@ def silent(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
         report(steps, 1.0)
 
 
+def handing(config: dict[str, Any], seed: int, budget: Any, report: Any) -> object:
+    """Report half of what is asked for, and return what is no number."""
+    silent(config, seed, budget, report)
+    return object()
+
+
+def talkative(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Report all but the last, and then of something else."""
+    for steps in budget.points[:-1]:
+        report(steps, 1.0)
+        report(steps, {"loss": 0.3})
+
+
 def careless(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
     """Catch everything, as training loops do."""
     for steps in budget.points:
