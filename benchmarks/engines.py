@@ -40,7 +40,7 @@ class Case:
         algorithm: algorithm.
         steps: environment steps of a run.
         settings: rl-zoo3's, as far as all tools have them; the rest are defaults.
-        lanes: of the program of backend `jax`; None for its own choice.
+        lanes: of the program of backend `jax`; None for its own.
     """
 
     env: str
@@ -164,7 +164,7 @@ def _with(backend: str, engine: str | None, case: Case, seeds: Sequence[int]) ->
     measured = {"env_steps": case.steps, "evaluation_points": 1, "evaluation_episodes": EPISODES, "deterministic": True}
     task = {"env": case.env, "env_kwargs": {}, "wrappers": ()}
     recipe = Recipe(backend, case.algorithm, case.settings, {}, **task, **measured, engine=engine)
-    own = {"lanes": case.lanes} if backend == "jax" else {}
+    own = {} if case.lanes is None or backend != "jax" else {"lanes": case.lanes}
     trainer: Backend = find("autorl.backends", backend)(**own)
     jobs = [Job(recipe, seed, case.steps, None, 1e9) for seed in seeds]
     results = []

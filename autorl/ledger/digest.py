@@ -28,7 +28,7 @@ def digest(reader: Reader, study: str) -> str:
                 "origin": t.origin,
                 "values": dict(t.config.values),
                 "coordinates": dict(t.config.coordinates),
-                "recipe": t.recipe.to_dict(),
+                "recipe": t.recipe.in_folder("").to_dict(),
                 "state": t.state,
                 "value": t.value,
                 "posterior": None if t.posterior is None else asdict(t.posterior),

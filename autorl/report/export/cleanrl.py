@@ -54,7 +54,7 @@ _TD3 = {
 
 # Arguments of policies of which `_of_policy` tells, and what the scripts do as if others had this value.
 _TOLD = {"name", "net_arch", "activation_fn", "ortho_init"}
-_OF_POLICY = {"log_std_init": 0.0, "n_critics": 2, "full_std": True, "use_expln": False, "squash_output": False}
+_OF_POLICY = {"log_std_init": 0.0, "full_std": True, "use_expln": False, "squash_output": False}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         )
     data = described(recipe)
     options = _options(script, recipe.algorithm, data)
-    further = {key: value for key, value in recipe.policy.items() if _OF_POLICY.get(key, ()) != value}
+    own = {**_OF_POLICY, "n_critics": 1 if recipe.algorithm == "ddpg" else 2}
+    further = {key: value for key, value in recipe.policy.items() if own.get(key, ()) != value}
     unsaid = [*_unsaid(script, recipe.algorithm, data)]
     unsaid += [f"policy.{key} {value}" for key, value in further.items() if key not in _TOLD]
     first = findings.spec.seeds.test[0]

@@ -24,7 +24,8 @@ def render(findings: Findings, trial: TrialRecord) -> str:
     Raises:
         ExportError: the trial is a schedule.
     """
-    recipe, program = trial.recipe, trial.recipe.program or {}
+    recipe, program = trial.recipe, findings.spec.program
+    assert program is not None
     if recipe.start is not None:
         raise unable(findings, trial, "command", "its arguments have one value")
     launch = Launch(recipe, int(_SEED), recipe.env_steps, Path(_RUN), Path(_RUN) / "checkpoint")
@@ -36,7 +37,7 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         *(f"# {said}" for said in about_it),
         "set -eu",
         f'SEED="${{1:-{first}}}"',
-        f"cd {shlex.quote(program['folder'])}",
+        f"cd {shlex.quote(program.folder)}",
         f'RUN="$PWD"/{name}"$SEED"',
         "# A run in the folder of another would go on from its state.",
         'if [ -e "$RUN" ]; then echo "$RUN is of an earlier run: remove it to run this seed again" >&2; exit 1; fi',

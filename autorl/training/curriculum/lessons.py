@@ -87,8 +87,7 @@ class Lessons:
 
         Args:
             number: of the environment.
-            info: of the episode's last step, with `episode`, as SB3's `Monitor` and Gymnasium's
-                `RecordEpisodeStatistics` have it.
+            info: of the episode's last step, with `episode`, as SB3's `Monitor` has it.
         """
         task, episode = self.current[number], info["episode"]
         if task is None:

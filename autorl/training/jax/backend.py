@@ -45,9 +45,6 @@ except ImportError as _error:
 _WORDS = Vocabulary(
     DEFAULTS, lambda name: DEFAULTS[name], lambda name: POLICY_KEYS[name], METRICS, ("compiled", "envpool", "host")
 )
-# How many runs a program trains where nothing says otherwise: on a core more are not sooner done
-# (benchmarks/README.md), and a GPU takes as long for few as for many.
-_LANES, _LANES_ON_A_GPU = 8, 256
 # What a run's state has its shape from.
 _IN_STATE = {
     "algorithm.name",
@@ -72,17 +69,18 @@ class JaxBackend(Backend):
     the time, which lanes do not shorten. Randomness is not SB3's, so curves are equal in distribution, not in digits.
 
     Args:
-        lanes: of a program; by default what suits the machine.
+        lanes: of a program. On a core more than eight are not sooner done (benchmarks/README.md); a GPU takes more, at
+            the price of an optimizer that proposes as many before it hears of one.
     """
 
     resumable = True
     metrics = METRICS
 
-    def __init__(self, lanes: int | None = None) -> None:
+    def __init__(self, lanes: int = 8) -> None:
         # Before anything is computed, be it in a check: later the flags are not read, and with more than one thread
         # some programs of many lanes wait for each other without end.
         _configure()
-        self.lanes = lanes or (_LANES_ON_A_GPU if _on_a_gpu() else _LANES)
+        self.lanes = lanes
 
     def check(self, sections: Mapping[str, Any], repaired: Collection[str]) -> Iterator[tuple[Key, str]]:
         """Find unknown algorithms, hyperparameters, policies and environments; see `Backend.check`."""
@@ -163,7 +161,8 @@ class JaxBackend(Backend):
     def unforkable(self, recipe: Recipe, keys: Collection[str]) -> str | None:
         """Say if the state of a run has its shape from one of the keys; see `Backend.unforkable`."""
         del recipe
-        other = sorted(_IN_STATE.intersection(keys))
+        # An episode under way is played again from its seed and its actions, in the environment that it began in.
+        other = sorted(key for key in keys if key in _IN_STATE or key.startswith("task.env_kwargs."))
         return f"backend jax cannot go on with another {other[0]}, only with other numbers; {KEEP}" if other else None
 
     def train(self, jobs: Sequence[Job], hosts: Sequence[Host]) -> list[RunResult]:
@@ -247,17 +246,16 @@ def _configure() -> None:
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
-    if _on_a_gpu():
+    if _may_have_a_gpu():
         options["jax_default_matmul_precision"] = "float32"  # as torch's: it would round factors to ten bits
     for name, value in options.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
 
 
-def _on_a_gpu() -> bool:
-    """Say whether JAX will find a GPU, without asking it: what it begins does not survive a fork."""
-    if jax.config.jax_platforms not in (None, "", "cuda", "gpu"):  # type: ignore[attr-defined]
-        return False
-    return bool(entry_points(group="jax_plugins")) and Path("/dev/nvidiactl").exists()
+def _may_have_a_gpu() -> bool:
+    """Say whether JAX may find a GPU, without asking it: what it begins does not survive a fork."""
+    asked = jax.config.jax_platforms  # type: ignore[attr-defined]
+    return asked != "cpu" and bool(entry_points(group="jax_plugins"))
 
 
 def cache_folder() -> Path:

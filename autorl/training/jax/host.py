@@ -6,6 +6,7 @@ Python steps Gymnasium's, or envpool its own.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from operator import itemgetter
@@ -15,7 +16,6 @@ import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium.wrappers import RecordEpisodeStatistics
 
 from autorl.training.curriculum.lessons import Lessons, OnTarget, TaskEnv, Taught
 from autorl.training.jax import distributions, lanes, normalize, rollouts, transitions
@@ -27,7 +27,7 @@ from autorl.training.jax.off_policy import Batch
 from autorl.training.jax.on_policy import Numbers, OnPolicy
 from autorl.training.jax.pools import Pool
 from autorl.training.jax.transitions import Replay
-from autorl.training.jax.vector import Environments, trained_in
+from autorl.training.jax.vector import Counted, Environments, trained_in
 from autorl.training.replay import FRESH
 from autorl.training.signals import measured, measured_keys
 from autorl.training.tasks import make_env
@@ -71,6 +71,7 @@ class Hosted:
             self._to_judge_in, *sizes, recipe.evaluation_episodes, shape.features, measured_keys(*asked)
         )
         self.errors, self.notes = self._envs.errors, dict[int, str]()
+        self._records: list[deque[dict[str, Any]]] = [deque() for _ in lessons]  # of points not yet evaluated
         self._begun_anew: list[int] = []  # runs whose environments are elsewhere than their last observations say
         if states is None:
             self._envs.reset([each.environment for each in batch.streams])
@@ -89,9 +90,7 @@ class Hosted:
     def _to_train_in(self, run: int) -> gym.Env[Any, Any]:
         """Make an environment that a run is trained in."""
         env = self._make(run)
-        return (
-            Taught(trained_in(RecordEpisodeStatistics(env)), self._lessons[run]) if self._lessons else trained_in(env)
-        )
+        return Taught(trained_in(Counted(env)), self._lessons[run]) if self._lessons else trained_in(env)
 
     def _to_judge_in(self, run: int) -> gym.Env[Any, Any]:
         """Make an environment that a run is evaluated in."""
@@ -180,8 +179,22 @@ class Hosted:
         return state
 
     def record(self, run: int) -> dict[str, Any] | None:
-        """Return what was trained since this was last asked, or None if nothing varies."""
-        return self._lessons[run].record() if self._lessons else None
+        """Return what was trained from the point before to this one, or None if nothing varies."""
+        if not self._lessons:
+            return None
+        return self._records[run].popleft() if self._records[run] else self._lessons[run].record()
+
+    def _stepped(self, times: int) -> None:
+        """Take note of what was taught where a point lies within the experience between two times of learning.
+
+        Args:
+            times: steps of each environment since it was last learned.
+        """
+        wide = self._batch.shape.n_envs
+        now = self.env_steps + times * wide
+        if self._lessons and any(now - wide < point <= now for point in self._recipe.points[:-1]):
+            for lessons, records in zip(self._lessons, self._records, strict=True):
+                records.append(lessons.record())
 
 
 class HostedRollouts(Hosted):
@@ -211,6 +224,7 @@ class HostedRollouts(Hosted):
             actions = policy.act(seen, noise[:, t])
             rollout.observations[:, t], rollout.actions[:, t] = seen, actions
             envs.step(distributions.playable_numpy(actions, shape.space))
+            self._stepped(t + 1)
             seen, rewards, finals = envs.observations, envs.rewards, envs.finals
             if scaling is not None:
                 found = _see(normalization, seen, rewards, finals, envs.dones, self._batch.numbers, scaling=scaling)
@@ -243,6 +257,7 @@ class HostedTransitions(Hosted):
             progress = jnp.asarray(1.0 - (self.env_steps + offset * shape.n_envs) / self._recipe.env_steps, jnp.float32)
             keys, actions, played = _explore(self._lanes, numbers, count, progress, **self._program)
             envs.step(np.asarray(played))
+            self._stepped(offset + 1)
             following = np.where(envs.dones[..., None], envs.finals, envs.observations)
             over = np.asarray(envs.dones & ~envs.truncated, np.float32)
             transition = Batch(before, actions, jnp.array(envs.rewards), jnp.asarray(over), jnp.asarray(following))

@@ -32,6 +32,30 @@ def trained_in(env: gym.Env[Any, Any]) -> ReplayableEnv:
     return ReplayableEnv(env, limit)
 
 
+class Counted(gym.Wrapper[Any, Any, Any, Any]):
+    """Says of an episode that ends its return and length, in `info["episode"]`, to the digit as SB3's `Monitor` does.
+
+    Gymnasium's own adds rewards up in their precision, which misses round sums, and refuses an `info` that has it.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._rewards: list[float] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        self._rewards = []
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step, and tell of the episode if it is over."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._rewards.append(float(reward))
+        if terminated or truncated:
+            info["episode"] = {"r": round(sum(self._rewards), 6), "l": len(self._rewards)}
+        return observation, reward, terminated, truncated, info
+
+
 class Environments:
     """The environments of a batch: some for each run. A run whose environment raises is left out from then on.
 

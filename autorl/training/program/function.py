@@ -7,8 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from importlib.machinery import PathFinder
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,17 @@ from autorl.training.protocol import Interrupted
 
 # The function whose module is being imported: a module that tunes when it is imported would do so without end.
 importing: ContextVar[str | None] = ContextVar("importing", default=None)
+
+
+@dataclass
+class _From:
+    """The folder from which functions are imported now, and the modules that came from it."""
+
+    folder: Path | None = None
+    names: set[str] = field(default_factory=set)
+
+
+_FROM = _From()
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,8 @@ class FunctionBackend(ProgramBackend):
         try:
             with contextlib.redirect_stdout(call.output):
                 last = function(config=settings(recipe), seed=call.seed, budget=budget, report=report)
-                if isinstance(last, Mapping) or as_number(last) is not None:
+                named = isinstance(last, Mapping) and any(name in last for name in program["asked"])
+                if named or as_number(last) is not None:
                     report(call.until, last)
         except _Stop as stop:
             if stop.args == ("interrupted",):
@@ -121,12 +132,14 @@ def load_function(name: str, folder: Path) -> Callable[..., Any]:
         TypeError: it is nothing that can be called.
     """
     module, _, attribute = name.partition(":")
-    _look_first_in(folder, module.partition(".")[0])
-    before = importing.set(name)
+    _look_first_in(folder)
+    known, before = set(sys.modules), importing.set(name)
     try:
         found: Any = importlib.import_module(module)
     finally:
         importing.reset(before)
+        new = [name for name in sys.modules if name not in known]
+        _FROM.names.update(name for name in new if _within(sys.modules[name], folder))
     for part in attribute.split("."):
         found = getattr(found, part)
     if not callable(found):
@@ -134,12 +147,21 @@ def load_function(name: str, folder: Path) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _look_first_in(folder: Path, package: str) -> None:
-    """Let a package be imported from a folder, if it is there, whatever of its name was imported before."""
-    if sys.path[:1] != [str(folder)]:
-        sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
-        importlib.invalidate_caches()
-    here, known = PathFinder.find_spec(package, [str(folder)]), sys.modules.get(package)
-    if here is not None and known is not None and here.origin != getattr(known, "__file__", None):
-        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-            del sys.modules[name]
+def _look_first_in(folder: Path) -> None:
+    """Let modules be imported from a folder, and no longer from the one before, whose may have the same names."""
+    if _FROM.folder == folder:
+        return
+    for name in _FROM.names:
+        sys.modules.pop(name, None)
+    if _FROM.folder is not None and str(_FROM.folder) in sys.path:
+        sys.path.remove(str(_FROM.folder))
+    _FROM.folder, _FROM.names = folder, set()
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+
+
+def _within(module: Any, folder: Path) -> bool:
+    """Say whether a module lies in a folder, and is not installed in an environment that does so too."""
+    places = [getattr(module, "__file__", None) or "", *map(str, getattr(module, "__path__", ()))]
+    own = [Path(place) for place in places if place and "site-packages" not in place]
+    return any(folder in place.parents or place == folder for place in own)

@@ -6,14 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
 from conformance.backends import BackendConformance, RecordingHost, learned, train, train_for
+from gymnasium.wrappers import RecordEpisodeStatistics
+from stable_baselines3.common.monitor import Monitor
 
 from autorl.engine.check import check
 from autorl.errors import SpecError
 from autorl.spec.curriculum import resolved
 from autorl.spec.load import draft_study
 from autorl.training.jax import JaxBackend
+from autorl.training.jax.vector import Counted
 from autorl.training.protocol import Interrupted, Job
 from autorl.trial import Recipe, RunResult, Start
 
@@ -86,6 +91,48 @@ def test_the_record_says_what_was_trained(backend: JaxBackend, tmp_path: Path) -
     assert sum(told[0][:4]) > 0
     assert sum(told[-1][:7]) == 0  # then the target alone
     assert told[-1][7] > 0
+
+
+def test_a_record_is_of_the_steps_up_to_its_point_within_a_rollout_too(backend: JaxBackend, tmp_path: Path) -> None:
+    long = {**ON, "n_steps": 64}  # of two environments 128 steps, four points
+    result = train(
+        backend,
+        replace(recipe("ppo", LAKE, long, DISTANCE, steps=512, kind="uniform"), evaluation_points=16),
+        tmp_path / "a",
+    )
+    told = [sum(point.curriculum["distance"]["env_steps"]) for point in result.curve if point.curriculum is not None]
+    assert len(told) == 16
+    assert sum(steps > 0 for steps in told) > 10  # of whole rollouts it would be four
+    assert max(told) < 32 + 2 * 40  # episodes that ended, of which two may have begun earlier
+
+
+class Tenths(gym.Env[int, int]):
+    """Ten rewards of a tenth, in single precision, and the same `info` at each step."""
+
+    observation_space = action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        self._left, self._info = 10, dict[str, Any]()
+        return 0, self._info
+
+    def step(self, action: int) -> tuple[int, Any, bool, bool, dict[str, Any]]:
+        self._left -= 1
+        return 0, np.float32(0.1), self._left == 0, False, self._info
+
+
+def test_teachers_hear_of_an_episode_what_stable_baselines3_says_of_it() -> None:
+    for env in (Counted(Tenths()), Monitor(Tenths())):
+        for _ in range(2):
+            env.reset()
+            for _ in range(9):
+                assert not env.step(0)[2]
+            told = env.step(0)[4]["episode"]
+            assert (told["r"], told["l"]) == (1.0, 10)
+    beside = Counted(RecordEpisodeStatistics(gym.make("CartPole-v1")))  # a wrapper of the study's own
+    beside.reset(seed=0)
+    while not (step := beside.step(0))[2]:
+        pass
+    assert step[4]["episode"]["r"] == step[4]["episode"]["l"]
 
 
 def test_runs_of_several_kinds_share_a_program_and_nothing_else(backend: JaxBackend, tmp_path: Path) -> None:

@@ -216,10 +216,22 @@ def test_a_function_is_that_of_its_folder(tmp_path: Path) -> None:
     scores = []
     for value in (1.0, 2.0):
         (folder := tmp_path / str(value)).mkdir()
-        (folder / "namesake.py").write_text(f"def train(config, seed, budget, report):\n    return {value}\n")
+        (folder / "parts").mkdir()
+        (folder / "parts" / "value.py").write_text(f"VALUE = {value}\n")
+        (folder / "namesake.py").write_text(
+            "from parts.value import VALUE\n\ndef train(config, seed, budget, report):\n    return VALUE\n"
+        )
         own = replace(function(function="namesake:train", folder=str(folder)), evaluation_points=1)
         scores.append(learned(train(FunctionBackend(), own, folder / "run"))[-1][1]["return"])
     assert scores == [1.0, 2.0]
+
+
+def test_where_a_trainer_is_identifies_no_run() -> None:
+    here, there = function(), function(folder="/elsewhere")
+    forks = [replace(each, hyperparameters={"drift": 1.0}, start=Start(each, 300)) for each in (here, there)]
+    assert here.fingerprint(0) == there.fingerprint(0) != here.fingerprint(1)
+    assert forks[0].fingerprint(0) == forks[1].fingerprint(0) != here.fingerprint(0)
+    assert forks[0].in_folder("/elsewhere") == forks[1]
 
 
 def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_path: Path) -> None:
@@ -235,6 +247,7 @@ def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_pat
         (function("diverging"), "diverged", "after 60 steps return is nan"),
         (function("silent"), "exception", "ended after 300 of 600 environment steps, with 5 of 10 evaluations to go"),
         (function("handing"), "exception", "ended after 300 of 600 environment steps"),
+        (function("mapping"), "exception", "ended after 300 of 600 environment steps"),
         (function("talkative"), "exception", "ended after 540 of 600 environment steps, with 1 of 10"),
         (function("once"), "exception", "nothing was reported in the first 120 steps"),
         (function("leaving"), "exception", "it called sys.exit(2)"),

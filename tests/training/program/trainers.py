@@ -74,6 +74,12 @@ def handing(config: dict[str, Any], seed: int, budget: Any, report: Any) -> obje
     return object()
 
 
+def mapping(config: dict[str, Any], seed: int, budget: Any, report: Any) -> dict[str, object]:
+    """Report half of what is asked for, and return what has no metric in it."""
+    silent(config, seed, budget, report)
+    return {"model": object()}
+
+
 def talkative(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
     """Report all but the last, and then of something else."""
     for steps in budget.points[:-1]:
