@@ -11,16 +11,14 @@ from scipy import stats
 
 from autorl.training.jax.environments import COMPILED, compiled, spaces
 
+_ROAD = ("position", "velocity"), ([[-1.2, -0.07], [0.6, 0.07]], [[-1.2, -0.07], [-1.1, 0.07]])
 # Of each environment: its state's fields, and boxes of states of episodes under way, by their ends: all that there are,
 # and those around what is rare among them, where an episode ends or a wall stops the car.
 STATES = {
     "Acrobot-v1": (("joint_angle1", "joint_angle2", "velocity_1", "velocity_2"), ([3.14, 3.14, 12.5, 28.2],)),
     "CartPole-v1": (("x", "x_dot", "theta", "theta_dot"), ([2.4, 3.0, 0.209, 3.0],)),
-    "MountainCar-v0": (("position", "velocity"), ([[-1.2, -0.07], [0.6, 0.07]], [[-1.2, -0.07], [-1.1, 0.07]])),
-    "MountainCarContinuous-v0": (
-        ("position", "velocity"),
-        ([[-1.2, -0.07], [0.6, 0.07]], [[-1.2, -0.07], [-1.1, 0.07]]),
-    ),
+    "MountainCar-v0": _ROAD,
+    "MountainCarContinuous-v0": _ROAD,
     "Pendulum-v1": (("theta", "theta_dot"), ([3.14, 8.0],)),
 }
 STEPS = 400
