@@ -178,9 +178,12 @@ class Trials:
         return {seed: run.scores if run is not None and run.done else () for seed, run in runs.items()}
 
     def in_full(self, number: int, *phases: Phase) -> list[tuple[float, ...]]:
-        """Return what a trial's full runs of some phases score for each measure."""
+        """Return what a trial's full runs of some phases score for each measure; nothing if one of its runs failed."""
         full = self._spec.budget.steps_per_run
         runs = [
             self._runs.get(Run(number, phase, seed)) for phase in phases for seed in getattr(self._spec.seeds, phase)
         ]
-        return [run.scores for run in runs if run is not None and run.done and run.scores and run.until == full]
+        done = [run for run in runs if run is not None and run.done]
+        if any(not run.scores for run in done):
+            return []
+        return [run.scores for run in done if run.until == full]

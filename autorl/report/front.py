@@ -141,13 +141,14 @@ class Kept:
 
 
 def in_full(found: Findings, trial: int, *phases: Phase) -> list[tuple[float, ...]]:
-    """Return what a trial's full runs of some phases score for each measure, by phase and seed."""
-    return [
-        run.scores
-        for phase in phases
-        for run in found.runs.get(trial, ())
-        if run.phase == phase and run.state == "completed" and run.scores
-    ]
+    """Return what a trial's full runs of some phases score for each measure, by phase and seed.
+
+    Nothing if one of its runs failed, as in `autorl.engine.trials.Trials.in_full`.
+    """
+    runs = [run for phase in phases for run in found.runs.get(trial, ()) if run.phase == phase]
+    if any(run.state == "failed" for run in runs):
+        return []
+    return [run.scores for run in runs if run.state == "completed" and run.scores]
 
 
 def gather_front(found: Findings) -> Front | None:

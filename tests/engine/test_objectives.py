@@ -8,7 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from small_study import ignore, load
+from small_study import ignore, kwargs, load
 
 from autorl.engine.conductor import conduct
 from autorl.engine.front import verdicts
@@ -68,6 +68,19 @@ def test_a_study_of_two_objectives_finds_a_front_and_tests_it(tmp_path: Path) ->
     said = " ".join(sentences(found))
     assert "trade off mean return and mean return_std" in said or "trades off mean return and mean return_std" in said
     assert "Constraint mean length at most 1" in said
+
+
+def test_a_trial_with_a_failed_seed_takes_nothing_off_the_front(tmp_path: Path) -> None:
+    broken = kwargs(how="nan", log=str(tmp_path / "failed"), times=1)
+    alone = ("execution.executor=processes", "execution.workers=1", "budget.trials=3")
+    spec = load(tmp_path, "task.env=probe_envs:autorl-tests/Broken-v0", broken, TWO, *alone)
+    conduct(spec, ignore)
+    found = findings(spec.storage)
+    (failed,) = (trial for trial in found.trials if trial.value is None)
+    survived = [run for run in found.runs[failed.number] if run.phase == "tuning" and run.state == "completed"]
+    assert survived
+    assert failed.verdict is None
+    assert all(trial.verdict is not None for trial in found.trials if trial is not failed)
 
 
 def test_optuna_opens_its_objectives_and_constraints(tmp_path: Path) -> None:
