@@ -9,8 +9,8 @@ import streamlit as st
 from board import data, door
 
 from autorl.errors import StorageError
+from autorl.ledger.database import shown
 from autorl.ledger.records import StudyRecord
-from autorl.report.reproduce import without_password
 from autorl.report.words import state
 
 PAGES = (
@@ -42,7 +42,7 @@ def main() -> None:
         studies = data.records(url)
         if not studies:
             st.title("No study yet")
-            st.info(f"The database `{without_password(url)}` holds no study yet. Start one, then reload this page:")
+            st.info(f"The database `{shown(url)}` holds no study yet. Start one, then reload this page:")
             st.code("autorl run FILE.yaml", language="bash")
             return
         _select(studies, url)
@@ -70,7 +70,7 @@ def _select(studies: list[StudyRecord], url: str) -> None:
         st.selectbox("Study", names, index=None, key="study", bind="query-params", required=True)
         selected = next(study for study in studies if study.name == st.session_state["study"])
         st.caption(f"{state(selected)} · task `{selected.spec.task.env}` · {selected.spec.algorithm.name}")
-        st.caption(f"Read-only view of `{without_password(url)}`")
+        st.caption(f"Read-only view of `{shown(url)}`")
 
 
 main()

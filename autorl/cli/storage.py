@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,12 @@ def check(storage: StorageOption = None, format: FormatOption = Format.table) ->
     url = default_url(storage)
     problems, studies = check_database(url)
     if format is not Format.table:
-        emit([{"study": s.study, "digest": s.digest, "problems": [*problems, *s.problems]} for s in studies], format)
+        rows: list[dict[str, Any]] = [
+            {"study": s.study, "digest": s.digest, "problems": [*problems, *s.problems]} for s in studies
+        ]
+        if problems and not studies:
+            rows = [{"study": None, "digest": None, "problems": problems}]
+        emit(rows, format)
     else:
         out = console()
         out.print(f"{shown(url)}: {len(studies)} {'study' if len(studies) == 1 else 'studies'}", soft_wrap=True)

@@ -180,7 +180,7 @@ class Conductor:
     @property
     def finished(self) -> bool:
         """Whether the study was finished before, with no change of its budget since."""
-        return self._study.state == "finished" and not self._book.extended
+        return self._study.state == "finished"
 
     def run(self, work: Callable[[], None]) -> bool:
         """Do the work; when it is stopped or paused, save what is in training.
@@ -216,7 +216,8 @@ class Conductor:
         self._enter("tuning")
         self._started, self._tuning = time.monotonic(), True
         self._restore()
-        ended = "" if self._book.extended else self._study.ended or ""
+        # What was tried again may have left the study at a limit: then nothing more is proposed.
+        ended = self._study.ended or limit_reached(self.spec, self._trials, self._tuning_seconds)
         while self._dispatcher.busy or not ended:
             while not ended and self._proposer.ready and self._dispatcher.room:
                 self._propose()
@@ -225,6 +226,7 @@ class Conductor:
                 self._step()
             ended = ended or limit_reached(self.spec, self._trials, self._tuning_seconds)
         self._tuned_before, self._tuning = self._tuning_seconds, False
+        self._book.beat({}, self._tuned_before)  # else the limit that ended it would not be seen to be reached
         self._proposer.conclude()
         self._believe()
         self._book.end_tuning(ended)
@@ -241,6 +243,8 @@ class Conductor:
             self._train(candidates, "validation", seeds)
         trained = {t.number: self._trials.in_full(t.number, "tuning", "validation") for t in candidates}
         if several:
+            if not any(trained.values()):  # each failed on a validation seed
+                trained = {t.number: self._trials.in_full(t.number, "tuning") for t in candidates}
             if any(trained.values()):
                 stay, self._winner = surviving(self.spec, trained)
                 self._front = tuple(stay)
@@ -272,7 +276,7 @@ class Conductor:
         if unknown:
             raise StorageError(f"study '{study.name}' has no trial {unknown[0]}; its trials are 0 to {max(known)}")
         self._phase = "test"
-        self._train([known[number] for number in trials], "test", self.spec.seeds.test)
+        self._train([known[number] for number in dict.fromkeys(trials)], "test", self.spec.seeds.test)
 
     def _enter(self, phase: str) -> None:
         self._phase = phase

@@ -123,14 +123,18 @@ class Dispatcher:
         self._waiting.append(task)
 
     def fork(self, donor: Run, run: Run) -> Checkpoint | None:
-        """Copy the checkpoint of a paused run to where another will start from it; None if it has none."""
+        """Copy the checkpoint of a paused run to where another will start from it; None if there is none."""
         known = self._resting[donor].checkpoint if donor in self._resting else None
         if donor in self._before:
             known = self._before[donor].checkpoint
         if known is None:
             return None
         self._run_folder(run).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._run_folder(donor) / known.file, self._run_folder(run) / known.file)
+        try:
+            shutil.copyfile(self._run_folder(donor) / known.file, self._run_folder(run) / known.file)
+        except FileNotFoundError as error:
+            self._news(f"{_name(donor)}: its checkpoint {error.filename} is not there; {_name(run)} trains all of it")
+            return None
         return known
 
     def keep_only(self, trials: Collection[int]) -> None:

@@ -38,9 +38,15 @@ def make_optimizer(spec: StudySpec) -> Optimizer:
         options,
         tuple(objective.direction for objective in spec.objectives[1:]),
         tuple((constraint.sign, constraint.bound) for constraint in spec.constraints),
-        1 + len(spec.optimizer.enqueue) + (0 if spec.optimizer.transfer is None else spec.optimizer.transfer.top),
+        most_given(spec),
     )
     return method.make(question)
+
+
+def most_given(spec: StudySpec) -> int:
+    """Return how many of the first trials may not be the optimizer's choice: the default, those enqueued, others'."""
+    transfer = spec.optimizer.transfer
+    return 1 + len(spec.optimizer.enqueue) + (0 if transfer is None else transfer.top)
 
 
 def max_pending(spec: StudySpec, lanes: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from autorl.engine.measures import Course, course
-from autorl.engine.plan import Matcher, make_optimizer, matcher
+from autorl.engine.plan import Matcher, make_optimizer, matcher, most_given
 from autorl.errors import AutorlError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import ProposalRecord, Told, TrialRecord
@@ -147,10 +147,11 @@ class Proposer:
         """Return what is trained in place of a proposal, and where the configuration of a new trial comes from."""
         if proposal.trial < len(self._trials):
             return proposal, None
-        if self._fixed is None:
-            self._fixed = self._first()
         origin, config = "optimizer", proposal.config
-        if proposal.trial < len(self._fixed):
+        # Where all of them are tried already nothing is read: the earlier study that some came from may be gone.
+        if self._fixed is None and proposal.trial < most_given(self._spec):
+            self._fixed = self._first()
+        if self._fixed is not None and proposal.trial < len(self._fixed):
             origin, config = self._fixed[proposal.trial]
         return replace(proposal, config=self._match(config, self._trials)), origin
 

@@ -24,8 +24,8 @@ def retry_failed(spec: StudySpec, watch: Watch) -> list[Run]:
     with Book(spec, 0, _waiting(watch)) as book, Reader(spec.storage) as reader:
         failed = [run.run for run in reader.runs(spec.study) if run.state == "failed"]
         if failed:
+            forget(book)  # first: without failed runs nobody would see again that Optuna's trials are out of date
             book.retry(failed)
-            forget(book)
     return failed
 
 

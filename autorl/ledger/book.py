@@ -66,7 +66,6 @@ class Book:
 
     Attributes:
         spec: the study as the ledger holds it.
-        extended: whether the study's budget is another than when it was conducted last.
         stop_asked: whether somebody asked the engine to stop, as of the last transaction.
 
     Raises:
@@ -80,7 +79,7 @@ class Book:
         self._owner = lease.me()
         self._trial_ids: dict[int, int] = {}
         self._run_ids: dict[Run, int] = {}
-        self.stop_asked = self.extended = False
+        self.stop_asked = False
         try:
             patiently(lambda: self._take(spec, max_pending), waiting, _OPENING_SECONDS)
         except BaseException:
@@ -91,6 +90,7 @@ class Book:
         with self._engine.begin() as connection:
             query = select(tables.study).where(tables.study.c.name == spec.study).with_for_update()
             row = connection.execute(query).one_or_none()
+            reopened: dict[str, Any] = {}
             if row is None:
                 spec = with_max_pending(spec, max_pending)
                 values = {
@@ -116,7 +116,8 @@ class Book:
                     )
                 old = StudySpec.model_validate_json(row.spec)
                 spec = going_on(spec, old)
-                self.extended = self.extended or spec.budget != old.budget
+                if spec.budget != old.budget:  # tuning goes on, even if this engine comes no further than here
+                    reopened = {"state": "tuning", "ended": None, "winner": None, "front": None, "finished_at": None}
                 self._id, self.epoch, self.created = row.id, row.lease_epoch + 1, False
             self.spec = spec
             taken = {
@@ -125,7 +126,7 @@ class Book:
                 "lease_heartbeat": time.time(),
                 "stop_asked": None,
                 "paused": None,
-                **({"ended": None} if self.extended else {}),
+                **reopened,
                 **_spec_columns(spec),
             }
             connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(taken))

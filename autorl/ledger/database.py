@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import QueuePool
 
 from autorl.errors import StorageError
 from autorl.ledger import tables
@@ -57,9 +60,12 @@ def parse_url(url: str) -> URL:
 
 
 def shown(url: str | URL) -> str:
-    """Return a database URL as it may be shown: without its passwords."""
-    parsed = make_url(url).difference_update_query(["password", "sslpassword"])
-    return parsed.render_as_string(hide_password=True)
+    """Return a database URL as it may be shown: without its passwords, for which PostgreSQL then looks elsewhere."""
+    parsed = make_url(url)
+    open_parts = URL.create(
+        parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, parsed.query
+    ).difference_update_query(["password", "sslpassword"])
+    return url if isinstance(url, str) and open_parts == parsed else open_parts.render_as_string()
 
 
 def without_passwords(study: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +89,8 @@ def files_folder(url: str, asked: str | None = None) -> Path:
     assert parsed.database is not None
     if parsed.get_backend_name() == "sqlite":
         if asked is None:
-            return Path(parsed.database).with_suffix(".files")
+            path = Path(parsed.database)  # of `runs.v1` and `runs.v2` each has its own
+            return path.with_suffix(".files") if path.suffix == ".db" else Path(f"{path}.files")
         parsed = parsed.set(database=str(Path(parsed.database).absolute()))
     place = parsed.set(password=None).render_as_string().encode()
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
@@ -131,8 +138,13 @@ def open_for_reading(url: str) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         assert parsed.database is not None
         refuse_missing(url)
-        read_only = f"sqlite:///file:{Path(parsed.database).resolve()}?mode=ro&uri=true"
-        engine = create_engine(read_only, connect_args={"timeout": 60})
+        read_only = f"file:{quote(str(Path(parsed.database).resolve()))}?mode=ro"
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(read_only, uri=True, timeout=60, check_same_thread=False)
+
+        # Within a URL of SQLAlchemy's the folder's name would be decoded once more.
+        engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool)
     else:
         engine = _postgres(url, "-c default_transaction_read_only=on")
     try:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import uuid
+from pathlib import Path
 
 import psutil
 
@@ -18,6 +19,7 @@ def me() -> str:
     return json.dumps(
         {
             "host": socket.gethostname(),
+            "processes": _processes(),
             "boot": psutil.boot_time(),
             "pid": os.getpid(),
             "started": psutil.Process().create_time(),
@@ -29,12 +31,13 @@ def me() -> str:
 def may_take(owner: str | None, heartbeat: float | None) -> bool:
     """Say whether a lease is free.
 
-    It is if nobody holds it, if its holder on this machine is gone, or if one elsewhere has sent no recent heartbeat.
+    It is if nobody holds it, if its holder on this machine is gone, or if one elsewhere has sent no recent heartbeat. A
+    container that shares its host's name is elsewhere: a process there has another number here.
     """
     if owner is None or heartbeat is None:
         return True
     holder = json.loads(owner)
-    if holder["host"] != socket.gethostname():
+    if holder["host"] != socket.gethostname() or holder.get("processes") != _processes():
         return time.time() - heartbeat > LEASE_SECONDS
     if abs(holder["boot"] - psutil.boot_time()) > 2:
         return True
@@ -43,6 +46,14 @@ def may_take(owner: str | None, heartbeat: float | None) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - holder["started"]) > 0.05)
     except psutil.NoSuchProcess:
         return True
+
+
+def _processes() -> str | None:
+    """Return which processes can be seen from here: Linux's process namespace, or None on other systems."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
 
 
 def describe(owner: str) -> str:

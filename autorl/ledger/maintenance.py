@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from alembic import command
 from alembic.config import Config
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import Connection, Engine, create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -131,19 +132,37 @@ def upgrade(url: str) -> tuple[str, str, Path | None]:
     # Without the foreign keys that are on otherwise: a table that is rebuilt would take its children with it.
     engine = create_engine(parse_url(url))
     try:
-        with engine.connect() as connection:
-            before = revision(connection)
-        if before is None:
-            raise StorageError(f"{shown(url)}: not a database of autorl")
-        if before > tables.REVISION:
-            raise StorageError(f"{shown(url)} is of a newer autorl (tables {before}); upgrade autorl")
-        if before == tables.REVISION:
-            return before, before, None
-        copy = _backup(url, before)
-        with engine.begin() as connection:
-            _migrate(connection, before)
+        with _saying(shown(url)):
+            return _upgraded(engine, url)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Turn what a database says against a piece of work into one clear error."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(f"{what}: {error.orig}") from None
+    except sqlite3.Error as error:
+        raise StorageError(f"{what}: {error}") from None
+    except StorageInternalError as error:
+        raise StorageError(f"{what}: {getattr(error.__cause__, 'orig', error)}") from None
+
+
+def _upgraded(engine: Engine, url: str) -> tuple[str, str, Path | None]:
+    with engine.connect() as connection:
+        before = revision(connection)
+    if before is None:
+        raise StorageError(f"{shown(url)}: not a database of autorl")
+    if before > tables.REVISION:
+        raise StorageError(f"{shown(url)} is of a newer autorl (tables {before}); upgrade autorl")
+    if before == tables.REVISION:
+        return before, before, None
+    copy = _backup(url, before)
+    with engine.begin() as connection:
+        _migrate(connection, before)
     return before, tables.REVISION, copy
 
 
@@ -193,14 +212,15 @@ def copy(source: str, target: str, studies: Sequence[str]) -> list[str]:
         raise StorageError(f"study '{live[0]}' is in training; stop it first: autorl stop {live[0]}")
     engine, read = open_for_writing(target), open_for_reading(source)
     try:
-        with engine.connect() as connection:
+        with _saying(shown(target)), engine.connect() as connection:
             there = set(connection.execute(select(tables.study.c.name)).scalars())
         taken = [study.name for study in chosen if study.name in there]
         if taken:
             raise StorageError(f"{shown(target)} holds a study '{taken[0]}' already")
         for study in chosen:
-            _copy_optuna(source, target, study.name)
-            _copy_study(read, engine, study.name)
+            with _saying(f"study '{study.name}', from {shown(source)} to {shown(target)}"):
+                _copy_optuna(source, target, study.name)
+                _copy_study(read, engine, study.name)
     finally:
         engine.dispose()
         read.dispose()

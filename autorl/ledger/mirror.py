@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
 
 import optuna
 from optuna.distributions import distribution_to_json
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
     TrialModel,
@@ -26,12 +29,15 @@ from optuna.storages._rdb.models import (
 )
 from optuna.trial import TrialState
 from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from autorl.ledger.book import Book
 from autorl.ledger.database import parse_url, patiently
 from autorl.ledger.records import TrialRecord
 from autorl.spec.distributions import readable
 from autorl.spec.space import Configuration, SearchSpace
+
+T = TypeVar("T")
 
 NUMBER = "autorl:trial"
 """Attribute of Optuna's trials that are ours: the trial's number."""
@@ -51,7 +57,7 @@ class Mirror:
         self._space: SearchSpace = book.spec.space
         self._book = book
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._study_id = patiently(self._open, book.waiting)
+        self._study_id = patiently(partial(_optunas, self._open), book.waiting)
         self.next = book.commit(self._count)
 
     def _open(self) -> int:
@@ -165,9 +171,23 @@ def optuna_storage(url: str) -> RDBStorage:
 
 def forget(book: Book) -> None:
     """Remove a study from Optuna's tables, to be written anew."""
-    storage = optuna_storage(book.spec.storage)
+
+    def remove() -> None:
+        storage = optuna_storage(book.spec.storage)
+        try:
+            if book.spec.study in {study.study_name for study in storage.get_all_studies()}:
+                optuna.delete_study(study_name=book.spec.study, storage=storage)
+        finally:
+            storage.engine.dispose()
+
+    patiently(partial(_optunas, remove), book.waiting)
+
+
+def _optunas(attempt: Callable[[], T]) -> T:
+    """Do something with Optuna's tables; what the database says of it is raised as the database says it."""
     try:
-        if book.spec.study in {study.study_name for study in storage.get_all_studies()}:
-            optuna.delete_study(study_name=book.spec.study, storage=storage)
-    finally:
-        storage.engine.dispose()
+        return attempt()
+    except StorageInternalError as error:
+        if isinstance(error.__cause__, DBAPIError):
+            raise error.__cause__ from None
+        raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Any
 
+from autorl.ledger.database import shown, without_passwords
 from autorl.report.export import BACKENDS, fitting
 from autorl.report.findings import Findings
 
@@ -21,7 +21,7 @@ def commands(found: Findings, url: str, file: str) -> str:
         file: the file that holds the study, as `resolved` writes it.
     """
     name, file = shlex.quote(found.study.name), shlex.quote(file)
-    where = "" if url == _DEFAULT_STORAGE else f" --storage {shlex.quote(without_password(url))}"
+    where = "" if url == _DEFAULT_STORAGE else f" --storage {shlex.quote(shown(url))}"
     lines = [
         f"# run it again, from the study saved as {file}, into a new database",
         f"autorl run {file} storage=sqlite:///again.db",
@@ -37,17 +37,5 @@ def commands(found: Findings, url: str, file: str) -> str:
 
 
 def resolved(found: Findings) -> dict[str, Any]:
-    """Return the study as a file would say it, every default included; a password in its storage is left out."""
-    data: dict[str, Any] = found.spec.model_dump(mode="json")
-    # Of a parameter's keys only those that were given say anything: a range has no values, and choices have no range.
-    data["search_space"] = found.spec.model_dump(mode="json", exclude_defaults=True)["search_space"]
-    data["storage"] = without_password(found.spec.storage)
-    if transfer := data["optimizer"].get("transfer"):
-        transfer["storage"] = transfer["storage"] and without_password(transfer["storage"])
-    return data
-
-
-def without_password(url: str) -> str:
-    """Return a database URL that can be shown."""
-    url = re.sub(r"(://[^:@/]*):[^@]*@", r"\1@", url)
-    return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1…", url)
+    """Return the study as a file would say it, every default included; passwords of its databases are left out."""
+    return without_passwords(found.spec.written())

@@ -323,6 +323,12 @@ class StudySpec(Spec):
         description="Database URL, such as sqlite:///autorl.db; a file is relative to the current directory.",
     )
 
+    def written(self) -> dict[str, Any]:
+        """Return the study as a file would say it, every default included."""
+        data = self.model_dump(mode="json")
+        # Of a parameter's keys only those that were given say anything: a range has no values, and choices no range.
+        return {**data, "search_space": self.model_dump(mode="json", exclude_defaults=True)["search_space"]}
+
     @property
     def objective(self) -> ObjectiveSpec:
         """The objective; of several the first."""

@@ -17,6 +17,7 @@ from autorl.engine.progress import Progress
 from autorl.engine.proposals import Outcome, Proposer, replay
 from autorl.engine.selection import choose, rank
 from autorl.errors import StorageError
+from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings, gather
@@ -116,6 +117,16 @@ def test_more_trials_go_on_where_a_longer_study_would_be(tmp_path: Path) -> None
     assert a.winner.number == b.winner.number
 
 
+def test_an_extension_that_came_to_nothing_is_not_forgotten(tmp_path: Path) -> None:
+    spec = load(tmp_path, "budget.trials=2")
+    conduct(spec, ignore)
+    longer = load(tmp_path, "budget.trials=3")
+    Book(longer, 1, print).__exit__()  # whatever stops the engine before it has proposed anything
+    assert findings(longer).study.state == "tuning"
+    conduct(longer, ignore)
+    assert len(findings(longer).trials) == 3
+
+
 def test_a_study_without_a_winner_finishes(tmp_path: Path) -> None:
     spec = load(tmp_path, "task.env=probe_envs:autorl-tests/Broken-v0", kwargs(how="raise"), "budget.trials=2")
     conduct(spec, ignore)
@@ -170,9 +181,11 @@ def test_retest_adds_test_runs_only(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"no database|not finished"):
         retest(spec, [1], ignore)
     conduct(spec, ignore)
-    retest(spec, [1, 2], ignore)
+    retest(spec, [1, 2, 1], ignore)
     found = findings(spec)
-    assert {1, 2} <= {n for n, runs in found.runs.items() if any(r.phase == "test" for r in runs)}
+    tested = [run for runs in found.runs.values() for run in runs if run.phase == "test"]
+    assert {1, 2} <= {run.trial for run in tested}
+    assert {(run.state, run.attempts) for run in tested} == {("completed", 1)}
     with pytest.raises(StorageError, match="has no trial 99; its trials are 0 to 3"):
         retest(spec, [99], ignore)
 

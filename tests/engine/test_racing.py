@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import databases
 import optuna
 import pytest
 from landscapes import write_landscape
@@ -115,6 +116,10 @@ def test_known_configurations_are_tried_first(tmp_path: Path) -> None:
     assert trials[1].config.values["clip_range_vf"] == 0.3
     assert trials[2].config.values == {**trials[0].config.values, "batch_size": 8}
     assert [t.config.values for t in trials[3 : 3 + len(best)]] == best
+    Path(earlier.storage.removeprefix("sqlite:///")).unlink()
+    longer = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 8})})
+    conduct(longer, ignore)  # the earlier study is read for the first trials only
+    assert len(findings(longer).trials) == 8
 
 
 @pytest.mark.parametrize(
@@ -147,6 +152,9 @@ def test_tuning_ends_early_and_says_why(limit: str, reason: str, tmp_path: Path)
     assert len(found.trials) < 40
     assert any(reason in sentence for sentence in sentences(found))
     conduct(spec, ignore)  # the reason is kept: nothing is added
+    assert len(findings(spec).trials) == len(found.trials)
+    databases.execute(spec.storage, "UPDATE autorl_study SET state = 'tuning', ended = NULL")
+    conduct(spec, ignore)  # nor where it is not: the limit is still reached
     assert len(findings(spec).trials) == len(found.trials)
 
 

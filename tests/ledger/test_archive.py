@@ -136,7 +136,7 @@ def test_a_password_stays_at_home(tmp_path: Path) -> None:
     with Reader(target) as reader:
         kept = reader.study("small").spec
         found = gather(reader, "small")
-    assert kept.storage == "postgresql://me:***@host/db"
+    assert kept.storage == "postgresql://me@host/db"
     assert "secret" not in kept.model_dump_json()
     # With the password in its file the study goes on, and leaves none behind either.
     assert going_on(StudySpec.model_validate(data), kept).optimizer.transfer is not None

@@ -175,6 +175,13 @@ def test_what_is_wrong_is_found(statement: str, says: str, url: str, tmp_path: P
         assert {"small": found.digest} != whole
 
 
+def test_what_is_no_database_is_neither_upgraded_nor_copied(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("no database " * 1000)
+    for work in (upgrade, lambda url: copy(states.make("finished", tmp_path).storage, url, [])):
+        with pytest.raises(StorageError, match="not a database"):
+            work(f"sqlite:///{tmp_path}/notes.db")
+
+
 def test_a_damaged_file_is_found(tmp_path: Path) -> None:
     spec = states.make("finished", tmp_path)
     file = tmp_path / "study.db"
