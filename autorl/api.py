@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from autorl.analysis import Headline
     from autorl.engine.progress import Progress
     from autorl.report.compare import Comparison
-    from autorl.report.figures import Drawing
+    from autorl.report.figures import Figures
     from autorl.report.findings import Findings
     from autorl.spec.study import StudySpec
 
-Source = str | Path | Mapping[str, Any]
+    Source = str | Path | Mapping[str, Any] | StudySpec
+
 Table = Literal["trials", "runs", "curves"]
 
 
@@ -38,7 +39,7 @@ def tune(
 
     Args:
         study: the study file, or what would stand in it; paths are then relative to the current directory, and
-            `program.function` may be a function, if its module can be imported.
+            `program.function` may be a function, if its module can be imported. Or what `validate` returned.
         overrides: dotted key → value, laid over it, such as `{"budget.trials": 8}`.
         progress: whether to show how far it is, or what is called with that.
 
@@ -76,10 +77,15 @@ def validate(study: Source, overrides: Mapping[str, Any] | None = None) -> Study
     from autorl.engine.check import check
     from autorl.spec.load import draft_study
     from autorl.spec.sources import plain
+    from autorl.spec.study import StudySpec
     from autorl.spec.yaml12 import dump
 
-    source = _with_names(study) if isinstance(study, Mapping) else Path(study)
-    return check(draft_study(source, [f"{key}={dump(plain(value))}" for key, value in (overrides or {}).items()]))
+    given, laid_over = study.written() if isinstance(study, StudySpec) else study, dict(overrides or {})
+    if callable(function := laid_over.get("program.function")):
+        name, folder = _importable(function)
+        laid_over = {"program.folder": folder, **laid_over, "program.function": name}
+    source = _with_names(given) if isinstance(given, Mapping) else Path(given)
+    return check(draft_study(source, [f"{key}={dump(plain(value))}" for key, value in laid_over.items()]))
 
 
 def load(storage: str | None = None, study: str | None = None) -> Study:
@@ -213,18 +219,16 @@ class Study:
                 rows.append({**at, **point.metrics, **at})  # whatever a program of the user's calls its metrics
         return _frame(rows)
 
-    def figures(self) -> list[Drawing]:
+    def figures(self) -> Figures:
         """Return the figures of the report; each has a title, a caption, its drawing as SVG and its data."""
         from autorl.ledger.reader import Reader
-        from autorl.report.figures import figures
+        from autorl.report.figures import Figures, figures
 
         with Reader(self.storage) as reader:
-            return figures(self.findings, reader)
+            return Figures(figures(self.findings, reader))
 
     def report(self, *, html: bool = False) -> str:
         """Return the report as text of 100 columns, or as one self-contained HTML page with figures."""
-        from rich.console import Console
-
         from autorl.ledger.reader import Reader
         from autorl.report import text
         from autorl.report.html import page
@@ -232,10 +236,7 @@ class Study:
         with Reader(self.storage) as reader:
             if html:
                 return page(self.findings, reader)
-            console = Console(width=100, highlight=False, force_terminal=False, color_system=None)
-            with console.capture() as capture:
-                text.show(self.findings, reader, console)
-        return capture.get()
+            return text.captured(lambda console: text.show(self.findings, reader, console))
 
     def export(self, format: str | None = None, trial: int | None = None) -> str:
         """Return a trial as a file for the user's own training code.
@@ -347,7 +348,13 @@ def _with_names(study: Mapping[str, Any]) -> Mapping[str, Any]:
     program = study.get("program")
     if not isinstance(program, Mapping) or not callable(function := program.get("function")):
         return study
-    file = inspect.getsourcefile(function) if inspect.isfunction(function) else None
+    name, folder = _importable(function)
+    return {**study, "program": {"folder": folder, **program, "function": name}}
+
+
+def _importable(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return a function's name, `module:function`, and the folder from which its module is imported."""
+    file = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isfunction(function) else None
     if file is None or "<" in f"{file}{function.__qualname__}" or not Path(file).exists():
         raise AutorlError(
             f"program.function: {getattr(function, '__qualname__', function)!r} cannot be imported by the processes "
@@ -355,10 +362,9 @@ def _with_names(study: Mapping[str, Any]) -> Mapping[str, Any]:
         )
     module, folder = function.__module__, Path(file).parent
     module = Path(file).stem if module == "__main__" else module
-    for _ in range(module.count(".")):
+    for _ in range(module.count(".") + (Path(file).name == "__init__.py")):
         folder = folder.parent
-    named = {"folder": str(folder), **program, "function": f"{module}:{function.__qualname__}"}
-    return {**study, "program": named}
+    return f"{module}:{function.__qualname__}", str(folder)
 
 
 def _to_its_end(

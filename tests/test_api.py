@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_study import TEXT
 from typer.testing import CliRunner
@@ -79,6 +80,9 @@ def test_a_notebook_shows_the_report_and_its_figures(study: autorl.Study) -> Non
     assert all("<svg" in figure._repr_html_() for figure in figures if figure.svg)
     assert "mean return on 3 test seeds, never used in tuning" in study.report()
     assert max(map(len, study.report().splitlines())) <= 100
+    assert figures._repr_html_() == "".join(figure._repr_html_() for figure in figures)
+    assert max(map(len, map(repr, figures))) < 1_000  # where nothing displays them
+    assert autorl.compare(study, study)._repr_html_().startswith("<pre>")
 
 
 def test_it_exports_and_compares(study: autorl.Study, tmp_path: Path) -> None:
@@ -193,6 +197,30 @@ def test_a_function_is_passed_as_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     assert named.spec.program.function == "trainers:walk"
     with pytest.raises(AutorlError, match="put it into a file"):
         autorl.tune(walk(tmp_path, lambda config, seed, budget, report: 1.0), progress=False)
+
+
+def test_what_was_validated_is_tuned(tmp_path: Path) -> None:
+    given = autorl.validate(walk(tmp_path), {"seeds.test": np.arange(10, 12)})
+    assert given.seeds.test == (10, 11)
+    again = autorl.validate(given, {"budget.trials": 2})
+    assert again == given.model_copy(update={"budget": again.budget})
+    assert len(autorl.tune(again, progress=False).trials()) == 2
+
+
+def test_a_function_is_where_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (package := tmp_path / "mine").mkdir()
+    (package / "__init__.py").write_text(
+        "import contextlib\n\n@contextlib.contextmanager\ndef held():\n    yield\n\n"
+        "@held()\ndef train(config, seed, budget, report):\n    return 1.0\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import mine  # type: ignore[import-not-found]
+
+    for given, overrides in ((walk(tmp_path, mine.train), {}), (walk(tmp_path), {"program.function": mine.train})):
+        given["program"].pop("folder")
+        program = autorl.validate(given, overrides).program
+        assert program is not None
+        assert (program.function, program.folder) == ("mine:train", str(tmp_path))
 
 
 def test_a_script_that_tunes_when_it_is_imported_is_told_so(tmp_path: Path) -> None:

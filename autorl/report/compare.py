@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import combinations
 from typing import Any
 
@@ -82,6 +83,12 @@ class Comparison:
     budget: int
     pairs: tuple[Pair, ...]
     cautions: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of it: the text of `autorl compare`."""
+        from autorl.report import text  # which imports this
+
+        return f"<pre>{escape(text.captured(lambda console: text.show_comparison(self, console)))}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, for `--format json`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
 
 from matplotlib.axes import Axes
@@ -36,14 +36,21 @@ class Drawing:
 
     title: str
     caption: str
-    svg: str | None = None
+    svg: str | None = field(default=None, repr=False)
     columns: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
+    rows: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows of it."""
         said = f"<figcaption>{escape(self.caption)}</figcaption>"
         return f"<figure><strong>{escape(self.title)}</strong>{self.svg or ''}{said}</figure>"
+
+
+class Figures(list[Drawing]):
+    """Several figures, which a notebook shows one below the other."""
+
+    def _repr_html_(self) -> str:
+        return "".join(drawing._repr_html_() for drawing in self)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from rich.console import Console, Group, RenderableType
@@ -25,6 +25,14 @@ from autorl.report.switches import TOGETHER, Switch, switches
 from autorl.report.words import duration, energy, interval, number, probability, setting, trained
 
 TOP = 5
+
+
+def captured(show: Callable[[Console], None]) -> str:
+    """Return what is shown on a terminal of 100 columns, as plain text."""
+    console = Console(width=100, highlight=False, force_terminal=False, color_system=None)
+    with console.capture() as capture:
+        show(console)
+    return capture.get()
 
 
 def show(findings: Findings, reader: Reader, console: Console) -> None:

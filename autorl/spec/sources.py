@@ -165,14 +165,14 @@ def _merge(into: Document, other: Document) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a copy as a file would hold it, without ranges, tuples, paths and NumPy's numbers."""
+    """Return a copy as a file would hold it, without ranges, tuples, paths and what NumPy has."""
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | range):
         return [plain(entry) for entry in value]
     if isinstance(value, Path):
         return str(value)
-    return value.item() if hasattr(value, "item") else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _attach_space(document: Document, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +48,7 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
     spec = findings.spec
     policy = {f"policy.{key}": value for key, value in spec.policy.model_dump(exclude_none=True).items()}
     of_env = {f"task.env_kwargs.{key}": value for key, value in spec.task.env_kwargs.items()}
-    searched = {p.sets for p in spec.space}
+    searched = Counter(p.sets for p in spec.space)
     fixed = {key: value for key, value in (spec.algorithm.fixed | policy | of_env).items() if key not in searched}
     goal = spec.objective.direction
     head: dict[str, Any] = {
@@ -71,7 +72,9 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
         lines += [f"  # {remark}"] if remark else []
         chosen = trial.config.values.get(parameter.name)
         comment = "" if chosen is None else f"  # trial {trial.number}: {setting(chosen)}"
-        lines.append(f"  {_flow({parameter.name: entry})}{comment}")
+        # What it sets is what the training script knows; where conditions let several set it, W&B needs several names.
+        key = parameter.sets if searched[parameter.sets] == 1 else parameter.name
+        lines.append(f"  {_flow({key: entry})}{comment}")
     lines += [f"  {_flow({key: {'value': value}})}" for key, value in fixed.items()]
     return "\n".join(lines) + "\n"
 

@@ -24,10 +24,10 @@ importing: ContextVar[str | None] = ContextVar("importing", default=None)
 
 @dataclass
 class _From:
-    """The folder from which functions are imported now, and the modules that came from it."""
+    """The folder from which functions are imported now, and when the files of the modules from it were written."""
 
     folder: Path | None = None
-    names: set[str] = field(default_factory=set)
+    names: dict[str, float | None] = field(default_factory=dict)
 
 
 _FROM = _From()
@@ -66,7 +66,8 @@ class FunctionBackend(ProgramBackend):
     It is called as `train(config, seed, budget, report)`: the hyperparameters (with dotted keys such as
     `policy.net_arch`), the seed, a `Budget`, and a function to report with: `report(env_steps, {"return": 12.5})`, or
     `report(env_steps, 12.5)` for the study's first metric. A report does not return when the run is to pause or stop.
-    A function that returns a number, or such a mapping, reports it at the end; whatever else it returns is its own.
+    A function that returns a number, or such a mapping, reports it at the end, unless it has reported before and has
+    evaluations to go; whatever else it returns is its own.
     """
 
     key = "function"
@@ -110,7 +111,7 @@ class FunctionBackend(ProgramBackend):
             with contextlib.redirect_stdout(call.output):
                 last = function(config=settings(recipe), seed=call.seed, budget=budget, report=report)
                 named = isinstance(last, Mapping) and any(name in last for name in program["asked"])
-                if named or as_number(last) is not None:
+                if (named or as_number(last) is not None) and call.reports.near_end:
                     report(call.until, last)
         except _Stop as stop:
             if stop.args == ("interrupted",):
@@ -139,7 +140,7 @@ def load_function(name: str, folder: Path) -> Callable[..., Any]:
     finally:
         importing.reset(before)
         new = [name for name in sys.modules if name not in known]
-        _FROM.names.update(name for name in new if _within(sys.modules[name], folder))
+        _FROM.names |= {name: _written(name) for name in new if _within(sys.modules[name], folder)}
     for part in attribute.split("."):
         found = getattr(found, part)
     if not callable(found):
@@ -148,16 +149,27 @@ def load_function(name: str, folder: Path) -> Callable[..., Any]:
 
 
 def _look_first_in(folder: Path) -> None:
-    """Let modules be imported from a folder, and no longer from the one before, whose may have the same names."""
-    if _FROM.folder == folder:
+    """Let modules be imported from a folder, and no longer from the one before, whose may have the same names.
+
+    Those of a file that was edited since are imported again too, as a notebook's user expects.
+    """
+    edited = any(name in sys.modules and _written(name) != written for name, written in _FROM.names.items())
+    if _FROM.folder == folder and not edited:
         return
     for name in _FROM.names:
         sys.modules.pop(name, None)
     if _FROM.folder is not None and str(_FROM.folder) in sys.path:
         sys.path.remove(str(_FROM.folder))
-    _FROM.folder, _FROM.names = folder, set()
+    _FROM.folder, _FROM.names = folder, {}
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
+
+
+def _written(name: str) -> float | None:
+    file = getattr(sys.modules[name], "__file__", None)
+    with contextlib.suppress(OSError):
+        return Path(file).stat().st_mtime if file else None
+    return None
 
 
 def _within(module: Any, folder: Path) -> bool:

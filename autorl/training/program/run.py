@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import sys
 import tempfile
 import time
 import traceback
@@ -27,8 +29,10 @@ class Crashed(Exception):
     """The user's program was killed by a signal."""
 
 
-class Output:
-    """The last lines of what a trainer writes, which go with its error."""
+class Output(io.TextIOBase):
+    """The last lines of what a trainer writes, which go with its error; to it they are a file like `sys.stdout`."""
+
+    encoding = "utf-8"
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=_LINES)
@@ -41,8 +45,17 @@ class Output:
         self._begun = begun[-_LONGEST:]
         return len(text)
 
-    def flush(self) -> None:
-        """Do nothing: nothing is held back."""
+    def writable(self) -> bool:
+        """Say that it can be written to."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the process's own output, to which the trainer's programs write."""
+        assert sys.__stdout__ is not None
+        return sys.__stdout__.fileno()
+
+    def reconfigure(self, **_: Any) -> None:
+        """Do nothing: nothing is held back, and it takes any text."""
 
     def text(self) -> str:
         """Return the lines."""

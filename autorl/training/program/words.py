@@ -92,18 +92,20 @@ def command_line(launch: Launch) -> list[str]:
     program, values = launch.recipe.program or {}, launch.values
     words = split(program["command"])
     used = {name for word in words for name in PLACEHOLDER.findall(word)}
+    hydra = program["argument"].startswith("+")  # which has a word of its own for nothing; None would be text
     others = [
-        fill(part, {"name": name, "value": value})
+        fill(part, {"name": name, "value": "null" if value is None and hydra else value})
         for name, value in settings(launch.recipe).items()
         if name not in used
         for part in split(program["argument"])
     ]
     line: list[str] = []
-    for word in words:
+    for before, word in zip(["", *words], words, strict=False):
         names = PLACEHOLDER.findall(word)
         given = others if names == [ARGUMENTS] else [fill(word, values)] if values.keys() >= set(names) else []
         switch = names == [ARGUMENTS] and split(program["argument"])[0].startswith(("-", "+"))
-        if not given and not switch and line and line[-1].startswith("-") and "=" not in line[-1]:
+        option = before.startswith("-") and "=" not in before and not PLACEHOLDER.search(before)
+        if not given and not switch and option:
             line.pop()
         line += given
     return line
@@ -161,6 +163,18 @@ def wrong_words(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
             f"{points} points are not as many of {budget.steps_per_run:,} steps apart, which "
             "{evaluation_steps} is to be: choose points that divide budget.steps_per_run",
         )
+    if program.reports.file is not None and "run_folder" not in PLACEHOLDER.findall(program.reports.file):
+        execution = sections.get("execution")
+        if execution is not None and execution.workers != 1:
+            yield (
+                ("program", "reports", "file"),
+                "runs that train at the same time would all write to it: put {run_folder} into its name and into the "
+                "command, or set execution.workers=1",
+            )
+    for name in sorted({*searched, *fixed} & {*RESERVED, ARGUMENTS} & used):
+        meant = RESERVED.get(name, "all parameters that the command does not name")
+        at: Key = ("search_space", "parameters", name) if name in searched else ("algorithm", name)
+        yield at, f"{{{name}}} is {meant}, so that the command never gets this one: give it another name"
     if used <= known:
         yield from _unused(program, used, searched, fixed)
 
@@ -188,13 +202,14 @@ def _set(sections: Mapping[str, Any]) -> tuple[set[str], set[str]]:
 
 
 def _unused(program: Any, used: set[str], searched: set[str], fixed: set[str]) -> Iterator[tuple[Key, str]]:
-    for name in ("checkpoint", "until") if program.checkpoint else ():
-        if name not in used:
-            yield (
-                ("program", "checkpoint"),
-                f"a program that keeps its state has to be told of {{{name}}}, {RESERVED[name]}: put it into its "
-                "arguments or variables",
-            )
+    # One that is told of neither reads both from its environment.
+    told = used & {"checkpoint", "until"} if program.checkpoint else set()
+    for name in {"checkpoint", "until"} - told if told else ():
+        yield (
+            ("program", "checkpoint"),
+            f"a program that keeps its state has to be told of {{{name}}} too, {RESERVED[name]}: put it into its "
+            "arguments or variables",
+        )
     for name in () if ARGUMENTS in used else sorted({*searched, *fixed} - used):
         at: Key = ("search_space", "parameters", name) if name in searched else ("program", "command")
         yield at, f"the command does not use it: put {{{name}}} into it, or {{arguments}} for all that it does not name"

@@ -156,6 +156,12 @@ def test_rollouts_that_end_beyond_the_points_count_as_others_do(tmp_path: Path) 
         ),
         (COMMAND + "\n  argument: '{env}.{name}={value}'", [], "{env} has no place in it, only {name} and {value}"),
         (COMMAND, ["task.wrappers=[a:b]"], "your own trainer makes the environment"),
+        (COMMAND + "\n  reports: {format: csv, file: log.csv}", [], "put {run_folder} into its name"),
+        (
+            COMMAND,
+            ["search_space.parameters={drift: {min: 0, max: 1}, seed: {values: [1, 2]}}"],
+            "seed: {seed} is the run's seed, so that the command never gets this one: give it another name",
+        ),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(program: str, overrides: list[str], said: str, tmp_path: Path) -> None:
@@ -163,6 +169,12 @@ def test_mistakes_are_found_before_anything_runs(program: str, overrides: list[s
         load(tmp_path, program, *overrides)
     assert said in str(error.value)
     assert len(error.value.problems) == 1, str(error.value)
+
+
+def test_a_program_may_read_all_of_its_orders_from_its_environment(tmp_path: Path) -> None:
+    spec = load(tmp_path, "  command: '{python} walk.py --drift {drift}'\n  checkpoint: true")
+    assert spec.program is not None
+    assert spec.program.checkpoint
 
 
 def test_a_folder_is_relative_to_the_file_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +175,17 @@ def test_a_switch_before_no_arguments_stays_and_their_option_goes(argument: str,
     assert command_line(Launch(recipe, 1, 600, Path("run"), Path("checkpoint"))) == line
 
 
+def test_a_negative_value_before_no_value_stays() -> None:
+    recipe = replace(command("train --drift {drift} {mode} --mode {mode}"), hyperparameters={"drift": -0.5})
+    line = command_line(Launch(recipe, 1, 600, Path("run"), Path("checkpoint")))
+    assert line == ["train", "--drift", "-0.5"]
+
+
+def test_hydra_is_told_null() -> None:
+    recipe = replace(command("train {arguments}", argument="++{name}={value}"), hyperparameters={"kl": None})
+    assert command_line(Launch(recipe, 1, 600, Path("run"), Path("checkpoint"))) == ["train", "++kl=null"]
+
+
 def test_the_last_words_of_a_progress_bar_are_short() -> None:
     output = Output()
     for number in range(100_000):
@@ -212,6 +224,22 @@ def test_what_a_function_returns_is_its_report(tmp_path: Path) -> None:
     assert 0.5 <= result.curve[0].metrics["return"] < 1.5
 
 
+def test_a_functions_output_is_a_file_like_any_other(tmp_path: Path) -> None:
+    result = train(FunctionBackend(), replace(function("chatty"), evaluation_points=1), tmp_path / "a")
+    assert result.status == "completed", result.error
+
+
+def test_a_function_that_was_edited_is_imported_again(tmp_path: Path) -> None:
+    file = tmp_path / "edited.py"
+    own = replace(function(function="edited:train", folder=str(tmp_path)), evaluation_points=1)
+    scores = []
+    for value in (1.0, 22.0):
+        file.write_text(f"def train(config, seed, budget, report):\n    return {value}\n")
+        os.utime(file, (value, value))  # as if time had passed
+        scores.append(learned(train(FunctionBackend(), own, tmp_path / "run"))[-1][1]["return"])
+    assert scores == [1.0, 22.0]
+
+
 def test_a_function_is_that_of_its_folder(tmp_path: Path) -> None:
     scores = []
     for value in (1.0, 2.0):
@@ -248,6 +276,7 @@ def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_pat
         (function("silent"), "exception", "ended after 300 of 600 environment steps, with 5 of 10 evaluations to go"),
         (function("handing"), "exception", "ended after 300 of 600 environment steps"),
         (function("mapping"), "exception", "ended after 300 of 600 environment steps"),
+        (function("counting"), "exception", "ended after 300 of 600 environment steps"),
         (function("talkative"), "exception", "ended after 540 of 600 environment steps, with 1 of 10"),
         (function("once"), "exception", "nothing was reported in the first 120 steps"),
         (function("leaving"), "exception", "it called sys.exit(2)"),

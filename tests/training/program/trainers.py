@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,20 @@ def mapping(config: dict[str, Any], seed: int, budget: Any, report: Any) -> dict
     """Report half of what is asked for, and return what has no metric in it."""
     silent(config, seed, budget, report)
     return {"model": object()}
+
+
+def counting(config: dict[str, Any], seed: int, budget: Any, report: Any) -> int:
+    """Report half of what is asked for, and return how that went to the system."""
+    silent(config, seed, budget, report)
+    return 0
+
+
+def chatty(config: dict[str, Any], seed: int, budget: Any, report: Any) -> float:
+    """Do with its output what one may do with a file."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    print("a terminal" if sys.stdout.isatty() else "no terminal", file=sys.stdout)
+    subprocess.run([sys.executable, "-c", "print('from a child')"], stdout=sys.stdout, check=True)
+    return 1.0
 
 
 def talkative(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
