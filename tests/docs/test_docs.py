@@ -7,6 +7,8 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import typer
+from landscapes import write_landscape
 
 from autorl.cli.app import app
 from autorl.engine.check import check
@@ -22,7 +25,7 @@ from autorl.spec.load import draft_study, load_space
 from autorl.spec.yaml12 import parse
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BASE = """\
 study: base
 task: {env: CartPole-v1}
@@ -59,9 +62,10 @@ def blocks(language: str, *pages: Path) -> Iterator[tuple[str, str]]:
     """Go through the code blocks in a language: where it is, and its text."""
     for page in pages or PAGES:
         text = page.read_text(encoding="utf-8")
-        for index, match in enumerate(re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)):
-            if match[1] == language:
-                yield f"{page.name}-{index}", match[2]
+        found = re.finditer(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
+        for index, match in enumerate(found):
+            if match[2] == language:
+                yield f"{page.name}-{index}", textwrap.dedent(match[3])
 
 
 def named(language: str) -> Any:
@@ -102,8 +106,10 @@ def test_a_study_in_the_documentation_is_valid(text: str, tmp_path: Path) -> Non
     (tmp_path / "block.yaml").write_text("include: base.yaml\n" + text)
     draft = draft_study(tmp_path / "block.yaml")
     spec = draft.spec()
-    # A table, a trainer, a model or a cluster of the reader's own is not here.
-    if spec.algorithm.backend not in ("landscape", "function", "command") and spec.algorithm.engine != "trl":
+    if spec.algorithm.backend == "command":
+        (tmp_path / data["program"].get("folder", ".")).mkdir(exist_ok=True)
+    # A table, a module, a model or a cluster of the reader's own is not here.
+    if spec.algorithm.backend not in ("landscape", "function") and spec.algorithm.engine != "trl":
         check(draft)
 
 
@@ -114,10 +120,37 @@ def test_a_command_in_the_documentation_is_one(text: str) -> None:
         words = shlex.split(line, comments=True)
         if words[:1] == ["make"]:
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        for extra in re.findall(r"autorl\[(\w+)\]", line):
+            assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        if words[:2] == ["docker", "run"]:
+            words = words[words.index("autorl") :]
         if words[:1] != ["autorl"]:
             continue
         command = commands.commands[words[1]]  # type: ignore[attr-defined]
         command.make_context(words[1], words[2:])
+
+
+@named("toml")
+def test_toml_in_the_documentation_is_toml(text: str) -> None:
+    assert tomllib.loads(text)
+
+
+BENCHMARKS = [line for _, text in blocks("bash", ROOT / "benchmarks" / "README.md") for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("line", [line for line in BENCHMARKS if "benchmarks/" in line])
+def test_a_benchmark_takes_the_options_that_its_page_names(line: str) -> None:
+    script = re.findall(r"benchmarks/\w+\.py", line)[0]
+    said = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {*re.findall(r"--\w+", line)} <= {*re.findall(r"--\w+", said.stdout)}
+
+
+def test_a_space_is_made_of_a_table_as_the_page_of_benchmarks_says(tmp_path: Path) -> None:
+    (text,) = (text for _, text in blocks("bash", ROOT / "benchmarks" / "README.md") if "landscape_space" in text)
+    write_landscape(tmp_path / "table.npz")
+    command = text.replace(".venv/bin/python", sys.executable)
+    subprocess.run(["bash", "-euc", command], cwd=tmp_path, check=True)
+    assert load_space(tmp_path / "space.yaml")
 
 
 @named("python")
@@ -166,7 +199,9 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name
+    "page",
+    [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "benchmarks" / "README.md"],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_links_to_files_lead_to_files(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

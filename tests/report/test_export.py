@@ -28,6 +28,7 @@ from autorl.report.export import render
 from autorl.report.findings import Findings, gather
 from autorl.spec.curriculum import KINDS, OF_LANGUAGE, resolved
 from autorl.training.sb3 import Sb3Backend
+from autorl.trial import Start
 
 TESTS = str(Path(__file__).parents[1])
 TAUGHT = (
@@ -290,6 +291,24 @@ def test_a_schedule_is_written_as_data(of_ppo: tuple[Findings, TrialRecord]) -> 
     single = yaml.safe_load(render(found, found.trials[0], "schedule"))
     assert single["stages"] == [{"until": 128}]
     assert single["hyperparameters"] == found.trials[0].recipe.hyperparameters
+
+
+def test_training_by_a_schedule_repeats_the_run(of_ppo: tuple[Findings, TrialRecord], tmp_path: Path) -> None:
+    found, trial = of_ppo
+    written = yaml.safe_load(render(found, trial, "schedule"))
+    recipe, until = None, 0
+    for stage in written.pop("stages"):
+        told = {**written, **stage}
+        until, reached = told.pop("until"), until
+        start = None if recipe is None else Start(recipe, reached)
+        # What the file does not say is what evaluations are like, which the target has settings of its own for.
+        recipe = replace(trial.recipe, **{**told, "wrappers": tuple(told["wrappers"])}, start=start)
+    assert recipe is not None
+    with Reader(found.spec.storage) as reader:
+        (recorded,) = (c for c in reader.curves("small", [trial.number], "tuning") if c.run.seed == 0)
+    assert learned(train(Sb3Backend(), recipe, tmp_path / "again", seed=0)) == [
+        (point.env_steps, dict(point.metrics)) for point in recorded.points
+    ]
 
 
 def test_what_cannot_hold_a_schedule_says_what_can(of_ppo: tuple[Findings, TrialRecord], tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_study import ignore, load
@@ -85,7 +88,42 @@ def test_wandb_keeps_each_run_once_without_an_account(storage: str, tmp_path: Pa
     runs = standing(storage)
     assert f"wandb: {len(runs)} runs written to mine" in said[0]
     assert "wandb: 0 runs" in said[1]
-    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == len(runs)
+    kept = [kept_by_wandb(file) for file in (tmp_path / "wandb").glob("offline-run-*/*.wandb")]
+    assert {(own["trial"], own["phase"], own["seed"]): (curve, score) for own, curve, score in kept} == {
+        (run.trial, run.phase, run.seed): ([(p.env_steps, p.metrics["return"]) for p in curve], run.score)
+        for run, curve in runs
+    }
+    assert all("learning_rate" in own for own, _, _ in kept)
+
+
+def kept_by_wandb(file: Path) -> tuple[dict[str, Any], list[tuple[int, float]], float]:
+    """Return a run's configuration, the returns of its evaluations and its score, from W&B's log on the disk.
+
+    The log is LevelDB's: blocks of 32 KiB, in which records have a header of a checksum, a length and which part they
+    are (whole 1, first 2, middle 3, last 4).
+    """
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, at, part, records = file.read_bytes(), 7, b"", []
+    while at + 7 <= len(content):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+        part = (b"" if kind in (1, 2) else part) + content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            records.append(Record.FromString(part))
+
+    def named(items: Iterable[Any]) -> dict[str, Any]:
+        return {item.key or item.nested_key[0]: json.loads(item.value_json) for item in items}
+
+    (config,) = (named(record.run.config.update) for record in records if record.HasField("run"))
+    logged = [named(record.history.item) for record in records if record.HasField("history")]
+    summary: dict[str, Any] = {}
+    for record in records:
+        summary |= named(record.summary.update)
+    return config, [(row["env_steps"], row["evaluation/return"]) for row in logged], summary["score"]
 
 
 @pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
