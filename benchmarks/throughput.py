@@ -169,11 +169,10 @@ def _read_ledger(storage: str) -> tuple[list[Trained], list[tuple[float, int]]]:
         records = sorted(reader.runs("throughput"), key=lambda record: record.started_at or 0.0)
     trained = []
     for record in records:
-        if record.score is None or record.finished_at is None:
+        if record.score is None or record.started_at is None or record.finished_at is None:
             raise SystemExit(f"autorl: trial {record.trial}, seed {record.seed} failed: {record.error}")
-        started = record.finished_at - record.wall_seconds
-        # autorl's backend trains on one thread, wherever it runs.
-        trained.append(Trained(started, record.finished_at, record.env_steps, 1, record.score))
+        # autorl's backends train on one thread, wherever they run.
+        trained.append(Trained(record.started_at, record.finished_at, record.env_steps, 1, record.score))
     return trained, [(rates[record.trial], record.seed) for record in records]
 
 
