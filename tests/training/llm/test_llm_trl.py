@@ -18,13 +18,15 @@ from autorl.errors import SpecError
 from autorl.ledger.reader import Reader
 from autorl.report.findings import gather
 from autorl.spec.load import draft_study
+from autorl.spec.yaml12 import parse
 from autorl.training.llm import LlmBackend
 from autorl.training.llm.recipe import Settings, settings
-from autorl.training.llm.trl_options import missing, missing_in_plain_trl, options
+from autorl.training.llm.trl_options import missing, missing_in_plain_trl, of_small, options
 from autorl.trial import Recipe
 
 pytest.importorskip("trl")
 
+SPACES = Path(__file__).parents[3] / "search_spaces"
 TINY = {"prompts": 4, "rollouts": 4, "max_tokens": 4, "minibatches": 2, "learning_rate": 1e-3}
 
 
@@ -235,3 +237,22 @@ def test_mistakes_are_told_before_anything_trains(override: str, message: str, f
     file.write_text(STUDY.format(model=folder, folder=tmp_path))
     with pytest.raises(SpecError, match=message):
         check(draft_study(file, [override]))
+
+
+def test_the_space_for_trl_is_the_small_engines_without_what_trl_cannot_do() -> None:
+    whole, ours = (
+        parse((SPACES / name).read_bytes(), name).data["parameters"] for name in ("llm.yaml", "llm-trl.yaml")
+    )
+    left: dict[str, dict[str, Any]] = {}
+    for name, parameter in whole.items():
+        key, when = parameter.get("sets", name), parameter.get("when", {})
+        several = {other: allowed if isinstance(allowed, list) else [allowed] for other, allowed in when.items()}
+        kept = {other: [v for v in allowed if not of_small(other, v)] for other, allowed in several.items()}
+        if of_small(key, None) or not all(kept.values()):
+            continue
+        # One value is written as it is, several as a list.
+        whens = {other: kept[other] if isinstance(allowed, list) else allowed for other, allowed in when.items()}
+        left[name] = {**parameter, **({"when": whens} if when else {})}
+        if "values" in parameter:
+            left[name]["values"] = [value for value in parameter["values"] if not of_small(key, value)]
+    assert left == ours
