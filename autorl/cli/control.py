@@ -146,6 +146,7 @@ def replay(
 def _again(name: str, url: str, into: str) -> None:
     from autorl.engine.conductor import conduct
     from autorl.engine.signals import stopping
+    from autorl.ledger.database import shown
     from autorl.ledger.digest import digest
     from autorl.ledger.reader import Reader
     from autorl.report.progress import watching
@@ -158,7 +159,11 @@ def _again(name: str, url: str, into: str) -> None:
         raise AutorlError(f"'{name}' is not finished; only a whole study can be compared")
     if record.spec.storage == into or url == into:
         raise AutorlError("name another database: this one holds the study that is to be compared")
-    spec = record.spec.model_copy(update={"storage": into})
+    spec, optimizer = record.spec.model_copy(update={"storage": into}), record.spec.optimizer
+    if (transfer := optimizer.transfer) is not None and transfer.storage in (None, shown(url)):
+        # The earlier study stays where it is; the ledger keeps no password.
+        beside = optimizer.model_copy(update={"transfer": transfer.model_copy(update={"storage": url})})
+        spec = spec.model_copy(update={"optimizer": beside})
     with watching(spec, out) as show, stopping() as asked:
         finished = conduct(spec, show, asked)
     if not finished:

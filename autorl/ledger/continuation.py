@@ -10,11 +10,13 @@ from autorl.errors import StorageError
 from autorl.ledger.database import shown, without_passwords
 from autorl.spec.study import StudySpec
 
-# What may differ when a study goes on: how it is executed, where it and the user's program are, how long it may run.
+# What may differ when a study goes on: how it is executed, where it, the user's program and the study that it takes
+# configurations from are, how long it may run.
 _MAY_CHANGE = (
     "execution",
     "storage",
     "program.folder",
+    "optimizer.transfer.storage",
     "budget.trials",
     "budget.env_steps",
     "budget.seconds",
@@ -31,11 +33,11 @@ def spec_hash(spec: StudySpec) -> str:
 def _deciding(spec: StudySpec) -> dict[str, Any]:
     data = without_passwords(spec.model_dump(mode="json"))
     for path in _MAY_CHANGE:
-        section, _, key = path.partition(".")
-        if key:
-            (data[section] or {}).pop(key, None)
-        else:
-            data.pop(section)
+        *sections, key = path.split(".")
+        place = data
+        for section in sections:
+            place = place.get(section) or {}
+        place.pop(key, None)
     return data
 
 

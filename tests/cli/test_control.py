@@ -165,6 +165,15 @@ def test_replay_proposes_and_trains_the_same_again(autorl: Any, tmp_path: Path) 
     assert "this one holds the study" in autorl("replay", "small", *here, "--into", url(tmp_path)).err
 
 
+def test_a_study_that_began_with_anothers_configurations_is_conducted_again_elsewhere(
+    autorl: Any, tmp_path: Path
+) -> None:
+    conduct(load(tmp_path, "study=earlier", "budget.trials=3"), ignore)
+    conduct(load(tmp_path, "budget.trials=4", "optimizer={name: tpe, transfer: {study: earlier, top: 2}}"), ignore)
+    answer = autorl("replay", "small", "--storage", url(tmp_path), "--into", f"sqlite:///{tmp_path}/again.db")
+    assert (answer.code, answer.err) == (0, "")
+
+
 def test_a_database_is_checked_copied_and_upgraded(autorl: Any, finished: Path, tmp_path: Path) -> None:
     here = ("--storage", url(finished))
     checked = autorl("storage", "check", *here)
