@@ -6,6 +6,7 @@ Everything heavy is imported when it is used: `import autorl` takes no longer th
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -355,7 +356,7 @@ def _with_names(study: Mapping[str, Any]) -> Mapping[str, Any]:
 def _importable(function: Callable[..., Any]) -> tuple[str, str]:
     """Return a function's name, `module:function`, and the folder from which its module is imported."""
     file = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isfunction(function) else None
-    if file is None or "<" in f"{file}{function.__qualname__}" or not Path(file).exists():
+    if file is None or not _named(function) or not Path(file).exists():
         raise AutorlError(
             f"program.function: {getattr(function, '__qualname__', function)!r} cannot be imported by the processes "
             "that train; put it into a file, at its top level"
@@ -365,6 +366,16 @@ def _importable(function: Callable[..., Any]) -> tuple[str, str]:
     for _ in range(module.count(".") + (Path(file).name == "__init__.py")):
         folder = folder.parent
     return f"{module}:{function.__qualname__}", str(folder)
+
+
+def _named(function: Callable[..., Any]) -> bool:
+    """Say whether a function is what its name stands for: a decorated one may have the name of what it wraps."""
+    found: Any = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    # Imported again after an edit it is another object.
+    codes = [getattr(each, "__code__", None) for each in (found, function)]
+    return None not in codes and codes[0].co_filename == codes[1].co_filename
 
 
 def _to_its_end(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quickly import some
 from small_study import TEXT
 from typer.testing import CliRunner
 
@@ -22,6 +23,8 @@ from autorl.ledger.reader import Reader
 from autorl.spec.yaml12 import parse
 
 FOLDER = Path(__file__).parent / "training" / "program"
+SHIPPED = Path(__file__).parents[1] / "studies"
+STUDIES = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
 
 
 def small(folder: Path) -> dict[str, Any]:
@@ -207,6 +210,15 @@ def test_what_was_validated_is_tuned(tmp_path: Path) -> None:
     assert len(autorl.tune(again, progress=False).trials()) == 2
 
 
+@pytest.mark.parametrize("name", some(STUDIES, "steps-curriculum", "cartpole-ppo", "lunarlander-speed"))
+def test_what_is_written_is_the_study(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "hydra-dqn":
+        pytest.importorskip("hydra")
+    monkeypatch.chdir(FOLDER)  # paths within a file are relative to it, and absolute in what is written
+    read = autorl.validate(SHIPPED / f"{name}.yaml")
+    assert autorl.validate(read.written()) == autorl.validate(read) == read
+
+
 def test_a_function_is_where_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package := tmp_path / "mine").mkdir()
     (package / "__init__.py").write_text(
@@ -214,7 +226,15 @@ def test_a_function_is_where_it_was_written(tmp_path: Path, monkeypatch: pytest.
         "@held()\ndef train(config, seed, budget, report):\n    return 1.0\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "other.py").write_text(
+        "import functools\nfrom mine import train as plain\n\n@functools.wraps(plain)\ndef train(**given):\n"
+        "    return plain(**given) + 1.0\n"
+    )
     import mine  # type: ignore[import-not-found]
+    import other  # type: ignore[import-not-found]
+
+    with pytest.raises(AutorlError, match="put it into a file"):  # under its name another function would train
+        autorl.validate(walk(tmp_path, other.train))
 
     for given, overrides in ((walk(tmp_path, mine.train), {}), (walk(tmp_path), {"program.function": mine.train})):
         given["program"].pop("folder")

@@ -160,7 +160,7 @@ def _again(name: str, url: str, into: str) -> None:
     if record.spec.storage == into or url == into:
         raise AutorlError("name another database: this one holds the study that is to be compared")
     spec, optimizer = record.spec.model_copy(update={"storage": into}), record.spec.optimizer
-    if (transfer := optimizer.transfer) is not None and transfer.storage in (None, shown(url)):
+    if (transfer := optimizer.transfer) is not None and shown(transfer.storage or url) == shown(url):
         # The earlier study stays where it is; the ledger keeps no password.
         beside = optimizer.model_copy(update={"transfer": transfer.model_copy(update={"storage": url})})
         spec = spec.model_copy(update={"optimizer": beside})

@@ -16,7 +16,6 @@ _MAY_CHANGE = (
     "execution",
     "storage",
     "program.folder",
-    "optimizer.transfer.storage",
     "budget.trials",
     "budget.env_steps",
     "budget.seconds",
@@ -33,11 +32,13 @@ def spec_hash(spec: StudySpec) -> str:
 def _deciding(spec: StudySpec) -> dict[str, Any]:
     data = without_passwords(spec.model_dump(mode="json"))
     for path in _MAY_CHANGE:
-        *sections, key = path.split(".")
-        place = data
-        for section in sections:
-            place = place.get(section) or {}
-        place.pop(key, None)
+        section, _, key = path.partition(".")
+        if key:
+            (data[section] or {}).pop(key, None)
+        else:
+            data.pop(section)
+    if transfer := data["optimizer"].get("transfer"):
+        transfer["storage"] = None  # the key stays, so that the hashes of other studies stay what they were
     return data
 
 

@@ -37,7 +37,7 @@ def may_take(owner: str | None, heartbeat: float | None) -> bool:
     if owner is None or heartbeat is None:
         return True
     holder = json.loads(owner)
-    if holder["host"] != socket.gethostname() or holder.get("processes") != _processes():
+    if holder["host"] != socket.gethostname() or holder.get("processes", _processes()) != _processes():
         return time.time() - heartbeat > LEASE_SECONDS
     if abs(holder["boot"] - psutil.boot_time()) > 2:
         return True

@@ -296,6 +296,8 @@ def gather_kept(found: Findings) -> list[Kept]:
     if best is None or not spec.constraints:
         return []
     phases: tuple[Phase, ...] = ("tuning", "validation") if found.winner is not None else ("tuning",)
+    if not in_full(found, best.number, *phases):  # it failed on a validation seed, as all did that might have won
+        phases = ("tuning",)
     known = judged.verdicts(spec, {trial.number: in_full(found, trial.number, *phases) for trial in found.trials})
     if best.number not in known:
         return []
@@ -309,7 +311,8 @@ def gather_kept(found: Findings) -> list[Kept]:
 
 def front_sentences(found: Front, findings: Findings) -> list[str]:
     """Say what the front is worth, and which of its members survive the test seeds."""
-    tuned = "tuning and validation seeds" if findings.study.front and findings.spec.seeds.validation else "tuning seeds"
+    validated = any(_whole(findings, number, "validation") for number in findings.study.front)
+    tuned = "tuning and validation seeds" if findings.spec.seeds.validation and validated else "tuning seeds"
     numbers = [member.trial.number for member in found.members[: found.on]]
     said = [
         f"On the {tuned} {_trials(numbers)} trade{'s' if len(numbers) == 1 else ''} off "

@@ -24,6 +24,7 @@ error_log {folder}/error.log;
 events {{}}
 http {{
     access_log off;
+    proxy_max_temp_file_size 0;
     client_body_temp_path {folder};
     proxy_temp_path {folder};
     fastcgi_temp_path {folder};

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import databases
 import optuna
 import pytest
 from small_study import ignore, kwargs, load
@@ -81,6 +82,16 @@ def test_a_trial_with_a_failed_seed_takes_nothing_off_the_front(tmp_path: Path) 
     assert survived
     assert failed.verdict is None
     assert all(trial.verdict is not None for trial in found.trials if trial is not failed)
+
+
+def test_a_winner_that_failed_on_a_validation_seed_is_judged_by_tuning(tmp_path: Path) -> None:
+    spec = load(tmp_path, BOUND, "budget.trials=3")
+    assert conduct(spec, ignore)
+    failing = "UPDATE autorl_run SET state = 'failed', score = NULL, scores = NULL WHERE phase = 'validation'"
+    databases.execute(spec.storage, failing)
+    (kept,) = findings(spec.storage).kept
+    assert kept.test is not None
+    assert kept.likely > 0.5
 
 
 def test_optuna_opens_its_objectives_and_constraints(tmp_path: Path) -> None:

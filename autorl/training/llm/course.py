@@ -139,7 +139,7 @@ def _wrong_parameter(name: str, parameter: VaryingSpec, beside: Mapping[str, Any
         )
     elif name == "category" and len(beside) > 1:
         yield "category says family and level; leave it out, or these"
-    if "through" in parameter.model_fields_set:
+    if parameter.through != type(parameter).model_fields["through"].default:
         yield "a language task has no environment to tell; leave 'through' out"
     if parameter.values is None and not parameter.whole:
         yield "must be whole numbers from 'min' to 'max', or 'values'"

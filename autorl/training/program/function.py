@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.util
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -66,8 +67,8 @@ class FunctionBackend(ProgramBackend):
     It is called as `train(config, seed, budget, report)`: the hyperparameters (with dotted keys such as
     `policy.net_arch`), the seed, a `Budget`, and a function to report with: `report(env_steps, {"return": 12.5})`, or
     `report(env_steps, 12.5)` for the study's first metric. A report does not return when the run is to pause or stop.
-    A function that returns a number, or such a mapping, reports it at the end, unless it has reported before and has
-    evaluations to go; whatever else it returns is its own.
+    Where there is one evaluation, a function may return the number, or such a mapping, instead; whatever else it
+    returns is its own.
     """
 
     key = "function"
@@ -111,7 +112,7 @@ class FunctionBackend(ProgramBackend):
             with contextlib.redirect_stdout(call.output):
                 last = function(config=settings(recipe), seed=call.seed, budget=budget, report=report)
                 named = isinstance(last, Mapping) and any(name in last for name in program["asked"])
-                if (named or as_number(last) is not None) and call.reports.near_end:
+                if recipe.evaluation_points == 1 and (named or as_number(last) is not None):
                     report(call.until, last)
         except _Stop as stop:
             if stop.args == ("interrupted",):
@@ -136,6 +137,7 @@ def load_function(name: str, folder: Path) -> Callable[..., Any]:
     _look_first_in(folder)
     known, before = set(sys.modules), importing.set(name)
     try:
+        _import_edited()
         found: Any = importlib.import_module(module)
     finally:
         importing.reset(before)
@@ -149,12 +151,8 @@ def load_function(name: str, folder: Path) -> Callable[..., Any]:
 
 
 def _look_first_in(folder: Path) -> None:
-    """Let modules be imported from a folder, and no longer from the one before, whose may have the same names.
-
-    Those of a file that was edited since are imported again too, as a notebook's user expects.
-    """
-    edited = any(name in sys.modules and _written(name) != written for name, written in _FROM.names.items())
-    if _FROM.folder == folder and not edited:
+    """Let modules be imported from a folder, and no longer from the one before, whose may have the same names."""
+    if _FROM.folder == folder:
         return
     for name in _FROM.names:
         sys.modules.pop(name, None)
@@ -163,6 +161,19 @@ def _look_first_in(folder: Path) -> None:
     _FROM.folder, _FROM.names = folder, {}
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
+
+
+def _import_edited() -> None:
+    """Import again what came from the folder, if a file of it was edited since, as a notebook's user expects."""
+    here = [name for name in _FROM.names if name in sys.modules]
+    if all(_written(name) == _FROM.names[name] for name in here):
+        return
+    for name in reversed(here):  # what a module imports is known after it
+        written, file = _written(name), getattr(sys.modules[name], "__file__", None)
+        if file is not None:  # of an edit within a second, compiled code cannot tell
+            Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
+        importlib.reload(sys.modules[name])
+        _FROM.names[name] = written
 
 
 def _written(name: str) -> float | None:
@@ -175,5 +186,6 @@ def _written(name: str) -> float | None:
 def _within(module: Any, folder: Path) -> bool:
     """Say whether a module lies in a folder, and is not installed in an environment that does so too."""
     places = [getattr(module, "__file__", None) or "", *map(str, getattr(module, "__path__", ()))]
-    own = [Path(place) for place in places if place and "site-packages" not in place]
+    library = sysconfig.get_path("stdlib")
+    own = [Path(place) for place in places if place and "site-packages" not in place and not place.startswith(library)]
     return any(folder in place.parents or place == folder for place in own)

@@ -54,11 +54,6 @@ class Reports:
     def _left(self) -> tuple[int, ...]:
         return self._due[len(self.curve) :]
 
-    @property
-    def near_end(self) -> bool:
-        """Whether nothing was reported yet, or at most one evaluation is to go: then a last word is of the end."""
-        return len(self._left) <= 1 or not (self.curve or self._new)
-
     def take(self, env_steps: float | None, metrics: Mapping[str, Any], wall_seconds: float) -> None:
         """Take a report.
 

@@ -92,9 +92,8 @@ def command_line(launch: Launch) -> list[str]:
     program, values = launch.recipe.program or {}, launch.values
     words = split(program["command"])
     used = {name for word in words for name in PLACEHOLDER.findall(word)}
-    hydra = program["argument"].startswith("+")  # which has a word of its own for nothing; None would be text
     others = [
-        fill(part, {"name": name, "value": "null" if value is None and hydra else value})
+        fill(part, {"name": name, "value": value})
         for name, value in settings(launch.recipe).items()
         if name not in used
         for part in split(program["argument"])
@@ -104,7 +103,7 @@ def command_line(launch: Launch) -> list[str]:
         names = PLACEHOLDER.findall(word)
         given = others if names == [ARGUMENTS] else [fill(word, values)] if values.keys() >= set(names) else []
         switch = names == [ARGUMENTS] and split(program["argument"])[0].startswith(("-", "+"))
-        option = before.startswith("-") and "=" not in before and not PLACEHOLDER.search(before)
+        option = before.startswith("-") and "=" not in before and values.keys() >= set(PLACEHOLDER.findall(before))
         if not given and not switch and option:
             line.pop()
         line += given
@@ -163,20 +162,26 @@ def wrong_words(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
             f"{points} points are not as many of {budget.steps_per_run:,} steps apart, which "
             "{evaluation_steps} is to be: choose points that divide budget.steps_per_run",
         )
-    if program.reports.file is not None and "run_folder" not in PLACEHOLDER.findall(program.reports.file):
-        execution = sections.get("execution")
-        if execution is not None and execution.workers != 1:
-            yield (
-                ("program", "reports", "file"),
-                "runs that train at the same time would all write to it: put {run_folder} into its name and into the "
-                "command, or set execution.workers=1",
-            )
+    execution = sections.get("execution")
+    together = execution is not None and execution.workers != 1 and execution.executor != "inline"
+    if together and _shared(program.reports.file, searched):
+        yield (
+            ("program", "reports", "file"),
+            "runs that train at the same time would all write to it: put {run_folder} into its name and into the "
+            "command, or set execution.workers=1",
+        )
     for name in sorted({*searched, *fixed} & {*RESERVED, ARGUMENTS} & used):
         meant = RESERVED.get(name, "all parameters that the command does not name")
-        at: Key = ("search_space", "parameters", name) if name in searched else ("algorithm", name)
+        at: Key = ("search_space", "parameters", name) if name in searched else ("algorithm", "fixed", name)
         yield at, f"{{{name}}} is {meant}, so that the command never gets this one: give it another name"
     if used <= known:
         yield from _unused(program, used, searched, fixed)
+
+
+def _shared(file: str | None, searched: set[str]) -> bool:
+    """Say whether a file of reports may be that of several runs."""
+    names = set(PLACEHOLDER.findall(file or ""))
+    return file is not None and not names & {"run_folder", "checkpoint"} and not names >= {"seed", *searched}
 
 
 def _wrong_argument(argument: str) -> Iterator[tuple[Key, str]]:
@@ -230,4 +235,6 @@ def wrong_metrics(sections: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """Return a text with a value in the place of each placeholder."""
-    return PLACEHOLDER.sub(lambda match: str(values[match[1]]), text)
+    # Hydra, whose words begin so, has a word of its own for nothing; None would be text.
+    nothing = "null" if text.startswith("+") else "None"
+    return PLACEHOLDER.sub(lambda match: nothing if values[match[1]] is None else str(values[match[1]]), text)

@@ -156,7 +156,7 @@ def test_rollouts_that_end_beyond_the_points_count_as_others_do(tmp_path: Path) 
         ),
         (COMMAND + "\n  argument: '{env}.{name}={value}'", [], "{env} has no place in it, only {name} and {value}"),
         (COMMAND, ["task.wrappers=[a:b]"], "your own trainer makes the environment"),
-        (COMMAND + "\n  reports: {format: csv, file: log.csv}", [], "put {run_folder} into its name"),
+        (COMMAND + "\n  reports: {format: csv, file: '{seed}.csv'}", [], "put {run_folder} into its name"),
         (
             COMMAND,
             ["search_space.parameters={drift: {min: 0, max: 1}, seed: {values: [1, 2]}}"],
@@ -169,6 +169,11 @@ def test_mistakes_are_found_before_anything_runs(program: str, overrides: list[s
         load(tmp_path, program, *overrides)
     assert said in str(error.value)
     assert len(error.value.problems) == 1, str(error.value)
+
+
+@pytest.mark.parametrize("file", ["{run_folder}/log.csv", "{checkpoint}.csv", "{drift}-{seed}.csv"])
+def test_a_file_of_reports_is_one_runs(file: str, tmp_path: Path) -> None:
+    assert load(tmp_path, COMMAND + f"\n  reports: {{format: csv, file: '{file}'}}")
 
 
 def test_a_program_may_read_all_of_its_orders_from_its_environment(tmp_path: Path) -> None:
