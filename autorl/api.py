@@ -374,8 +374,8 @@ def _named(function: Callable[..., Any]) -> bool:
     for part in function.__qualname__.split("."):
         found = getattr(found, part, None)
     # Imported again after an edit it is another object.
-    codes = [getattr(each, "__code__", None) for each in (found, function)]
-    return None not in codes and codes[0].co_filename == codes[1].co_filename
+    files = [getattr(getattr(each, "__code__", None), "co_filename", None) for each in (found, function)]
+    return files[0] is not None and files[0] == files[1]
 
 
 def _to_its_end(

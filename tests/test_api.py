@@ -212,8 +212,6 @@ def test_what_was_validated_is_tuned(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", some(STUDIES, "steps-curriculum", "cartpole-ppo", "lunarlander-speed"))
 def test_what_is_written_is_the_study(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name == "hydra-dqn":
-        pytest.importorskip("hydra")
     monkeypatch.chdir(FOLDER)  # paths within a file are relative to it, and absolute in what is written
     read = autorl.validate(SHIPPED / f"{name}.yaml")
     assert autorl.validate(read.written()) == autorl.validate(read) == read
