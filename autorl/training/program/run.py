@@ -51,8 +51,7 @@ class Output(io.TextIOBase):
 
     def fileno(self) -> int:
         """Return the process's own output, to which the trainer's programs write."""
-        assert sys.__stdout__ is not None
-        return sys.__stdout__.fileno()
+        return super().fileno() if sys.__stdout__ is None else sys.__stdout__.fileno()
 
     def reconfigure(self, **_: Any) -> None:
         """Do nothing: nothing is held back, and it takes any text."""
