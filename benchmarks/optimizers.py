@@ -252,7 +252,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("optimizers-results"), help="folder for results and plot")
     parser.add_argument("--repeats", type=int, default=20, help="seeds of the optimizers: 0, 1, …")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="optimizers to run, by their name in a study file")
+    names = sorted({contender.method for contender in CONTENDERS})
+    only = f"optimizers to run, by their name in a study file: {', '.join(names)}"
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=only)
     arguments = parser.parse_args()
     paths = sorted(arguments.folder.glob("*.npz"))
     if not paths:
