@@ -9,7 +9,7 @@ import streamlit as st
 from board import data, door
 
 from autorl.errors import StorageError
-from autorl.ledger.database import shown
+from autorl.ledger.reader import shown
 from autorl.ledger.records import StudyRecord
 from autorl.report.words import state
 

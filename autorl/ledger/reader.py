@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Select, func, select
 
 from autorl.errors import StorageError, did_you_mean
 from autorl.ledger import database, lease, tables
+from autorl.ledger.database import shown as shown  # for those who only look
 from autorl.ledger.records import (
     Attempt,
     CurveRecord,
@@ -58,7 +59,7 @@ class Reader:
             with self._engine.connect() as connection:
                 return connection.execute(query).all()
         except DatabaseError as error:
-            raise StorageError(f"{database.shown(self.url)}: not a database of autorl ({error.orig})") from None
+            raise StorageError(f"{shown(self.url)}: not a database of autorl ({error.orig})") from None
 
     def studies(self) -> list[StudyRecord]:
         """Return all studies, the newest first."""
@@ -73,7 +74,7 @@ class Reader:
         rows = self._rows(select(tables.study).where(tables.study.c.name == name))
         if not rows:
             known = [row.name for row in self._rows(select(tables.study.c.name))]
-            raise StorageError(f"{database.shown(self.url)} holds no study '{name}'{did_you_mean(name, known)}")
+            raise StorageError(f"{shown(self.url)} holds no study '{name}'{did_you_mean(name, known)}")
         return _study(rows[0])
 
     def trials(self, study: str, numbers: Iterable[int] | None = None) -> list[TrialRecord]:

@@ -168,7 +168,7 @@ def _import_edited() -> None:
     here = [name for name in _FROM.names if name in sys.modules]
     if all(_written(name) == _FROM.names[name] for name in here):
         return
-    for name in reversed(here):  # what a module imports is known after it
+    for name in here:  # Python lists a module once it has been imported whole: after what it imports itself
         written, file = _written(name), getattr(sys.modules[name], "__file__", None)
         if file is not None:  # of an edit within a second, compiled code cannot tell
             Path(importlib.util.cache_from_source(file)).unlink(missing_ok=True)
