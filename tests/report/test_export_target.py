@@ -19,19 +19,19 @@ from autorl.ledger.reader import Reader
 from autorl.report.export import render
 from autorl.report.findings import Findings, gather
 
-SEEDS = range(100, 105)
+SEEDS = range(100, 110)  # of five, a mean says too little where most seeds reach the best score and some do not
 TRAINER = Path(__file__).parents[2] / "studies" / "trainers" / "cleanrl_ppo.py"
 
 
 def studied(folder: Path, *overrides: str) -> Findings:
-    """Tune PPO on CartPole a little, and test it on five seeds."""
+    """Tune PPO on CartPole a little, and test it on ten seeds."""
     spec = load(
         folder,
         "task.env=CartPole-v1",
         "policy.net_arch=[64, 64]",
         "algorithm.fixed={n_envs: 4, n_steps: 64, batch_size: 64, n_epochs: 8, lr_schedule: linear, ent_coef: 0.01}",
         "search_space.parameters={learning_rate: {min: 1e-3, max: 3e-3, log: true}}",
-        "seeds={tuning: 0:1, test: 20:25}",
+        "seeds={tuning: 0:1, test: 20:30}",
         "budget={trials: 2, steps_per_run: 20_480}",
         "evaluation={points: 1, episodes: 20}",
         "execution={executor: processes, workers: 2}",
