@@ -59,6 +59,18 @@ def served(
         server.wait(timeout=20)
 
 
+@contextmanager
+def beside(command: Sequence[str], health: str, **how: Any) -> Iterator[None]:
+    """Run another server until the block ends, which begins once it answers at an address."""
+    server = subprocess.Popen(command, **how)
+    try:
+        answering(health)
+        yield
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
 def free_port() -> int:
     """Return a port on which nothing listens."""
     with socket.socket() as free:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import answering, browser, free_port, needs_browser, served
+from served import beside, browser, free_port, needs_browser, served
 from states import make
 
 from autorl.access import AUTH, oidc
@@ -74,14 +74,9 @@ def provider() -> Iterator[str]:
     """Run a provider that knows one user; yields its address."""
     port = free_port()
     command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port), "--user", "ada"]
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        answering(f"{address}/.well-known/openid-configuration")
+    address = f"http://127.0.0.1:{port}"
+    with beside(command, f"{address}/.well-known/openid-configuration", stderr=subprocess.DEVNULL):
         yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
 
 
 @needs_browser

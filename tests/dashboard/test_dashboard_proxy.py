@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from served import answering, browser, free_port, needs_browser, served
+from served import beside, browser, free_port, needs_browser, served
 from states import make
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -45,13 +44,9 @@ def proxied(behind: int, folder: Path) -> Iterator[int]:
     port = free_port()
     config = folder / "nginx.conf"
     config.write_text(AROUND.format(folder=folder, port=port, location=location.replace("8501", str(behind))))
-    nginx = subprocess.Popen(["nginx", "-e", str(folder / "error.log"), "-c", str(config)])
-    try:
-        answering(f"http://127.0.0.1:{port}/_stcore/health")
+    command = ["nginx", "-e", str(folder / "error.log"), "-c", str(config)]
+    with beside(command, f"http://127.0.0.1:{port}/_stcore/health"):
         yield port
-    finally:
-        nginx.terminate()
-        nginx.wait(timeout=20)
 
 
 @needs_browser
