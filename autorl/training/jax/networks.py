@@ -37,9 +37,28 @@ def orthogonal(key: Array, sizes: Sequence[int], gain: float) -> Network:
     gains = [math.sqrt(2.0)] * (len(sizes) - 2) + [gain]
     keys = jax.random.split(key, len(gains))
     return tuple(
-        (jax.nn.initializers.orthogonal(scale)(k, (before, after), jnp.float32), jnp.zeros(after))
+        (scale * _orthonormal(k, before, after), jnp.zeros(after))
         for k, before, after, scale in zip(keys, sizes, sizes[1:], gains, strict=False)
     )
+
+
+def _orthonormal(key: Array, rows: int, columns: int) -> Array:
+    """Return a matrix whose columns, or rows if they are fewer, are orthonormal, uniform among all such.
+
+    Gram-Schmidt, each vector twice: orthogonal to rounding (Giraud et al. 2005, "The loss of orthogonality in the
+    Gram-Schmidt orthogonalization process"). But for rounding it is what `jax.nn.initializers.orthogonal` makes of the
+    key. That calls LAPACK's QR, and on several cores batches of those wait for each other forever, for want of threads.
+    """
+    tall = jax.random.normal(key, (max(rows, columns), min(rows, columns)))
+
+    def step(index: Array, basis: Array) -> Array:
+        vector = tall[:, index]
+        for _ in range(2):
+            vector = vector - basis @ (basis.T @ vector)
+        return basis.at[:, index].set(vector / jnp.linalg.norm(vector))
+
+    basis: Array = jax.lax.fori_loop(0, tall.shape[1], step, jnp.zeros_like(tall))
+    return basis if rows >= columns else basis.T
 
 
 def uniform(key: Array, sizes: Sequence[int]) -> Network:

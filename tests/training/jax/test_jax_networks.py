@@ -1,6 +1,9 @@
-"""Networks in JAX have torch's activations, slopes included, and its clipping of gradients."""
+"""Networks in JAX have torch's activations, slopes included, its clipping of gradients, and begin orthogonal."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +49,35 @@ def test_gradients_are_clipped_as_torchs(largest: float) -> None:
     torch.nn.utils.clip_grad_norm_(parameters, largest)
     for ours, parameter in zip(networks.clip_by_global_norm(gradients, largest), parameters, strict=True):
         assert np.allclose(ours, parameter.grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(4, 64, 2), (64, 8, 64), (3, 300)])
+def test_orthogonal_kernels_are_those_of_jaxs_own_initializer(sizes: tuple[int, ...]) -> None:
+    key = jax.random.key(0)
+    network = networks.orthogonal(key, sizes, 0.01)
+    gains = [*[2.0**0.5] * (len(sizes) - 2), 0.01]
+    for (kernel, bias), gain, each in zip(network, gains, jax.random.split(key, len(gains)), strict=True):
+        expected = jax.nn.initializers.orthogonal(gain)(each, kernel.shape, jnp.float32)
+        assert np.allclose(kernel, expected, atol=1e-6)
+        thin = np.asarray(kernel if kernel.shape[0] >= kernel.shape[1] else kernel.T) / gain
+        assert np.allclose(thin.T @ thin, np.eye(thin.shape[1]), atol=1e-6)
+        assert not bias.any()
+
+
+MANY = """\
+import jax
+from autorl.training.jax import networks
+
+jax.config.update("jax_cpu_enable_async_dispatch", False)
+many = jax.jit(jax.vmap(lambda key: [networks.orthogonal(k, (4, 64, 64, 2), 1.0) for k in jax.random.split(key)]))
+for number in range(300):
+    jax.block_until_ready(many(jax.random.split(jax.random.key(number), 6)))
+"""
+
+
+def test_networks_that_are_made_at_once_do_not_wait_for_each_other() -> None:
+    # In a process of its own, since there it would wait forever: with LAPACK's QR it did, within a hundred calls.
+    subprocess.run([sys.executable, "-c", MANY], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("sizes", [(4, 64, 2), (64, 8, 64), (3, 1)])
