@@ -182,7 +182,8 @@ def measure_worker(tool: str, folder: Path, work: Work) -> Measurement:
     wall_seconds = _command([sys.executable, __file__, "--worker", tool], folder)
     trained = [Trained(**run) for run in json.loads((folder / "trained.json").read_text(encoding="utf-8"))]
     if len(trained) != len(work.runs):
-        raise SystemExit(f"{TOOLS[tool]} trained {len(trained)} of {len(work.runs)} runs")
+        told = (folder / "output.log").read_text(encoding="utf-8")[-4000:]
+        raise SystemExit(f"{TOOLS[tool]} trained {len(trained)} of {len(work.runs)} runs:\n{told}")
     return Measurement(wall_seconds, trained)
 
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import ROOT, block
 from served import beside, browser, free_port, needs_browser, served
 from states import make
 
 from autorl.access import AUTH, oidc
 from autorl.errors import AutorlError
 
-WHOLE = {
-    "redirect_uri": "http://127.0.0.1:8501/oauth2callback",
-    "cookie_secret": "a-secret-of-some-length",
-    "client_id": "autorl",
-    "client_secret": "told-by-the-provider",
-    "server_metadata_url": "https://login.example.org/.well-known/openid-configuration",
-}
+OWN = {"cookie_secret": "a-secret-of-some-length", "client_secret": "told-by-the-provider"}
+WHOLE = tomllib.loads(block("toml", ROOT / "docs" / "operations.md"))["auth"] | OWN  # the page shows no secrets
 
 
 def secrets(folder: Path, **auth: str) -> Path:

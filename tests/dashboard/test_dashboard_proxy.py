@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import ROOT, block, lines
 from served import beside, browser, free_port, needs_browser, served
 from states import make
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "operations.md"
 SECRET = "a-secret-of-some-length"
 AROUND = """\
 daemon off;
@@ -40,7 +40,7 @@ http {{
 @contextmanager
 def proxied(behind: int, folder: Path) -> Iterator[int]:
     """Run nginx with the page's words before a server; yields its port."""
-    (location,) = re.findall(r"^```nginx\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    location = block("nginx", PAGE)
     port = free_port()
     config = folder / "nginx.conf"
     config.write_text(AROUND.format(folder=folder, port=port, location=location.replace("8501", str(behind))))
@@ -57,7 +57,7 @@ def test_visitors_with_the_token_see_the_study_through_the_proxy(tmp_path: Path)
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import WebDriverWait
 
-    (line,) = (line for line in PAGE.replace("\\\n", " ").splitlines() if line.startswith("docker run"))
+    (line,) = lines(block("bash", PAGE, "docker run"))
     words = shlex.split(line)
     inside = words[words.index("autorl") + 1 :]  # what the image's entry point, autorl, is given
     storage = make("finished", tmp_path).storage

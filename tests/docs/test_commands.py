@@ -5,7 +5,6 @@ Two differences: a study that a page runs is made small, and does not go into th
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import databases
 import optuna
 import pytest
+from pages import ROOT, blocks, lines
 from small_study import ignore, load, write
 from tiny_model import save
 from typer.testing import CliRunner
@@ -23,7 +23,6 @@ from autorl.engine.conductor import conduct
 from autorl.spec.load import draft_study
 from autorl.training.llm.suites import make_task
 
-ROOT = Path(__file__).parents[2]
 SMALL = (
     "budget={trials: 1, steps_per_run: 64}",
     "seeds={tuning: 0:1, test: 50:52}",
@@ -36,10 +35,8 @@ LANGUAGE = "algorithm.fixed={prompts: 2, max_tokens: 4}"
 
 def commands(page: str) -> Iterator[str]:
     """Go through the commands of a page, but that of the dashboard, which does not end by itself (tests/dashboard)."""
-    for block in re.findall(
-        r"^```bash\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    ):
-        for line in block.replace("\\\n", " ").splitlines():
+    for _, text in blocks("bash", ROOT / page):
+        for line in lines(text):
             if line.startswith("autorl ") and not line.startswith("autorl dashboard"):
                 yield line
 
@@ -81,7 +78,7 @@ PAGES = ("README.md", *(f"docs/{page}.md" for page in ("export", "language-model
 def test_there_is_no_other_page_with_commands() -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = [page.relative_to(ROOT).as_posix() for page in pages if [*commands(page.relative_to(ROOT).as_posix())]]
-    assert {*found} == {*PAGES, "docs/tutorial.md"}  # the tutorial is run whole: test_docs.py
+    assert {*found} == {*PAGES, "docs/tutorial.md"}  # the tutorial is run whole: test_clone.py
 
 
 @pytest.mark.filterwarnings("ignore")

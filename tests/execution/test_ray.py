@@ -11,17 +11,21 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import databases
 import psutil
 import pytest
 from conformance.executors import LONG, RECIPE, ExecutorConformance, order, study, until, until_ended
-from small_study import ignore, load
+from pages import ROOT, block
+from small_study import ignore, load, write
 
+from autorl.engine.check import check
 from autorl.engine.conductor import conduct
 from autorl.engine.progress import Progress
 from autorl.errors import AutorlError
 from autorl.execution.protocol import Alive, Ended, Executor
 from autorl.execution.ray_cluster import RayExecutor
 from autorl.ledger.reader import Reader
+from autorl.spec.load import draft_study
 from autorl.spec.study import StudySpec
 from autorl.trial import Recipe
 
@@ -40,9 +44,9 @@ STUDY = ("budget={trials: 3, steps_per_run: 128}", "seeds={tuning: 0:2, test: 20
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Two nodes with a CPU each, which stay while the tests' engines come and go."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.add_node(num_cpus=1)
+    """Two nodes with a CPU each, and what they say is a GPU, which stay while the tests' engines come and go."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1, num_gpus=1)
     yield made
     made.shutdown()
 
@@ -142,6 +146,21 @@ def test_a_study_comes_to_the_same_as_on_processes(
     assert outcome(spec) == expected
 
 
+def test_a_study_runs_as_the_page_about_operations_says(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)  # which `auto` looks at first
+    write(tmp_path)
+    file = tmp_path / "page.yaml"
+    said = block("yaml", ROOT / "docs" / "operations.md", "executor: ray")
+    file.write_text("include: small.yaml\n" + said.replace("/shared", f"{tmp_path}/shared"))
+    spec = check(draft_study(file, (*STUDY, f"storage={databases.url('postgres', tmp_path)}")))
+    assert (spec.execution.address, spec.execution.resources.gpu) == ("auto", 0.25)
+    assert conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        assert {run.state for run in reader.runs(spec.study)} == {"completed"}
+
+
 @pytest.mark.slow
 def test_a_node_that_dies_costs_nothing_that_was_finished(
     cluster: Cluster, expected: dict[str, object], tmp_path: Path
@@ -156,7 +175,7 @@ def test_a_node_that_dies_costs_nothing_that_was_finished(
             cluster.remove_node(second, allow_graceful=False)
 
     assert conduct(spec, watch)
-    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1, num_gpus=1)
     assert len(done) >= 3
     assert {run: completed(spec)[run] for run in done} == done
     with Reader(spec.storage) as reader:
@@ -223,10 +242,10 @@ def test_what_cannot_be_is_said_at_once(cluster: Cluster) -> None:
         RayExecutor(study(1, executor="ray", address="127.0.0.1:1"))
     with pytest.raises(AutorlError, match="cannot join the Ray cluster at 'nowhere'"):
         RayExecutor(study(1, executor="ray", address="nowhere"))
-    with pytest.raises(AutorlError, match=r"takes 2 CPU and 0 GPU, which no node .* \(they have 1 CPU and 0 GPU\)"):
+    with pytest.raises(AutorlError, match=r"takes 2 CPU and 0 GPU, which no node .* \(they have 1 CPU and 1 GPU\)"):
         joined(cluster, 1, resources={"cpu": 2})
-    with pytest.raises(AutorlError, match="takes 1 CPU and 1 GPU"):
-        joined(cluster, 1, resources={"gpu": 1})
+    with pytest.raises(AutorlError, match="takes 1 CPU and 2 GPU"):
+        joined(cluster, 1, resources={"gpu": 2})
 
 
 def test_help_does_not_import_ray() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import states
 import yaml
+from pages import ROOT, block
 from small_study import ignore, load
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
@@ -200,8 +200,7 @@ def test_a_hydra_application_trains_what_the_study_trained(found: Findings, tmp_
 
 
 def test_the_application_of_the_documentation_trains(found: Findings, tmp_path: Path) -> None:
-    page = (Path(TESTS).parent / "docs" / "export.md").read_text()
-    (application,) = re.findall(r"```python\n(import hydra.*?)```", page, re.DOTALL)
+    application = block("python", ROOT / "docs" / "export.md")
     assert composed(tmp_path, found, f"{application}print('[]')\n", {}) == []
     assert (tmp_path / "model.zip").exists()
 
