@@ -233,7 +233,14 @@ OPTIONS = {
     "buffer_size: int = 1000000;gamma: float = 0.99;tau: float = 0.005;batch_size: int = 256;"
     "learning_starts: int = 5000;policy_lr: float = 3e-4;q_lr: float = 1e-3;policy_frequency: int = 2;"
     "target_network_frequency: int = 1;alpha: float = 0.2;autotune: bool = True",
+    "ddpg_continuous_action": "seed: int = 1;env_id: str = 'Hopper-v4';total_timesteps: int = 1000000;"
+    "learning_rate: float = 3e-4;buffer_size: int = 1000000;gamma: float = 0.99;tau: float = 0.005;"
+    "batch_size: int = 256;exploration_noise: float = 0.1;learning_starts: int = 25000;policy_frequency: int = 2",
 }
+OPTIONS["td3_continuous_action"] = (
+    OPTIONS["ddpg_continuous_action"] + ";num_envs: int = 1;policy_noise: float = 0.2;noise_clip: float = 0.5"
+)
+OPTIONS["ppo_continuous_action"] = OPTIONS["ppo"]  # their defaults differ
 
 
 def commanded(folder: Path, text: str, script: str) -> dict[str, Any]:
@@ -304,6 +311,27 @@ def test_other_scripts_of_cleanrls_take_theirs(ppo: Findings, tmp_path: Path) ->
             "CartPole-v1",
             {"learning_starts": 16, "train_freq": 8, "target_update_interval": 40},
             {"train_frequency": 8, "target_network_frequency": 40, "learning_starts": 16, "end_e": 0.05, "tau": 1.0},
+        ),
+        (
+            "td3_continuous_action",
+            "td3",
+            "Pendulum-v1",
+            {"policy_delay": 3, "target_noise_clip": 0.4, "noise_type": "normal", "noise_std": 0.25},
+            {"policy_frequency": 3, "noise_clip": 0.4, "policy_noise": 0.2, "exploration_noise": 0.25},
+        ),
+        (
+            "ddpg_continuous_action",
+            "ddpg",
+            "Pendulum-v1",
+            {"learning_rate": 0.002, "tau": 0.01},
+            {"learning_rate": 0.002, "tau": 0.01, "policy_frequency": 1, "exploration_noise": 0.0},
+        ),
+        (
+            "ppo_continuous_action",
+            "ppo",
+            "Pendulum-v1",
+            {"n_steps": 128, "n_envs": 2, "batch_size": 64},
+            {"num_envs": 2, "num_steps": 128, "num_minibatches": 4, "vf_coef": 1.0, "env_id": "Pendulum-v1"},
         ),
     ):
         (folder := tmp_path / script).mkdir()
