@@ -40,6 +40,7 @@ TOOLS = {
     "ray": "Ray Tune",
 }
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_LOG = "output.log"
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,7 @@ def measure_worker(tool: str, folder: Path, work: Work) -> Measurement:
     wall_seconds = _command([sys.executable, __file__, "--worker", tool], folder)
     trained = [Trained(**run) for run in json.loads((folder / "trained.json").read_text(encoding="utf-8"))]
     if len(trained) != len(work.runs):
-        told = (folder / "output.log").read_text(encoding="utf-8")[-4000:]
-        raise SystemExit(f"{TOOLS[tool]} trained {len(trained)} of {len(work.runs)} runs:\n{told}")
+        raise SystemExit(f"{TOOLS[tool]} trained {len(trained)} of {len(work.runs)} runs:\n{_told(folder)}")
     return Measurement(wall_seconds, trained)
 
 
@@ -191,16 +191,18 @@ def _command(command: Sequence[str], folder: Path) -> float:
     """Run a command in a folder, with no thread counts set, and return its wall time."""
     environment = {key: value for key, value in os.environ.items() if key not in _THREAD_VARIABLES}
     environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "XDG_CACHE_HOME": str(folder)}
-    log = folder / "output.log"
-    with log.open("w", encoding="utf-8") as output:
+    with (folder / _LOG).open("w", encoding="utf-8") as output:
         before = time.monotonic()
         ended = subprocess.run(command, cwd=folder, env=environment, stdout=output, stderr=output, check=False)
         after = time.monotonic()
     if ended.returncode:
-        raise SystemExit(
-            f"{' '.join(command)} exited with {ended.returncode}:\n{log.read_text(encoding='utf-8')[-4000:]}"
-        )
+        raise SystemExit(f"{' '.join(command)} exited with {ended.returncode}:\n{_told(folder)}")
     return after - before
+
+
+def _told(folder: Path) -> str:
+    """Return the end of what the command in a folder said."""
+    return (folder / _LOG).read_text(encoding="utf-8")[-4000:]
 
 
 def _worker(tool: str) -> None:

@@ -1,10 +1,12 @@
-"""The pages of the documentation, and the code blocks that they show."""
+"""The pages of the documentation, the code blocks that they show, and a shell that runs these."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -31,3 +33,20 @@ def block(language: str, page: Path, holding: str = "") -> str:
 def lines(text: str) -> list[str]:
     """Return the commands of a block, each on one line."""
     return [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+
+
+def shell(script: str, folder: Path, environment: Mapping[str, str] = os.environ, **more: str) -> str:
+    """Run a script in a folder until its first command that fails, of which there is to be none; return what it says.
+
+    Args:
+        script: for bash.
+        folder: where.
+        environment: the variables it has.
+        more: variables to add.
+    """
+    variables = {**environment, "COLUMNS": "100", **more}
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=folder, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout

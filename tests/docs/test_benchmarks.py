@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from landscapes import configs, returns, write_landscape
-from pages import BENCHMARKS, ROOT, block, blocks, lines
+from pages import BENCHMARKS, ROOT, block, blocks, lines, shell
 from served import needs_browser
 
 from autorl.spec.load import load_space
@@ -73,47 +72,38 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(command: str, folder: Path) -> str:
-    environment = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        ["bash", "-euc", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-def smaller(command: str, more: str = "") -> str:
-    return f"{command.split('#')[0]} {SMALL[name_of(command)]} {more}"
+def smaller(command: str) -> str:
+    return f"{command.split('#')[0]} {SMALL[name_of(command)]}"
 
 
 @pytest.mark.parametrize("command", [marked(command) for command in COMMANDS])
 def test_a_benchmark_runs_as_its_page_says(command: str, folder: Path) -> None:
     if name_of(command) == "dashboard_pages":  # of the database that the line before it makes
-        run(smaller(COMMANDS[COMMANDS.index(command) - 1]), folder)
-    assert run(smaller(command), folder).strip() or (folder / "large.db").exists()
+        shell(smaller(COMMANDS[COMMANDS.index(command) - 1]), folder)
+    assert shell(smaller(command), folder).strip() or (folder / "large.db").exists()
 
 
 @pytest.mark.slow
 def test_other_tools_are_measured_once_they_are_installed_as_the_page_says(folder: Path) -> None:
     install, command = lines(block("bash", BENCHMARKS, "pip install"))[:2]
     (folder / ".venv").unlink()
-    run(f"{sys.executable} -m venv .venv", folder)
+    shell(f"{sys.executable} -m venv .venv", folder)
     (above,) = (folder / ".venv" / "lib").glob("python*/site-packages")
     # It is an environment over that of the tests, which would keep what is installed here.
     (above / "tests.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-    run(f"source .venv/bin/activate; {install}", folder)
-    told = run(f"{command.split('#')[0]} --only CartPole-v1/ppo --tools sbx rejax --scale 0.01", folder)
+    shell(f"source .venv/bin/activate; {install}", folder)
+    told = shell(f"{command.split('#')[0]} --only CartPole-v1/ppo --tools sbx rejax --scale 0.01", folder)
     assert all(name in told for name in ("SBX", "rejax")), told
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_a_benchmark_has_the_options_that_its_page_names(command: str) -> None:
-    script = re.findall(r"benchmarks/\w+\.py", command)[0]
+    script = f"benchmarks/{name_of(command)}.py"
     said = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert {*re.findall(r"--\w+", command)} <= {*re.findall(r"--\w+", said.stdout)}
 
 
 def test_a_space_is_made_of_a_table_as_the_page_says(folder: Path) -> None:
     write_landscape(folder / "table.npz")
-    run(block("bash", BENCHMARKS, "landscape_space"), folder)
+    shell(block("bash", BENCHMARKS, "landscape_space"), folder)
     assert load_space(folder / "space.yaml")

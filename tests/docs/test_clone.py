@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pages import ROOT, block, blocks, lines
+from pages import ROOT, block, blocks, lines, shell
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 STUDY = "studies/cartpole-ppo.yaml budget.trials=2 budget.steps_per_run=2048 seeds.test=100:102 study=made-small"
@@ -46,22 +46,13 @@ def clone(tmp_path: Path) -> Iterator[Path]:
         shutil.rmtree(clone / ".venv", ignore_errors=True)  # gigabytes, which pytest would keep
 
 
-def run(script: str, folder: Path, **more: str) -> str:
-    environment = {**ENVIRONMENT, "OMP_NUM_THREADS": "1", "COLUMNS": "100", **more}
-    done = subprocess.run(
-        ["bash", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done.stdout
-
-
 def test_the_tutorial_works_as_it_is_written(clone: Path) -> None:
     script = [block("console", TUTORIAL), *(text for _, text in blocks("bash", TUTORIAL))]
     script += [f"python - <<'END'\n{text}\nEND\n" for _, text in blocks("python", TUTORIAL)]
     # The environment takes a while to make, so that it also shows what other pages say.
     install, _ = lines(block("bash", ROOT / "docs" / "operations.md", "pip install"))
     script += [f"{install}\npython -c 'import psycopg'\n", "make study\n"]
-    told = run("".join(script), clone, STUDY=STUDY)
+    told = shell("".join(script), clone, ENVIRONMENT, STUDY=STUDY)
     assert (clone / "curve.csv").read_text().startswith("env_steps,")
     assert (clone / "tutorial.html").exists()
     assert "mean return on 2 test seeds, never used in tuning" in told
@@ -79,7 +70,7 @@ def installed() -> bool:
 def test_make_does_what_the_pages_say(line: str, clone: Path) -> None:
     (clone / ".venv").symlink_to(sys.prefix)
     cache = str(ROOT / ".mypy_cache")
-    run(line, clone, PYTEST_ADDOPTS="--collect-only", MYPY_CACHE_DIR=cache)
+    shell(line, clone, ENVIRONMENT, PYTEST_ADDOPTS="--collect-only", MYPY_CACHE_DIR=cache)
 
 
 def test_extras_of_the_pages_are_there() -> None:

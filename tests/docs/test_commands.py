@@ -12,6 +12,7 @@ from pathlib import Path
 import databases
 import optuna
 import pytest
+import typer
 from pages import ROOT, blocks, lines
 from small_study import ignore, load, write
 from tiny_model import save
@@ -35,10 +36,12 @@ LANGUAGE = "algorithm.fixed={prompts: 2, max_tokens: 4}"
 
 def commands(page: str) -> Iterator[str]:
     """Go through the commands of a page, but that of the dashboard, which does not end by itself (tests/dashboard)."""
-    for _, text in blocks("bash", ROOT / page):
-        for line in lines(text):
-            if line.startswith("autorl ") and not line.startswith("autorl dashboard"):
-                yield line
+    return (line for line in every_command(ROOT / page) if not line.startswith("autorl dashboard"))
+
+
+def every_command(*pages: Path) -> Iterator[str]:
+    """Go through the commands of pages, of all by default."""
+    return (line for _, text in blocks("bash", *pages) for line in lines(text) if line.startswith("autorl "))
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,13 @@ def test_there_is_no_other_page_with_commands() -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = [page.relative_to(ROOT).as_posix() for page in pages if [*commands(page.relative_to(ROOT).as_posix())]]
     assert {*found} == {*PAGES, "docs/tutorial.md"}  # the tutorial is run whole: test_clone.py
+
+
+@pytest.mark.parametrize("line", [*every_command()])
+def test_a_command_has_its_options(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    command = typer.main.get_command(app).commands[words[1]]  # type: ignore[attr-defined]
+    command.make_context(words[1], words[2:])
 
 
 @pytest.mark.filterwarnings("ignore")
