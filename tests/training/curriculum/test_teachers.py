@@ -155,8 +155,16 @@ def test_a_mixture_is_that_of_scikit_learn() -> None:
     starts = [spread_points(points, count, rng) for count in (2, 3)]
     for start, (means, covariances, aic) in zip(starts, fitted(points, starts, tolerance=1e-7), strict=True):
         nearest = ((points - start[:, None]) ** 2).sum(axis=2).argmin(axis=0)
-        begun = np.array([points[nearest == number].mean(axis=0) for number in range(len(start))])
-        theirs = GaussianMixture(len(start), means_init=begun, tol=1e-9, max_iter=500).fit(points)
+        parts = [points[nearest == number] for number in range(len(start))]
+        # What is not given begins from k-means with a seed of its own, and ends, now and then, in another maximum.
+        theirs = GaussianMixture(
+            len(start),
+            weights_init=[len(part) / len(points) for part in parts],
+            means_init=[part.mean(axis=0) for part in parts],
+            precisions_init=[np.linalg.inv(np.cov(part.T, bias=True) + 1e-6 * np.eye(2)) for part in parts],
+            tol=1e-9,
+            max_iter=500,
+        ).fit(points)
         order, their_order = np.argsort(means[:, 0]), np.argsort(theirs.means_[:, 0])
         np.testing.assert_allclose(means[order], theirs.means_[their_order], atol=1e-4)
         np.testing.assert_allclose(covariances[order], theirs.covariances_[their_order], atol=1e-5)
