@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from functools import partial
@@ -342,15 +343,23 @@ def dashboard(
 def write_atomically(path: Path, content: str) -> None:
     """Write a file so that it is whole or not there; a link in its place is replaced, never followed.
 
+    A device or a pipe takes what is written, and stays.
+
     Raises:
         AutorlError: it cannot be written.
     """
+    if path.is_dir():
+        raise AutorlError(f"'{path}' is a folder; name a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        if path.exists() and (not path.is_file() or path.is_relative_to("/dev") or path.is_relative_to("/proc")):
+            path.write_text(content, encoding="utf-8")
+            return
         with temporary.open("x", encoding="utf-8") as file:
             file.write(content)
         temporary.replace(path)
     except OSError as error:
         if not isinstance(error, FileExistsError):
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         raise AutorlError(f"'{path}' cannot be written: {error.strerror}") from None

@@ -18,7 +18,7 @@ from autorl.ledger.records import ProposalRecord, Told, TrialRecord
 from autorl.optimizers.protocol import WAIT, Optimizer
 from autorl.plugins import find
 from autorl.spec.space import Configuration
-from autorl.spec.study import StudySpec
+from autorl.spec.study import BudgetSpec, StudySpec
 from autorl.training.protocol import Backend
 from autorl.trial import Proposal, TrialResult
 
@@ -275,12 +275,23 @@ def replay(reader: Reader, spec: StudySpec) -> Iterator[tuple[ProposalRecord, bo
     backend: Backend = find("autorl.backends", spec.algorithm.backend)()
     trials = {trial.number: trial for trial in reader.trials(spec.study)}
     courses: dict[tuple[int, int], Course] = {}
+    records, done = reader.proposals(spec.study), 0
+    for until, budget in [*_earlier_budgets(reader, spec.study), (len(records), spec.budget)]:
+        known = spec.model_copy(update={"budget": budget})
+        proposer = Proposer(known, tuple, matcher(known, backend), lambda *run: courses.get(run, ()))
+        if proposer.optimizer.reads == "curves" and not courses:
+            courses.update(courses_of(reader, spec, trials))
+        for record in records[:done]:
+            proposer.restore(record, trials[record.trial].config)
+        for record in records[done:until]:
+            yield record, proposer.again(record, trials[record.trial])
+        done = until
 
-    proposer = Proposer(spec, tuple, matcher(spec, backend), lambda *run: courses.get(run, ()))
-    if proposer.optimizer.reads == "curves":
-        courses |= courses_of(reader, spec, trials)
-    for record in reader.proposals(spec.study):
-        yield record, proposer.again(record, trials[record.trial])
+
+def _earlier_budgets(reader: Reader, study: str) -> list[tuple[int, BudgetSpec]]:
+    """Return the budgets that a study had before it went on with another, each with how many proposals there were."""
+    changes = [event.detail for event in reader.events(study, "resumed") if "budget" in event.detail]
+    return [(change["proposals"], BudgetSpec.model_validate(change["budget"])) for change in changes]
 
 
 def courses_of(reader: Reader, spec: StudySpec, trials: Iterable[int]) -> dict[tuple[int, int], Course]:

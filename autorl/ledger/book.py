@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from autorl.errors import Fenced, LeaseHeld, StorageError
 from autorl.ledger import lease, tables
@@ -91,6 +91,7 @@ class Book:
             query = select(tables.study).where(tables.study.c.name == spec.study).with_for_update()
             row = connection.execute(query).one_or_none()
             reopened: dict[str, Any] = {}
+            earlier: dict[str, Any] = {}
             if row is None:
                 spec = with_max_pending(spec, max_pending)
                 values = {
@@ -118,6 +119,12 @@ class Book:
                 spec = going_on(spec, old)
                 if spec.budget != old.budget:  # tuning goes on, even if this engine comes no further than here
                     reopened = {"state": "tuning", "ended": None, "winner": None, "front": None, "finished_at": None}
+                    # What was proposed until here knew another budget; see `replay`.
+                    count = select(func.count()).where(tables.proposal.c.study_id == row.id)
+                    earlier = {
+                        "proposals": connection.execute(count).scalar_one(),
+                        "budget": old.budget.model_dump(mode="json"),
+                    }
                 self._id, self.epoch, self.created = row.id, row.lease_epoch + 1, False
             self.spec = spec
             taken = {
@@ -130,7 +137,7 @@ class Book:
                 **_spec_columns(spec),
             }
             connection.execute(update(tables.study).where(tables.study.c.id == self._id).values(taken))
-            self._event(connection, "started" if self.created else "resumed", epoch=self.epoch)
+            self._event(connection, "started" if self.created else "resumed", epoch=self.epoch, **earlier)
 
     def __enter__(self) -> Self:
         return self

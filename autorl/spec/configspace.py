@@ -151,12 +151,13 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def to_configspace(space: SearchSpace, name: str) -> ConfigurationSpace:
+def to_configspace(space: SearchSpace, name: str, chosen: Mapping[str, Any] | None = None) -> ConfigurationSpace:
     """Turn a search space into a ConfigSpace space, in search coordinates.
 
     Args:
         space: what to convert.
         name: the name of the result.
+        chosen: parameter → value that is its default in the place of its own.
 
     Raises:
         AutorlError: a range with a step, which ConfigSpace 1 has no type for.
@@ -166,7 +167,7 @@ def to_configspace(space: SearchSpace, name: str) -> ConfigurationSpace:
     result = cs.ConfigurationSpace(name=name)
     for position, parameter in enumerate(space):
         try:
-            result.add(_hyperparameter(parameter, position))
+            result.add(_hyperparameter(parameter, position, chosen or {}))
         except ValueError as error:
             raise AutorlError(f"{parameter.name}: ConfigSpace cannot hold it: {error}") from None
     for parameter in space:
@@ -184,11 +185,13 @@ def to_configspace(space: SearchSpace, name: str) -> ConfigurationSpace:
     return result
 
 
-def _hyperparameter(parameter: Parameter, position: int) -> Any:
+def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, Any]) -> Any:
     import ConfigSpace as cs
 
     domain = parameter.domain
-    default = parameter.coordinate(parameter.default) if parameter.default is not None else None
+    value = chosen.get(parameter.name, parameter.default)
+    # One that was chosen may be null; a default that is null is left to the algorithm.
+    default = parameter.coordinate(value) if parameter.name in chosen or value is not None else None
     carried: dict[str, Any] = {"position": position}
     meta: dict[Hashable, Any] = {_META: carried}
     if parameter.sets != parameter.name:
@@ -199,9 +202,9 @@ def _hyperparameter(parameter: Parameter, position: int) -> Any:
         carried["description"] = parameter.description
     if parameter.prior:
         carried["prior"] = prior_entry(parameter)
-    # ConfigSpace gives every hyperparameter a default; ours may be none, outside, or in other units.
-    if default is None or identity(default) != identity(parameter.default):
-        carried["default"] = parameter.default
+    # ConfigSpace gives every hyperparameter a default, and rounds it; ours may be none, outside, or in other units.
+    if default is None or isinstance(default, float) or identity(default) != identity(value):
+        carried["default"] = value
     if isinstance(domain, Choice):
         if list(domain.labels) != list(domain.values):
             carried["values"] = list(domain.values)

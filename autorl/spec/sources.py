@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def study_document(source: Path | Mapping[str, Any], overrides: Sequence[str]) -
     """
     if isinstance(source, Mapping):
         path, document = Path(IN_CODE), Document(plain(source), {(): IN_CODE})
+        _refuse_infinite(document, document.data, ())
     else:
         path, document = source, _with_includes(source, ())
     if not isinstance(document.data, dict):
@@ -173,6 +175,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _refuse_infinite(document: Document, value: Any, at: Key) -> None:
+    """Note numbers that are not finite, which a file could not hold."""
+    if isinstance(value, dict | list):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_infinite(document, entry, (*at, key))
+    elif isinstance(value, float) and not math.isfinite(value):
+        document.problems.append(Problem(document.place(at), dotted(at), "must be a finite number"))
+        document.unread.add(at)
 
 
 def _attach_space(document: Document, path: Path) -> None:

@@ -127,6 +127,18 @@ def test_an_extension_that_came_to_nothing_is_not_forgotten(tmp_path: Path) -> N
     assert len(findings(longer).trials) == 3
 
 
+@pytest.mark.parametrize("optimizer", ["race", "pbt"])
+def test_what_went_on_with_a_larger_budget_can_be_proposed_again(optimizer: str, tmp_path: Path) -> None:
+    asked = (f"optimizer={{name: {optimizer}, seed: 1}}", "seeds={tuning: 0:2, test: 20:21}")
+    for trials in (4, 7, 9):
+        spec = load(tmp_path, f"budget.trials={trials}", *asked)
+        conduct(spec, ignore)
+    with Reader(spec.storage) as reader:
+        again = [same for _, same in replay(reader, reader.study(spec.study).spec)]
+    assert again == [True] * len(again)
+    assert len(again) >= 9
+
+
 def test_a_study_without_a_winner_finishes(tmp_path: Path) -> None:
     spec = load(tmp_path, "task.env=probe_envs:autorl-tests/Broken-v0", kwargs(how="raise"), "budget.trials=2")
     conduct(spec, ignore)

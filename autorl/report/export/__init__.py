@@ -8,6 +8,7 @@ from importlib import import_module
 from autorl.errors import ExportError, did_you_mean
 from autorl.ledger.records import TrialRecord
 from autorl.report.findings import Findings
+from autorl.spec.yaml12 import printable
 
 BACKENDS = {
     "sb3": ("sb3", "jax"),
@@ -33,6 +34,7 @@ _RENDERERS = {
     "configspace": ("space", "configspace"),
     "wandb-sweep": ("space", "sweep"),
 }
+_LONGEST = 10_000
 _ENDINGS = {"sb3": "py", "trl-script": "py", "cleanrl": "sh", "command": "sh", "json": "json", "configspace": "json"}
 
 
@@ -77,6 +79,11 @@ def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -
 
 def header(findings: Findings, trial: TrialRecord) -> list[str]:
     """Return what an exported file says of its origin, a line each."""
+    # A name may have line breaks in it, and what follows them would no longer be a comment.
+    return [printable(line, _LONGEST) for line in _said(findings, trial)]
+
+
+def _said(findings: Findings, trial: TrialRecord) -> list[str]:
     from autorl.report.sentences import again, headline_lines
     from autorl.report.words import interval, number
 

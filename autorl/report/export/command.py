@@ -15,7 +15,8 @@ from autorl.training.program.words import Launch, command_line, variables
 # Stand for the seed and the run's folder until the words are quoted; nothing that a study says is one of them.
 _SEED, _RUN = "7274857126", "/5561237840"
 _STANDS = re.compile(f"({_SEED}|{_RUN})")
-_NAMES = {_SEED: '"$SEED"', _RUN: '"$RUN"'}
+# The program's own variables may well be SEED and RUN.
+_NAMES = {_SEED: '"$_autorl_seed"', _RUN: '"$_autorl_run"'}
 
 
 def render(findings: Findings, trial: TrialRecord) -> str:
@@ -36,12 +37,14 @@ def render(findings: Findings, trial: TrialRecord) -> str:
         "#!/bin/sh",
         *(f"# {said}" for said in about_it),
         "set -eu",
-        f'SEED="${{1:-{first}}}"',
+        f'_autorl_seed="${{1:-{first}}}"',
         f"cd {shlex.quote(program.folder)}",
-        f'RUN="$PWD"/{name}"$SEED"',
+        f'_autorl_run="$PWD"/{name}"$_autorl_seed"',
         "# A run in the folder of another would go on from its state.",
-        'if [ -e "$RUN" ]; then echo "$RUN is of an earlier run: remove it to run this seed again" >&2; exit 1; fi',
-        'mkdir "$RUN"',
+        'if [ -e "$_autorl_run" ]; then',
+        '  echo "$_autorl_run is of an earlier run: remove it to run this seed again" >&2; exit 1',
+        "fi",
+        'mkdir "$_autorl_run"',
         *(f"export {variable}={_quoted(value)}" for variable, value in variables(launch).items()),
         " ".join(map(_quoted, command_line(launch))),
     ]

@@ -19,11 +19,13 @@ from autorl.ledger.records import TrialRecord
 from autorl.report.export import header, unable
 from autorl.report.export.configuration import described, dumped, plain, public_name
 from autorl.report.findings import Findings
+from autorl.spec.yaml12 import scalar
 from autorl.training.program.words import ARGUMENTS, PLACEHOLDER, Launch, fill, settings, split
 from autorl.trial import Recipe
 
 _USERS_OWN = ("function", "command")
 _OVERRIDE = re.compile(r"\+{0,2}([\w.{}]+)=(.*)")
+_INFINITE, _LIKE_OCTAL = re.compile(r"[+-]?(inf|nan)", re.IGNORECASE), re.compile(r"[+-]?0[0-9_xo]\w*")
 _OF_THE_RUN = {"seed", "until", "run_folder", "checkpoint", "python"}
 _HOW = "Save it in your application's configs as autorl/{name}.yaml, and compose it: python app.py +autorl={name}"
 _INSTANTIATE = (
@@ -62,12 +64,21 @@ def _overridden(recipe: Recipe) -> Iterator[tuple[str, Any]]:
         if override and not _OF_THE_RUN & names and values.keys() >= names and not word.startswith("hydra."):
             told |= names
             alone = PLACEHOLDER.fullmatch(override[2])
-            value = values[alone[1]] if alone else yaml.safe_load(fill(override[2], values))
+            value = values[alone[1]] if alone else _read(fill(override[2], values))
             yield fill(override[1], values), value
     argument = _OVERRIDE.fullmatch(program["argument"]) if f"{{{ARGUMENTS}}}" in words else None
     for name, value in settings(recipe).items():
         if name not in told:
             yield fill(argument[1], {"name": name}) if argument else name, value
+
+
+def _read(text: str) -> Any:
+    """Return the value of an override as Hydra reads it, to which neither `on` nor `1:30` nor `010` is but text."""
+    if text[:1] in ("[", "{", "'", '"'):
+        return yaml.safe_load(text)
+    if _INFINITE.fullmatch(text):
+        return float(text)
+    return text if not text or _LIKE_OCTAL.fullmatch(text) else scalar(text)
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -15,7 +14,8 @@ from autorl.report.export import header
 from autorl.report.export.configuration import Dumper, dumped, origin
 from autorl.report.findings import Findings
 from autorl.report.words import setting
-from autorl.spec.space import Choice, Numeric, Parameter, SearchSpace
+from autorl.spec.space import Choice, Numeric, Parameter
+from autorl.spec.yaml12 import printable
 
 # Points of a range that W&B has no distribution for.
 _POINTS = 33
@@ -31,8 +31,8 @@ def configspace(findings: Findings, trial: TrialRecord) -> str:
     from autorl.spec.configspace import to_configspace
 
     values = trial.config.values
-    space = SearchSpace(tuple(replace(p, default=values.get(p.name, p.default)) for p in findings.spec.space))
-    made = to_configspace(space, findings.study.name)
+    space = findings.spec.space
+    made = to_configspace(space, findings.study.name, values)
     # ConfigSpace does not write the space's own `meta`; keys that it does not know it leaves alone.
     beyond = {p.name: values[p.name] for p in space if p.name in values and p.coordinate(values[p.name]) is None}
     more = {"origin": origin(findings, trial), **({"outside": beyond} if beyond else {})}
@@ -65,16 +65,22 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
     for parameter in spec.space:
         entry, remark = _entry(parameter)
         if parameter.when:
-            told = [f"{name} is {' or '.join(setting(v) for v in allowed)}" for name, allowed in parameter.when]
+            told = [
+                f"{name} is {' or '.join(printable(setting(v)) for v in allowed)}" for name, allowed in parameter.when
+            ]
             remark = "; ".join(
                 [f"only where {' and '.join(told)}, which W&B cannot say", *([remark] if remark else [])]
             )
         lines += [f"  # {remark}"] if remark else []
-        chosen = trial.config.values.get(parameter.name)
-        comment = "" if chosen is None else f"  # trial {trial.number}: {setting(chosen)}"
+        chosen = trial.config.values
+        shown = (
+            f"  # trial {trial.number}: {printable(setting(chosen[parameter.name]))}"
+            if parameter.name in chosen
+            else ""
+        )
         # What it sets is what the training script knows; where conditions let several set it, W&B needs several names.
         key = parameter.sets if searched[parameter.sets] == 1 else parameter.name
-        lines.append(f"  {_flow({key: entry})}{comment}")
+        lines.append(f"  {_flow({key: entry})}{shown}")
     lines += [f"  {_flow({key: {'value': value}})}" for key, value in fixed.items()]
     return "\n".join(lines) + "\n"
 

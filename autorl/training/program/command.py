@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,10 @@ from autorl.training.program.words import Launch, command_line, fill, split, var
 
 _LOOK_SECONDS = 0.25
 _GRACE_SECONDS = 5.0
+# As much as a pipe can hold, so that what was said before one looks is always taken. A longer line is no report.
+_MOST_BYTES = 1 << 20
+_TAIL_BYTES = 1 << 12
+_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 Found = Iterator[tuple[Any, Mapping[str, Any]]]
 
 
@@ -59,19 +64,30 @@ class CommandBackend(ProgramBackend):
         file = None if reports["file"] is None else Path(program["folder"]) / fill(reports["file"], launch.values)
         if file is not None and file.is_relative_to(call.folder):
             file.unlink(missing_ok=True)  # of another program, whose schedule this one goes on with
-        running = subprocess.Popen(
-            command_line(launch),
-            cwd=program["folder"],
-            env={**os.environ, **variables(launch)},
-            bufsize=0,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        # A terminal sends Ctrl-C to the program too; what becomes of the run is for the engine to say.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            running = subprocess.Popen(
+                command_line(launch),
+                cwd=program["folder"],
+                env={**os.environ, **variables(launch)},
+                bufsize=0,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         try:
             hearing = _Hearing(call, reports, running, file)
             while hearing.listen() and not (call.reports.over and self._may_end(call)):
                 call.pulse(hearing.gather)
+            if not call.reports.over and _asked_to_stop(running.returncode):
+                # Whoever stops all processes of a study stops the program too, perhaps before the study knows of it.
+                until = time.monotonic() + _GRACE_SECONDS
+                while time.monotonic() < until:
+                    call.pulse(hearing.gather)
+                    time.sleep(_LOOK_SECONDS)
         finally:
             _end(running)
             for stream in (running.stdout, running.stderr):
@@ -115,11 +131,14 @@ class _Hearing:
         }
         self._parse[None] = parse()
         # What is in the file already was written by somebody else, but for the names of a table's columns.
-        self._file, self._at, self._head, self._heard = file, 0, b"", -1.0
+        self._file, self._at, self._head, self._tail, self._heard = file, 0, b"", b"", -1.0
+        self._untouched: int | None = None
         if file is not None and file.exists():
             with file.open("rb") as opened:
                 self._head = opened.readline()
                 self._at = opened.seek(0, os.SEEK_END)
+                self._tail = self._last(opened)
+                self._untouched = os.fstat(opened.fileno()).st_mtime_ns
             [*self._parse[None](self._head.decode("utf-8", "replace").rstrip("\r\n"))]
 
     def listen(self) -> bool:
@@ -141,9 +160,9 @@ class _Hearing:
             self._read(key.fileobj)
         if self._file is not None:
             with contextlib.suppress(FileNotFoundError), self._file.open("rb") as file:
-                if file.read(len(self._head)) != self._head or file.seek(0, os.SEEK_END) < self._at:
-                    # It was written anew, as a table is for another column: what was heard is passed over by its steps.
-                    self._at, self._head, self._heard = 0, b"", float(self._call.reports.env_steps)
+                if self._rewritten(file):
+                    # As a table is for another column, or for another run: what was heard is passed over by its steps.
+                    self._at, self._head, self._heard = 0, b"", float(self._call.reports.env_steps or -1)
                     self._rest.pop(None, None)
                     self._parse[None] = self._parser()
                 file.seek(self._at)
@@ -151,10 +170,28 @@ class _Hearing:
                 if not self._head.endswith(b"\n"):
                     self._head += content[: content.find(b"\n") + 1 or None]
                 self._at += len(content)
+                self._tail = self._last(file)
+                if content:
+                    self._untouched = None
                 self._take(None, content)
 
+    def _last(self, file: IO[bytes]) -> bytes:
+        """Return the end of what has been read of a file."""
+        file.seek(max(0, self._at - _TAIL_BYTES))
+        return file.read(self._at - file.tell())
+
+    def _rewritten(self, file: IO[bytes]) -> bool:
+        """Say whether a file no longer goes on from what was read of it.
+
+        One that another run left, and that is as long as it was and newer, is the same results once more.
+        """
+        found = os.fstat(file.fileno())
+        if self._untouched is not None and found.st_size == self._at and found.st_mtime_ns != self._untouched:
+            return True
+        return file.read(len(self._head)) != self._head or found.st_size < self._at or self._last(file) != self._tail
+
     def _read(self, stream: IO[bytes] | Any) -> None:
-        while True:
+        for _ in range(_MOST_BYTES >> 16):
             content = stream.read(1 << 16)
             if content is None:
                 return
@@ -167,6 +204,7 @@ class _Hearing:
 
     def _take(self, source: Any, content: bytes) -> None:
         *lines, self._rest[source] = (self._rest.get(source, b"") + content).replace(b"\r", b"\n").split(b"\n")
+        self._rest[source] = self._rest[source][-_MOST_BYTES:]
         for line in lines:
             for env_steps, metrics in self._parse[source](line.decode("utf-8", "replace")):
                 steps = as_number(env_steps)
@@ -185,14 +223,21 @@ def _parser(reports: Mapping[str, Any]) -> Callable[[], Callable[[str], Found]]:
 
     def objects(line: str) -> Found:
         if line.lstrip().startswith("{"):
-            with contextlib.suppress(ValueError):
-                yield from found(json.loads(line))
+            values: dict[str, Any] = {}
+            with contextlib.suppress(ValueError, RecursionError):
+                values = json.loads(line)
+            # What NumPy holds is written as text by `json.dumps(..., default=str)`.
+            yield from found(
+                {key: _number(value) if isinstance(value, str) else value for key, value in values.items()}
+            )
 
     def table() -> Callable[[str], Found]:
         header: list[str] = []
 
         def row(line: str) -> Found:
-            cells = next(csv.reader([line]), [])
+            cells: list[str] = []
+            with contextlib.suppress(csv.Error):  # a field of more than 128 KiB
+                cells = next(csv.reader([line]), [])
             if steps in cells:
                 header[:] = cells
             elif header and len(cells) == len(header):
@@ -225,10 +270,18 @@ def _nothing(line: str) -> Found:
 
 
 def _number(text: str) -> float | str:
+    bare = text.strip().rstrip(",")
     try:
-        return float(text.replace(",", "").replace("_", ""))
+        # A comma that does not group thousands is a decimal one, which is not guessed.
+        return float(bare.replace(",", "") if _GROUPED.fullmatch(bare) else bare)
     except ValueError:
         return text
+
+
+def _asked_to_stop(code: int) -> bool:
+    """Say whether a program was ended by a signal that asks to stop; a shell adds 128 to it."""
+    asked = (signal.SIGINT, signal.SIGTERM)
+    return code in [-number for number in asked] or code in [128 + number for number in asked]
 
 
 def _judge(code: int) -> None:

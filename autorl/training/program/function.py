@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import sys
 import sysconfig
@@ -88,6 +89,7 @@ class FunctionBackend(ProgramBackend):
         """Call the user's function; see `Training`."""
         program, recipe = call.recipe.program or {}, call.recipe
         function = load_function(program["function"], Path(program["folder"]))
+        stopped: set[str] = set()
 
         def report(env_steps: float, metrics: float | Mapping[str, Any]) -> None:
             named = metrics if isinstance(metrics, Mapping) else {program["asked"][0]: metrics}
@@ -95,9 +97,11 @@ class FunctionBackend(ProgramBackend):
             try:
                 call.pulse(lambda: None)
             except Interrupted:
-                raise _Stop("interrupted") from None
+                stopped.add("interrupted")
+                raise _Stop from None
             if call.reports.over:
-                raise _Stop("over")
+                stopped.add("over")
+                raise _Stop
 
         budget = Budget(
             recipe.env_steps,
@@ -106,21 +110,27 @@ class FunctionBackend(ProgramBackend):
             recipe.evaluation_episodes,
             call.checkpoint,
             recipe.env,
-            dict(recipe.env_kwargs),
+            copy.deepcopy(dict(recipe.env_kwargs)),
         )
+        # Copies: a function may well change what it is given, and other runs are given the same.
+        config = copy.deepcopy(settings(recipe))
         try:
             with contextlib.redirect_stdout(call.output):
-                last = function(config=settings(recipe), seed=call.seed, budget=budget, report=report)
+                last = function(config=config, seed=call.seed, budget=budget, report=report)
                 named = isinstance(last, Mapping) and any(name in last for name in program["asked"])
-                if recipe.evaluation_points == 1 and (named or as_number(last) is not None):
+                if recipe.evaluation_points == 1 and not stopped and (named or as_number(last) is not None):
                     report(call.until, last)
-        except _Stop as stop:
-            if stop.args == ("interrupted",):
-                raise Interrupted from None
-            return
         except SystemExit as left:
-            raise ReportError(f"it called sys.exit({left.code!r})") from left
-        call.reports.end(call.wall_seconds())
+            if not stopped:
+                raise ReportError(f"it called sys.exit({left.code!r})") from left
+        except (_Stop, Exception):
+            # It may catch the stop too, and raise what it likes.
+            if not stopped:
+                raise
+        if "interrupted" in stopped:
+            raise Interrupted
+        if not stopped:
+            call.reports.end(call.wall_seconds())
 
 
 def load_function(name: str, folder: Path) -> Callable[..., Any]:

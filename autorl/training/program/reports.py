@@ -10,6 +10,8 @@ from typing import Any
 from autorl.training.protocol import Host
 from autorl.trial import Point, Recipe
 
+_LONGEST = 80
+
 
 class ReportError(Exception):
     """A trainer reported what cannot be evaluated, or too little."""
@@ -40,6 +42,7 @@ class Reports:
     curve: list[Point]
     env_steps: int = 0
     _new: dict[str, list[float]] = field(default_factory=dict)
+    _odd: str = ""
     _known: int = -1
 
     def __post_init__(self) -> None:
@@ -83,6 +86,8 @@ class Reports:
                 self._new.setdefault(name, []).append(number)
             elif number is not None and name in self.asked:
                 raise FloatingPointError(f"after {self.env_steps:,} steps {name} is {number}")
+            elif name in self.asked:
+                self._odd = f"; '{name}' was {_shortened(value)}, which is no number"
         self.host.alive(self.env_steps)
         if all(name in self._new for name in self.asked):
             self._close_passed(self.env_steps, wall_seconds)
@@ -98,7 +103,7 @@ class Reports:
         if len(self._left) > 1 or (self._left and not heard and not beyond):
             raise ReportError(
                 f"it ended after {self.env_steps:,} of {self.until:,} environment steps, with {len(self._left)} of "
-                f"{self.recipe.evaluation_points} evaluations to go; {self._advice}"
+                f"{self.recipe.evaluation_points} evaluations to go; {self._advice}{self._odd}"
             )
         self.env_steps = max(self.env_steps, self.until)
         self._close_passed(self.env_steps, wall_seconds)
@@ -126,7 +131,7 @@ class Reports:
         for name in self.asked:
             if name not in metrics:
                 known = f"it reported {', '.join(sorted(metrics))}" if metrics else "it reported nothing"
-                raise ReportError(f"no '{name}' in the first {env_steps:,} environment steps: {known}")
+                raise ReportError(f"no '{name}' in the first {env_steps:,} environment steps: {known}{self._odd}")
         self.curve.append(Point(env_steps, wall_seconds, metrics))
         self.host.evaluated(self.curve[-1])
 
@@ -139,6 +144,10 @@ def as_number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
         return None
+
+
+def _shortened(value: Any) -> str:
+    return value if len(value := repr(value)) <= _LONGEST else f"{value[:_LONGEST]}…"
 
 
 def _count(env_steps: Any) -> int:

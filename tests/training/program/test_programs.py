@@ -16,6 +16,7 @@ from autorl.training.program.command import CommandBackend
 from autorl.training.program.function import FunctionBackend
 from autorl.training.program.run import Output
 from autorl.training.program.words import Launch, command_line
+from autorl.training.protocol import Interrupted
 from autorl.trial import Recipe, Start
 
 HERE = Path(__file__).parent
@@ -270,6 +271,21 @@ def test_where_a_trainer_is_identifies_no_run() -> None:
 def test_a_function_that_catches_every_exception_is_stopped_all_the_same(tmp_path: Path) -> None:
     part = train(FunctionBackend(), function("careless", checkpoint=False), tmp_path / "a", until=180)
     assert [point.env_steps for point in part.curve] == [60, 120, 180]
+
+
+@pytest.mark.parametrize("name", ["stubborn", "deaf"])
+def test_a_function_that_catches_the_stop_is_interrupted_and_goes_on(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train_for(RecordingHost(tmp_path / "a", 200), FunctionBackend(), function(name))
+    whole = learned(train(FunctionBackend(), function(), tmp_path / "b"))
+    assert learned(train(FunctionBackend(), function(name), tmp_path / "a")) == whole
+
+
+def test_what_a_function_does_to_its_configuration_stays_with_it(tmp_path: Path) -> None:
+    recipe = replace(function("growing"), hyperparameters={"net": [64]}, evaluation_points=1)
+    for name in "ab":
+        assert learned(train(FunctionBackend(), recipe, tmp_path / name))[-1][1] == {"return": 2.0}
+    assert recipe.hyperparameters == {"net": [64]}
 
 
 @pytest.mark.parametrize(

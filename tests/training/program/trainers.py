@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import subprocess
@@ -36,6 +37,26 @@ def listed(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
     """Report at the steps that are listed, and of each its number."""
     for number, steps in enumerate(config["at"]):
         report(steps, number)
+
+
+def growing(config: dict[str, Any], seed: int, budget: Any, report: Any) -> float:
+    """Change what it is given, and return how much there is of it."""
+    config["net"].append(4)
+    return len(config["net"])
+
+
+def stubborn(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Take the stop for an error, and fail to clean up after it."""
+    try:
+        walk(config, seed, budget, report)
+    except BaseException as error:
+        raise OSError("nothing to clean up") from error
+
+
+def deaf(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Take the stop for an error, and return."""
+    with contextlib.suppress(BaseException):
+        walk(config, seed, budget, report)
 
 
 def leaving(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
