@@ -46,7 +46,7 @@ class PopulationBasedTraining(Population):
         """Perturb or resample each mutable parameter, independently."""
 
         def choose(parameter: Parameter, coordinate: Any) -> Any:
-            if coordinate is None or rng.random() < self._resample:
+            if not parameter.domain.contains(coordinate) or rng.random() < self._resample:
                 return at(parameter.domain, rng.random())
             return perturbed(parameter.domain, coordinate, FACTORS[int(rng.integers(len(FACTORS)))])
 

@@ -191,7 +191,8 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
     domain = parameter.domain
     value = chosen.get(parameter.name, parameter.default)
     # One that was chosen may be null; a default that is null is left to the algorithm.
-    default = parameter.coordinate(value) if parameter.name in chosen or value is not None else None
+    given = (parameter.name in chosen or value is not None) and parameter.expresses(value)
+    default = parameter.coordinate(value) if given else None
     carried: dict[str, Any] = {"position": position}
     meta: dict[Hashable, Any] = {_META: carried}
     if parameter.sets != parameter.name:
@@ -203,12 +204,12 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
     if parameter.prior:
         carried["prior"] = prior_entry(parameter)
     # ConfigSpace gives every hyperparameter a default, and rounds it; ours may be none, outside, or in other units.
-    if default is None or isinstance(default, float) or identity(default) != identity(value):
+    if not given or isinstance(default, float) or identity(default) != identity(value):
         carried["default"] = value
     if isinstance(domain, Choice):
         if list(domain.labels) != list(domain.values):
             carried["values"] = list(domain.values)
-        first = default if default is not None else domain.labels[0]
+        first = default if given else domain.labels[0]
         return cs.CategoricalHyperparameter(parameter.name, list(domain.labels), default_value=first, meta=meta)
     assert isinstance(domain, Numeric)
     if domain.step is not None and not (domain.integer and domain.step == 1):

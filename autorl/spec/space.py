@@ -120,7 +120,10 @@ class Parameter:
         return int(coordinate) if self.domain.integer else float(coordinate)
 
     def coordinate(self, value: Any) -> Any:
-        """Turn a value into its search coordinate, or None where no coordinate gives this value."""
+        """Turn a value into its search coordinate, or None where no coordinate gives this value.
+
+        None may be a coordinate, too: that of a null among the choices. `expresses` tells them apart.
+        """
         if isinstance(self.domain, Choice):
             return self.domain.label(value) if any(same(v, value) for v in self.domain.values) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 2**63:
@@ -132,6 +135,12 @@ class Parameter:
             return found
         # 1 - (1 - x) may miss an end of the range by a rounding error.
         return next((end for end in (self.domain.low, self.domain.high) if self.value(end) == value), None)
+
+    def expresses(self, value: Any) -> bool:
+        """Say whether a coordinate gives this value."""
+        if isinstance(self.domain, Choice):
+            return any(same(known, value) for known in self.domain.values)
+        return self.coordinate(value) is not None
 
     def active(self, values: Mapping[str, Any]) -> bool:
         """Say whether its conditions hold, given the values of its parents."""
@@ -220,13 +229,14 @@ class SearchSpace:
             if not parameter.active(values):
                 continue
             value = (given or {}).get(parameter.name, parameter.default)
-            value = value if value is not None else known(parameter.sets, values)
-            if value is None:
-                continue
+            # A null that is given is meant where it is a choice; one that is a default is left to the algorithm.
+            if value is None and not (parameter.name in (given or {}) and parameter.expresses(None)):
+                value = known(parameter.sets, values)
+                if value is None:
+                    continue
             values[parameter.name] = value
-            coordinate = parameter.coordinate(value)
-            if coordinate is not None:
-                coordinates[parameter.name] = coordinate
+            if parameter.expresses(value):
+                coordinates[parameter.name] = parameter.coordinate(value)
         return Configuration(values, coordinates)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 from small_study import ignore, kwargs, load, write
 
@@ -89,10 +90,22 @@ def test_what_is_sent_to_the_group_saves_what_is_in_training(
     number: signal.Signals, engine: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     os.killpg(engine.pid, number)  # as a terminal and `timeout` do: to the engine and whatever it has started
+    stopped(engine, tmp_path)
+
+
+def test_what_is_sent_to_every_process_saves_what_is_in_training(engine: subprocess.Popen[str], tmp_path: Path) -> None:
+    whole = psutil.Process(engine.pid)
+    for process in [whole, *whole.children(recursive=True)]:  # as systemd and Slurm do
+        process.terminate()
+    stopped(engine, tmp_path)
+
+
+def stopped(engine: subprocess.Popen[str], folder: Path) -> None:
+    """Look at what an engine that was told to stop has left."""
     out, _ = engine.communicate(timeout=30)
     assert engine.returncode == 130
     assert "stopping: the runs in training save their state" in out
-    begun = [run for run in runs(tmp_path) if run.attempts]
+    begun = [run for run in runs(folder) if run.attempts]
     assert [(run.state, run.checkpoint is not None) for run in begun] == [("waiting", True)] * 2
 
 

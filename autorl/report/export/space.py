@@ -34,7 +34,7 @@ def configspace(findings: Findings, trial: TrialRecord) -> str:
     space = findings.spec.space
     made = to_configspace(space, findings.study.name, values)
     # ConfigSpace does not write the space's own `meta`; keys that it does not know it leaves alone.
-    beyond = {p.name: values[p.name] for p in space if p.name in values and p.coordinate(values[p.name]) is None}
+    beyond = {p.name: values[p.name] for p in space if p.name in values and not p.expresses(values[p.name])}
     more = {"origin": origin(findings, trial), **({"outside": beyond} if beyond else {})}
     return json.dumps(made.to_serialized_dict() | more, indent=2) + "\n"
 

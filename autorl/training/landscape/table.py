@@ -183,9 +183,8 @@ def _configuration(space: SearchSpace, row: Mapping[str, Any]) -> Configuration:
         if parameter.sets not in row or not parameter.active(values):
             continue
         value = row[parameter.sets]
-        coordinate = parameter.coordinate(value)
-        if coordinate is not None:
-            coordinates[parameter.name] = coordinate
+        if parameter.expresses(value):
+            coordinates[parameter.name] = coordinate = parameter.coordinate(value)
             # The table's 64.0 is the space's 64; but what a transform rounds must stay as the table has it.
             exact = parameter.value(coordinate)
             value = exact if same(exact, value) else value
