@@ -155,6 +155,7 @@ def _again(name: str, url: str, into: str) -> None:
     with Reader(url) as reader:
         record = reader.study(name)
         expected = digest(reader, name)
+        changed = any("budget" in event.detail for event in reader.events(name, "resumed"))
     if record.state != "finished":
         raise AutorlError(f"'{name}' is not finished; only a whole study can be compared")
     if record.spec.storage == into or url == into:
@@ -170,5 +171,8 @@ def _again(name: str, url: str, into: str) -> None:
         raise AutorlError("stopped before it was finished; the same command goes on")
     with Reader(into) as reader:
         if digest(reader, name) != expected:
-            raise AutorlError(f"the results in {into} differ; compare them with: autorl trials {name} --storage {into}")
+            why = " (its budget was changed on the way, and is known from the beginning there)" if changed else ""
+            raise AutorlError(
+                f"the results in {into} differ{why}; compare them with: autorl trials {name} --storage {into}"
+            )
     out.print(f"Every result and learning curve of '{name}' is the same again.")

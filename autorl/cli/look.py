@@ -349,7 +349,7 @@ def write_atomically(path: Path, content: str) -> None:
         AutorlError: it cannot be written.
     """
     if path.is_dir():
-        raise AutorlError(f"'{path}' is a folder; name a file in it")
+        raise AutorlError(f"'{path}' cannot be written: it is a folder; name a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         if path.exists() and (not path.is_file() or path.is_relative_to("/dev") or path.is_relative_to("/proc")):

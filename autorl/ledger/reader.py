@@ -22,6 +22,7 @@ from autorl.ledger.records import (
     Told,
     TrialRecord,
 )
+from autorl.spec.sources import STORAGE
 from autorl.spec.space import Configuration
 from autorl.spec.study import StudySpec
 from autorl.trial import Checkpoint, Phase, Point, Recipe, Run, Standing, Verdict
@@ -29,7 +30,7 @@ from autorl.trial import Checkpoint, Phase, Point, Recipe, Run, Standing, Verdic
 
 def default_url(asked: str | None = None) -> str:
     """Return the database that is meant: the one asked for, `$AUTORL_STORAGE`, or the one studies use by default."""
-    return asked or os.environ.get("AUTORL_STORAGE") or str(StudySpec.model_fields["storage"].default)
+    return asked or os.environ.get(STORAGE) or str(StudySpec.model_fields["storage"].default)
 
 
 class Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from autorl.spec.yaml12 import Document, Key, dotted, parse, printable, read
 MAX_INCLUDES = 8
 COMMAND_LINE = "command line"
 IN_CODE = "study"
+STORAGE = "AUTORL_STORAGE"
 
 
 def study_document(source: Path | Mapping[str, Any], overrides: Sequence[str]) -> Document:
@@ -27,6 +29,8 @@ def study_document(source: Path | Mapping[str, Any], overrides: Sequence[str]) -
     Args:
         source: the study file, or what would stand in it; paths are then relative to the current directory.
         overrides: `key=value` with a dotted key; the value is YAML.
+
+    The database of a study that names none is `$AUTORL_STORAGE`, where that is set.
 
     Raises:
         SpecError: the file itself cannot be read, or is no mapping.
@@ -51,6 +55,8 @@ def study_document(source: Path | Mapping[str, Any], overrides: Sequence[str]) -
     _attach_space(document, path)
     for override in later:
         _override(document, override)
+    if "storage" not in document.data and (url := os.environ.get(STORAGE)):
+        document.data["storage"], document.places[("storage",)] = url, f"${STORAGE}"
     _resolve_table(document, path)
     _resolve_program(document, path)
     _resolve_trajectories(document, path)

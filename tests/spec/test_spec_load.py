@@ -53,6 +53,17 @@ def space(parameters):
     return head + "".join(f"    {line}\n" for line in parameters) + tail[tail.index("seeds:") :]
 
 
+def test_the_environment_names_the_database_of_a_study_that_names_none(file, monkeypatch):
+    monkeypatch.setenv("AUTORL_STORAGE", "sqlite:///elsewhere.db")
+    path = file(STUDY)
+    assert load_study(path).storage == "sqlite:///elsewhere.db"
+    assert load_study(path, ["storage=sqlite:///asked.db"]).storage == "sqlite:///asked.db"
+    monkeypatch.setenv("AUTORL_STORAGE", "no url")
+    assert mistakes(path)[0].startswith("$AUTORL_STORAGE: storage: ")
+    monkeypatch.setenv("AUTORL_STORAGE", "")
+    assert load_study(path).storage == "sqlite:///autorl.db"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_study_is_read_and_survives_the_ledger(path):
     spec = load_study(path)

@@ -58,7 +58,7 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
     }
     lines = [f"# {line}" for line in header(findings, trial)]
     wrapped = f", wrapped in {', '.join(map(setting, spec.task.wrappers))}" if spec.task.wrappers else ""
-    task = f"{spec.algorithm.name} on {spec.task.env}{wrapped}"
+    task = printable(f"{spec.algorithm.name} on {spec.task.env}{wrapped}", 10_000)
     lines += [f"# program: your training script of {task}, which takes the parameters and logs the metric."]
     lines += [dumped(head).rstrip()]
     lines.append("parameters:")
