@@ -16,7 +16,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-REGRET_TICKS = (0.1, 0.2, 0.3, 0.5, 1, 10)
+MOST_REGRET = 0.7
+"""Where the plot's axis ends: one pick that diverged must not flatten all others."""
+PEERS = ("tab:orange", "tab:green", "tab:red", "tab:purple")
 
 
 class Results:
@@ -101,25 +103,32 @@ def _percent(values: NDArray[np.float64]) -> str:
 
 
 def _plot(results: Mapping[str, Results], budgets: Sequence[int], file: Path) -> None:
+    """Draw regret over the budget, in colour `race` and who of the others is best at a budget; and overstatement."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    colors = plt.get_cmap("tab20").colors  # type: ignore[attr-defined]
-    for index, (label, result) in enumerate(results.items()):
-        style = {"color": colors[index % len(colors)], "marker": "o", "markersize": 4}
-        style |= {"linewidth": 3 if label == "race" else 1.2, "zorder": 3 if label == "race" else 2}
-        mean, error = result.regret()
-        left.errorbar(budgets, mean, error, label=label, capsize=2, **style)
-        right.plot(budgets, result.overstatement(), **style)
+    regrets = {label: result.regret() for label, result in results.items()}
+    peers = [label for label in results if label != "race"] or ["race"]
+    best = dict.fromkeys(min(peers, key=lambda label: regrets[label][0][i]) for i in range(len(budgets)))
+    colors = dict(zip(best, PEERS, strict=False)) | {"race": "tab:blue"}
+    for label, (mean, error) in regrets.items():
+        shown = {"marker": "o", "markersize": 4, "color": colors.get(label, "lightgrey")}
+        shown |= {"linewidth": 3 if label == "race" else 1.5, "zorder": 3 if label in colors else 2}
+        within = np.where(mean > MOST_REGRET, np.nan, mean)
+        left.errorbar(budgets, within, error, label=label if label in colors else None, capsize=2, **shown)
+    for index, budget in enumerate(budgets):
+        if beyond := sum(mean[index] > MOST_REGRET for mean, _ in regrets.values()):
+            note = {"xytext": (4, -12), "textcoords": "offset points", "color": "dimgrey"}
+            left.annotate(f"↑ {beyond} more", (budget, MOST_REGRET), **note)
+    left.set(ylim=(0, MOST_REGRET), xlabel="budget in full runs")
     left.set_ylabel("test regret (0: best configuration, 1: a median one)")
-    right.set_ylabel("reported minus test score, in the task's range")
-    right.axhline(0, color="grey", linewidth=0.8)
-    left.set_yscale("log")  # one pick that diverged must not flatten all others
-    left.set_yticks(REGRET_TICKS, [str(tick) for tick in REGRET_TICKS])
-    left.minorticks_off()
-    for axes in (left, right):
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(budgets, [str(budget) for budget in budgets])
-        axes.set_xlabel("budget in full runs")
-        axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False)
+    left.set_xscale("log", base=2)
+    left.set_xticks(budgets, [str(budget) for budget in budgets])
+    left.grid(alpha=0.3)
+    left.legend(frameon=False)
+    middle = len(budgets) // 2
+    over = {label: result.overstatement()[middle] for label, result in results.items()}
+    order = sorted(over, key=lambda label: -over[label])
+    right.barh(order, [over[label] for label in order], color=[colors.get(label, "lightgrey") for label in order])
+    right.axvline(0, color="grey", linewidth=0.8)
+    right.set_xlabel(f"reported minus test score at {budgets[middle]} runs, in the task's range")
     figure.savefig(file, dpi=150)
     plt.close(figure)

@@ -75,12 +75,12 @@ def export(
             "--format",
             help="A plain Stable-Baselines3 script, rl-zoo3's YAML, CleanRL's command, TRL's YAML or script, a "
             "schedule's stages, everything as YAML or JSON, a config of Hydra, the space as ConfigSpace's JSON or a "
-            "sweep of W&B, or the model of a run in a folder [default: the first that holds what the study trains].",
+            "sweep of W&B, or the model of a run in a folder (default: the first that holds what the study trains).",
         ),
     ] = None,
-    trial: Annotated[int | None, typer.Option(help="Trial to export [default: the winner, or the incumbent].")] = None,
+    trial: Annotated[int | None, typer.Option(help="Trial to export (default: the winner, or the incumbent).")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="With --format model: seed of the run [default: the first test seed].")
+        int | None, typer.Option(help="With --format model: seed of the run (default: the first test seed).")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write, instead of printing; of a model the folder.")] = None,
 ) -> None:

@@ -31,7 +31,7 @@ StudyArgument = Annotated[
     str | None, typer.Argument(metavar="[STUDY]", help="Name of a study, or its file; not needed if there is only one.")
 ]
 StorageOption = Annotated[
-    str | None, typer.Option(help="Database URL [default: $AUTORL_STORAGE, or sqlite:///autorl.db].")
+    str | None, typer.Option(help="Database URL (default: $AUTORL_STORAGE, or sqlite:///autorl.db).")
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 

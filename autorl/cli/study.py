@@ -23,7 +23,7 @@ Overrides = Annotated[
 def init(
     algorithm: Annotated[str, typer.Argument(help="Algorithm: ppo, dqn, sac, …")],
     env: Annotated[str, typer.Argument(help="Gymnasium environment id: CartPole-v1")],
-    out: Annotated[Path | None, typer.Option(help="File to write [default: ALGORITHM-ENV.yaml].")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write (default: ALGORITHM-ENV.yaml).")] = None,
 ) -> None:
     """Write a commented study for an algorithm and an environment."""
     from autorl.cli.template import study_file

@@ -89,7 +89,8 @@ class AlgorithmSpec(Spec):
 
     backend: str = Field(default="sb3", description="What trains.")
     engine: str | None = Field(
-        default=None, description="How the backend trains, where it knows several ways: compiled or host with jax."
+        default=None,
+        description="How the backend trains, if it knows several ways. jax: compiled, host, envpool; llm: small, trl.",
     )
     name: str = Field(description="Algorithm, such as ppo, dqn or sac.")
     fixed: dict[str, Any] = Field(

@@ -8,13 +8,17 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
+from rich.text import Text
 from small_study import load, write
 
+from autorl.cli.app import app
 from autorl.ledger.book import Book
 from autorl.ledger.reader import Reader
 from autorl.report.findings import gather
@@ -24,6 +28,21 @@ from autorl.training.sb3.algorithms import ALGORITHMS
 
 def storage(finished: Path) -> tuple[str, str]:
     return "--storage", f"sqlite:///{finished}/study.db"
+
+
+def helps(command: Any, name: str = "autorl") -> Iterator[tuple[str, str]]:
+    """Go through what each command says of itself and of its parameters."""
+    yield name, command.help or ""
+    yield from ((f"{name} {parameter.name}", getattr(parameter, "help", None) or "") for parameter in command.params)
+    for word, below in getattr(command, "commands", {}).items():
+        yield from helps(below, f"{name} {word}")
+
+
+def test_help_shows_all_that_it_says() -> None:
+    told = dict(helps(typer.main.get_command(app)))
+    assert "(default: the winner, or the incumbent)" in told["autorl export trial"]
+    # Rich takes what stands in brackets for a style, and shows nothing of it.
+    assert {name: Text.from_markup(text).plain for name, text in told.items()} == told
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -75,7 +75,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-PAGES = ("README.md", *(f"docs/{page}.md" for page in ("export", "language-models", "objectives", "operations")))
+WITH_COMMANDS = ("coming-from", "export", "language-models", "objectives", "operations")
+PAGES = ("README.md", *(f"docs/{page}.md" for page in WITH_COMMANDS))
 
 
 def test_there_is_no_other_page_with_commands() -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages import BENCHMARKS, PAGES, ROOT, block, blocks, lines
+
+from autorl.engine.check import check
+from autorl.plugins import names
+from autorl.spec.curriculum import KINDS
+from autorl.spec.load import draft_study
 
 MODEL = """
 
@@ -81,6 +88,14 @@ def test_mistakes_are_shown_as_the_readme_says(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, block("", ROOT / "README.md", "mine.yaml"))
 
 
+def test_optimizers_that_a_page_names_are_accepted(tmp_path: Path) -> None:
+    found = {text for page in PAGES for text in re.findall("`(optimizer: {[^`…]*})`", page.read_text(encoding="utf-8"))}
+    assert "optimizer: {name: tpe, seeds: 1, pruner: {name: median}}" in {" ".join(text.split()) for text in found}
+    for text in found:
+        (tmp_path / "study.yaml").write_text(f"{MISTAKEN.replace('pppo', 'ppo').replace('2:5', '5:8')}{text}\n")
+        check(draft_study(tmp_path / "study.yaml"))
+
+
 def test_a_function_and_its_study_are_tuned_as_the_page_says(tmp_path: Path) -> None:
     page = ROOT / "docs" / "programs.md"
     function, session = (text for _, text in blocks("python", page))
@@ -90,14 +105,27 @@ def test_a_function_and_its_study_are_tuned_as_the_page_says(tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", session], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
 
 
-def test_the_reference_is_that_of_the_schema() -> None:
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        import site_pages  # type: ignore[import-not-found]
-    finally:
-        sys.path.pop(0)
+@pytest.fixture
+def site_pages(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    return importlib.import_module("site_pages")
+
+
+def test_the_reference_is_that_of_the_schema(site_pages: Any) -> None:
     written = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
     assert written == site_pages.reference(), "run: make docs"
+
+
+def test_the_reference_has_what_curricula_and_optimizers_take() -> None:
+    parts = re.split("^##+ ", (ROOT / "docs" / "reference.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = {heading: text for heading, _, text in (part.partition("\n") for part in parts)}
+    named = {name for heading in sections for name in re.findall(r"`(\w+)`", heading)}
+    assert named == {*KINDS, *names("autorl.optimizers")}
+    assert "| `truncate` | a whole number ≥ 1 | `100` |" in sections["`snapshots`"]
+    assert "| `searcher` | text | **required** |" in sections["`ray`"]
+    assert "| `trials` | a whole number > 0 ≤ 1,000,000 |  |" in sections["budget"]
+    assert "| `percentile` |" in sections["Pruners"]
+    assert "``" not in "".join(parts)
 
 
 def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> None:
@@ -107,7 +135,20 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
         [*build, "--site-dir", str(tmp_path / "site")], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert made.returncode == 0, made.stderr
-    assert (tmp_path / "site" / "tutorial" / "index.html").exists()
+    pages = [f"{page.stem}/index.html" for page in PAGES if page.parent.name == "docs" and page.stem != "index"]
+    for page in ("index.html", "benchmarks/index.html", *pages):
+        html = (tmp_path / "site" / page).read_text(encoding="utf-8")
+        article = html.partition("<article")[2].partition("</article>")[0]
+        for target in re.findall(r'(?:href|src)="(?!https?://|#)([^"#]*)', article):
+            found = (tmp_path / "site" / page).parent / target
+            assert found.is_file() or (found / "index.html").is_file(), f"{page}: {target}"
+    assert (tmp_path / "site" / "files" / "autorl" / "optimizers" / "protocol.py").exists()
+
+
+def test_links_to_what_the_site_has_not_become_plain_text(site_pages: Any) -> None:
+    text = "[all](../search_spaces), [how](../ARCHITECTURE.md#x), [TPE](../benchmarks/README.md#livepy)"
+    assert site_pages.on_page_markdown(text) == "all, how, [TPE](benchmarks.md#livepy)"
+    assert site_pages.on_page_markdown("![a](../docs/images/b.png)") == "![a](images/b.png)"
 
 
 @pytest.mark.parametrize(

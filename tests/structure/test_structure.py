@@ -80,5 +80,5 @@ def test_the_readme_study_is_valid(tmp_path: Path) -> None:
     (tmp_path / "search_spaces").mkdir()
     (tmp_path / "search_spaces" / "ppo.yaml").write_text(space)
     (tmp_path / "study.yaml").write_text(study)
-    assert check(draft_study(tmp_path / "study.yaml")).study == "cartpole-ppo"
+    assert check(draft_study(tmp_path / "study.yaml")).study == "my-ppo"
     assert len(load_space(tmp_path / "search_spaces" / "ppo.yaml")) == 6
