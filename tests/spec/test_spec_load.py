@@ -288,6 +288,15 @@ def test_no_mistake_follows_from_another(file):
     assert [problem.key for problem in caught.value.problems] == ["task.wraper"]
 
 
+def test_what_cannot_be_normalized_is_refused_before_it_trains(file):
+    from autorl.engine.check import check
+
+    discrete = STUDY.replace("CartPole-v1", "FrozenLake-v1")
+    assert check(draft_study(file(discrete))).task.env == "FrozenLake-v1"
+    with pytest.raises(SpecError, match=r"ppo cannot train on FrozenLake-v1: VecNormalize only supports"):
+        check(draft_study(file(discrete), ["algorithm.fixed={normalize: true}"]))
+
+
 # Includes.
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import torch
+from stable_baselines3.common.vec_env import VecNormalize
 
 from autorl.spec.space import SearchSpace
 from autorl.spec.yaml12 import Key
@@ -71,6 +72,8 @@ class Sb3Backend(Backend):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a run keeps SB3's warnings as its notes
                     args = arguments(probe(task, algorithm, policy), env.observation_space, env.action_space)
+                    if args.normalize is not None:
+                        VecNormalize(env, **args.normalize)
                     args.algorithm(args.policy, env, policy_kwargs=args.policy_kwargs, device="cpu", **args.kwargs)
             except Exception as error:  # noqa: BLE001 - whatever SB3 says against the combination, the user should read it
                 said = " ".join(str(error).split())
