@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from autorl.cli.app import app
 from autorl.engine.conductor import conduct
+from autorl.ledger import archive
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord
 from autorl.trial import Point
@@ -147,6 +148,22 @@ def test_runs_that_pause_are_mirrored_and_written_anew_once_they_go_on(kind: str
     assert f"{kind}: 0 runs" in track(spec.storage, f"--{kind}", where)
     expected = {f"trial{r.trial}-{r.phase}-seed{r.seed}": r.env_steps for r, _ in standing(spec.storage)}
     assert last_steps(kind, where) == expected
+
+
+def test_runs_of_an_earlier_study_of_the_same_name_are_written_over(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="extra 'tracking' is not installed")
+    (database := tmp_path / "study.db").touch()
+    words = ("--tensorboard", str(tmp_path / "events"))
+    for epochs in (2, 3):
+        database.unlink()
+        spec = load(tmp_path, "budget.trials=2", "retest.top=1", f"algorithm.fixed.n_epochs={epochs}")
+        conduct(spec, ignore)
+        # As many runs as before, with the same names, steps and attempts.
+        assert f"tensorboard: {len(standing(spec.storage))} runs" in track(spec.storage, *words)
+    archive.dump(spec.storage, "small", tmp_path / "small.zip", {})
+    elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
+    archive.load(tmp_path / "small.zip", elsewhere)
+    assert "tensorboard: 0 runs" in track(elsewhere, *words)
 
 
 def last_steps(kind: str, where: str) -> dict[str, int]:

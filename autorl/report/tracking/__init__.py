@@ -7,6 +7,8 @@ tracker that is slow, or away, costs a study nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any, Protocol
 from autorl.errors import AutorlError, TrackerError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, TrialRecord
-from autorl.trial import Point
+from autorl.trial import Point, Recipe
 
 TRACKERS = {
     "tensorboard": ("tensorboard", "a folder"),
@@ -34,6 +36,8 @@ class Mirrored:
     Attributes:
         study: its study.
         run: its record.
+        stamp: what it is called as it stands, which is another name once it has gone on or was retried, or if an
+            earlier study had a run of its name.
         settings: what it trained: parameter of the search space → value.
         facts: what else tells it apart, such as its phase and seed.
         curve: its evaluations.
@@ -41,6 +45,7 @@ class Mirrored:
 
     study: str
     run: RunRecord
+    stamp: str
     settings: Mapping[str, Any]
     facts: Mapping[str, Any]
     curve: tuple[Point, ...]
@@ -49,11 +54,6 @@ class Mirrored:
     def name(self) -> str:
         """What it is called in its study: `trial3-test-seed101`."""
         return _name(self.run)
-
-    @property
-    def stamp(self) -> str:
-        """What it is called as it stands, which is another name once it has gone on or was retried."""
-        return _stamp(self.run)
 
 
 class Tracker(Protocol):
@@ -108,14 +108,17 @@ def mirror(reader: Reader, study: str, tracker: Tracker, where: str) -> int:
     """
     with _blaming(where):
         known = tracker.known()
-    new = [run for run in reader.runs(study) if run.state in _STANDING and _stamp(run) not in known]
-    trials = {trial.number: trial for trial in reader.trials(study, {run.trial for run in new})}
-    curves = {curve.run: curve.points for curve in reader.curves(study, trials)}
+    standing = [run for run in reader.runs(study) if run.state in _STANDING]
+    trials = {trial.number: trial for trial in reader.trials(study)}
+    stamps = {run.run: _stamp(run, trials[run.trial].recipe) for run in standing}
+    new = [run for run in standing if stamps[run.run] not in known]
+    curves = {curve.run: curve.points for curve in reader.curves(study, {run.trial for run in new})}
     versions = reader.study(study).versions
     for run in new:
         settings = dict(trials[run.trial].config.values)
+        facts = _facts(versions, trials, run)
         with _blaming(where):
-            tracker.write(Mirrored(study, run, settings, _facts(versions, trials, run), curves.get(run.run, ())))
+            tracker.write(Mirrored(study, run, stamps[run.run], settings, facts, curves.get(run.run, ())))
     return len(new)
 
 
@@ -123,8 +126,11 @@ def _name(run: RunRecord) -> str:
     return f"trial{run.trial}-{run.phase}-seed{run.seed}"
 
 
-def _stamp(run: RunRecord) -> str:
-    return f"{_name(run)}-{run.state}-{run.env_steps}-{run.attempts}"
+def _stamp(run: RunRecord, recipe: Recipe) -> str:
+    # What it trained and scored, and no key or time of the ledger: a study that is loaded elsewhere has the same runs.
+    found = json.dumps([recipe.fingerprint(run.seed), run.scores])
+    own = hashlib.sha256(found.encode()).hexdigest()[:12]
+    return f"{_name(run)}-{run.state}-{run.env_steps}-{run.attempts}-{own}"
 
 
 def _facts(versions: Mapping[str, str], trials: Mapping[int, TrialRecord], run: RunRecord) -> dict[str, Any]:
