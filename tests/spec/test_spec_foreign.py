@@ -135,18 +135,28 @@ def entries() -> list[tuple[Path, str]]:
     found = []
     for file in sorted(own.glob("*.yml")):
         if file.stem not in ("her",):
-            found += [(file, env) for env in yaml.safe_load(file.read_text())]
+            # The default entry of ppo_lstm has a policy that the algorithm does not know.
+            listed = yaml.safe_load(file.read_text())
+            found += [(file, env) for env in listed if (file.stem, env) != ("ppo_lstm", "default")]
     return found
 
 
-def test_every_entry_of_rl_zoo3_becomes_a_study(tmp_path: Path) -> None:
+def test_every_entry_of_rl_zoo3_becomes_a_valid_study(tmp_path: Path) -> None:
     listed = entries()
     assert len(listed) > 100
-    for file, env in listed[::12]:
+    study = tmp_path / "study.yaml"
+    for file, env in listed:
         found, algorithm = zoo.hyperparameters(str(file), env)
-        study = tmp_path / "study.yaml"
         study.write_text(found.study_file(algorithm, env))
-        load_study(study)
+        check(draft_study(study, installed(algorithm, str(found.policy.get("name", "")))))
+
+
+def installed(algorithm: str, policy: str) -> list[str]:
+    """Return the overrides by which a study trains where only Gymnasium's environments are, and little memory."""
+    env = "CartPole-v1" if algorithm in ("dqn", "qrdqn") else "Pendulum-v1"
+    wrappers = "[probe_envs:Named]" if policy.startswith("MultiInput") else "[]"
+    without_images = policy.replace("Cnn", "Mlp") or "MlpPolicy"
+    return [f"task.env={env}", f"task.wrappers={wrappers}", f"policy.name={without_images}"]
 
 
 @pytest.mark.parametrize(

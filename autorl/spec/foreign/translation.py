@@ -89,12 +89,12 @@ class Translation:
         """Return a study of an algorithm in an environment."""
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{algorithm}-{env.rpartition(':')[2]}").strip("-").lower()
         fixed = {**{n: e["values"][0] for n, e in self.parameters.items() if _constant(n, e)}, **self.fixed}
-        space = Translation(
-            self.source, {n: e for n, e in self.parameters.items() if n not in fixed}, self.remarks, self.lost
-        )
+        # Where its condition does not hold, a parameter has the value that it is fixed to.
+        searched = {n: e for n, e in self.parameters.items() if n not in fixed or "when" in e}
+        space = Translation(self.source, searched, self.remarks, self.lost)
         optimizer: dict[str, Any] = {"name": "race", "seed": 0}
         if self.enqueue:
-            optimizer["enqueue"] = [{k: v for k, v in one.items() if k not in fixed} for one in self.enqueue]
+            optimizer["enqueue"] = [{k: v for k, v in one.items() if k in searched} for one in self.enqueue]
         body = _STUDY.format(
             name=name,
             task=inline({"env": env, **self.task}),
