@@ -346,6 +346,23 @@ def test_an_optuna_study_becomes_a_warm_start(tmp_path: Path) -> None:
     assert "# optimizer:\n#   enqueue:" in found.space_file()
 
 
+def test_what_violates_constraints_is_not_tried_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/theirs.db"
+    theirs = optuna.create_study(storage=url, direction="maximize")
+    values = (0.9, 0.2, 0.4, 0.7)  # of which the best two are above the bound
+    for x in values:
+        theirs.enqueue_trial({"x": x})
+
+    def objective(trial: optuna.Trial) -> float:
+        x = trial.suggest_float("x", 0.0, 1.0)
+        trial.set_constraint("bound", x - 0.5)
+        return x
+
+    theirs.optimize(objective, len(values))
+    theirs._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    assert sampled.study(url, None, 5).enqueue == [{"x": 0.4}, {"x": 0.2}]
+
+
 def test_optunas_journals_and_mistakes(tmp_path: Path) -> None:
     journal = tmp_path / "journal.log"
     backend = optuna.storages.journal.JournalFileBackend(str(journal))
