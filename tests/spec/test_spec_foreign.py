@@ -306,6 +306,27 @@ def test_a_configspace_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
         space.translate(tmp_path / "space.yaml")
 
 
+def test_names_that_are_none_here_are_written_otherwise(tmp_path: Path) -> None:
+    theirs = cs.ConfigurationSpace()
+    theirs.add(
+        kernel := cs.CategoricalHyperparameter("svm:kernel", ["rbf", "poly"]),
+        degree := cs.UniformIntegerHyperparameter("my degree", 2, 5),
+        cs.UniformFloatHyperparameter("model.lr", 1e-4, 1e-1),
+        cs.UniformFloatHyperparameter("policy.width", 0.5, 2.0),
+        odd := cs.CategoricalHyperparameter("0", ["a", "b"]),
+    )
+    theirs.add(cs.AndConjunction(cs.EqualsCondition(degree, kernel, "poly"), cs.EqualsCondition(degree, odd, "a")))
+    theirs.to_yaml(file := tmp_path / "mine.yaml")
+    found = space.translate(file)
+    made = written(found, tmp_path)
+    assert {p.name for p in made} == {"svm_kernel", "my_degree", "model_lr", "policy.width"}
+    assert made["my_degree"].when == (("svm_kernel", ("poly",)),)
+    text = found.space_file()
+    for said in ("'svm:kernel' there", "'model.lr' there", "'my degree' there; without its condition on '0'"):
+        assert said in text
+    assert any(line.endswith("0: its name is taken, or is none") for line in found.lost)
+
+
 def optimized(storage: Any, **more: Any) -> optuna.Study:
     """Return a study of Optuna's with a condition, one configuration twice, and trials that did not finish."""
     study = optuna.create_study(

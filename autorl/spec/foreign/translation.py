@@ -68,13 +68,14 @@ class Translation:
     def name(self, wanted: str) -> str | None:
         """Return the name under which autorl takes a parameter, or None if there is none.
 
-        A dotted name addresses a part of a study; one that addresses none is written with underscores.
+        A dotted name addresses a part of a study; one that addresses none is written with underscores, as is what no
+        name has.
         """
         dotted = "." in wanted and not (wanted == ADDRESSES[0] or wanted.startswith(ADDRESSES[1:]))
-        name = wanted.replace(".", "_") if dotted else wanted
+        name = re.sub(r"[^A-Za-z0-9_.@-]", "_", wanted.replace(".", "_") if dotted else wanted)
         if not re.fullmatch(NAME, name) or name in self.parameters:
             return None
-        if dotted:
+        if name != wanted:
             self.remark(name, f"'{wanted}' there")
         return name
 
