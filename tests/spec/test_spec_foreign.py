@@ -290,14 +290,18 @@ def test_a_configspace_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
     kind = cs.CategoricalHyperparameter("kind", ["a", "b", "c"])
     rate = cs.UniformFloatHyperparameter("rate", 1e-5, 1e-1, log=True, default_value=1e-3)
     odd = cs.NormalFloatHyperparameter("odd", 0.0, 1.0, lower=-2.0, upper=2.0)
-    theirs.add([kind, rate, odd])
-    theirs.add(cs.EqualsCondition(rate, kind, "b"))
+    weighted = cs.CategoricalHyperparameter("weighted", ["x", "y"], weights=[1, 3])
+    theirs.add([kind, rate, odd, weighted])
+    theirs.add(cs.AndConjunction(cs.EqualsCondition(rate, kind, "b"), cs.EqualsCondition(rate, odd, 0.5)))
     theirs.add(cs.ForbiddenEqualsClause(kind, "c"))
     file = tmp_path / "mine.json"
     theirs.to_json(file)
     found = space.translate(file)
     made = written(found, tmp_path)
-    assert [p.name for p in made] == ["kind", "rate"]
+    assert [p.name for p in made] == ["kind", "weighted", "rate"]
+    assert list(made["weighted"].domain.values) == ["x", "y"]  # type: ignore[union-attr]
+    assert "# the weights [1, 3] of its choices have no counterpart here" in found.space_file()
+    assert any("conditions: 'rate' depends on 'odd', which has no counterpart" in line for line in found.lost)
     assert made["rate"].when == (("kind", ("b",)),)
     assert made["rate"].default == 1e-3
     assert any("forbidden clause" in line for line in found.lost)

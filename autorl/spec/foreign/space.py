@@ -21,7 +21,7 @@ def translate(path: Path) -> Translation:
         raise SpecError([Problem(document.place(()), "", "no file of ConfigSpace: it has no 'hyperparameters'")])
     translated, problems = from_configspace(document)
     found = Translation(f"ConfigSpace's {path.name}")
-    found.lost = [str(problem) for problem in [*document.problems, *problems]]
+    found.lost = [str(problem) for problem in document.problems]
     names: dict[str, str] = {}
     for name, entry in translated.data["parameters"].items():
         renamed = found.name(name)
@@ -35,4 +35,10 @@ def translate(path: Path) -> Translation:
             entry["when"] = kept
         for parent in [parent for parent in when if parent not in names]:
             found.remark(name, f"without its condition on '{parent}'")
+    for problem in problems:
+        # Of a parameter that is there all the same it is a remark.
+        if problem.key in names:
+            found.remark(names[problem.key], problem.message)
+        else:
+            found.lost.append(str(problem))
     return found
