@@ -310,6 +310,20 @@ def test_a_configspace_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
         space.translate(tmp_path / "space.yaml")
 
 
+def test_a_constant_that_others_depend_on_stays_in_the_space(tmp_path: Path) -> None:
+    theirs = cs.ConfigurationSpace()
+    theirs.add(
+        steps := cs.Constant("n_steps", 64),
+        cs.Constant("n_epochs", 2),
+        gamma := cs.UniformFloatHyperparameter("gamma", 0.9, 0.999),
+    )
+    theirs.add(cs.EqualsCondition(gamma, steps, 64))
+    theirs.to_json(file := tmp_path / "mine.json")
+    spec = studied(space.translate(file), "ppo", "CartPole-v1", tmp_path)
+    assert spec.algorithm.fixed == {"n_epochs": 2}
+    assert spec.space["gamma"].when == (("n_steps", (64,)),)
+
+
 def test_names_that_are_none_here_are_written_otherwise(tmp_path: Path) -> None:
     theirs = cs.ConfigurationSpace()
     theirs.add(

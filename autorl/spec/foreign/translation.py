@@ -89,7 +89,10 @@ class Translation:
     def study_file(self, algorithm: str, env: str) -> str:
         """Return a study of an algorithm in an environment."""
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{algorithm}-{env.rpartition(':')[2]}").strip("-").lower()
-        fixed = {**{n: e["values"][0] for n, e in self.parameters.items() if _constant(n, e)}, **self.fixed}
+        # What others depend on stays in the space, though it has one value: conditions speak of its parameters.
+        parents = {parent for entry in self.parameters.values() for parent in entry.get("when", ())}
+        constants = {n: e["values"][0] for n, e in self.parameters.items() if n not in parents and _constant(n, e)}
+        fixed = {**constants, **self.fixed}
         # Where its condition does not hold, a parameter has the value that it is fixed to.
         searched = {n: e for n, e in self.parameters.items() if n not in fixed or "when" in e}
         space = Translation(self.source, searched, self.remarks, self.lost)
