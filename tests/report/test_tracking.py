@@ -166,6 +166,39 @@ def test_runs_of_an_earlier_study_of_the_same_name_are_written_over(tmp_path: Pa
     assert "tensorboard: 0 runs" in track(elsewhere, *words)
 
 
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+def test_a_parameter_may_be_called_as_what_autorl_tells_of_a_run(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip(kind, reason="extra 'tracking' is not installed")
+    space = "search_space.parameters={phase: {min: 0.5, max: 0.9, sets: gamma}, seed: {values: [1, 2], sets: n_epochs}}"
+    spec = load(tmp_path, space, "budget.trials=1", "seeds={tuning: 4:5, test: 20:21}", "algorithm.fixed={n_steps: 32}")
+    conduct(spec, ignore)
+    where = str(tmp_path / "events") if kind == "tensorboard" else f"sqlite:///{tmp_path}/mlflow.db"
+    track(spec.storage, f"--{kind}", where)
+    for phase, seed in (("tuning", 4), ("test", 20)):
+        told = hyperparameters(kind, where, f"trial0-{phase}-seed{seed}")
+        assert (told["phase"], told["seed"]) == ("0.99", "10")  # PPO's own gamma and epochs
+        assert (told["autorl.phase"], told["autorl.seed"], told["trial"]) == (phase, str(seed), "0")
+
+
+def hyperparameters(kind: str, where: str, name: str) -> dict[str, str]:
+    """Return what a tracker says that a run trained."""
+    if kind == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+        events = EventAccumulator(str(Path(where) / "small" / name))
+        events.Reload()
+        content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        told = HParamsPluginData.FromString(content).session_start_info.hparams
+        return {key: value.string_value or f"{value.number_value:g}" for key, value in told.items()}
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=where)
+    held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    (one,) = [run for run in held if run.info.run_name == name]
+    return dict(one.data.params)
+
+
 def last_steps(kind: str, where: str) -> dict[str, int]:
     """Return the environment steps of the last evaluation of each run that a tracker holds."""
     if kind == "tensorboard":

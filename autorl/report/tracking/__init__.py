@@ -55,6 +55,12 @@ class Mirrored:
         """What it is called in its study: `trial3-test-seed101`."""
         return _name(self.run)
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """Settings and facts; a fact that a parameter has the name of is called `autorl.` and its name."""
+        facts = {f"autorl.{name}" if name in self.settings else name: value for name, value in self.facts.items()}
+        return {**facts, **self.settings}
+
 
 class Tracker(Protocol):
     """A tracker. Made with the study's name and where to write to."""

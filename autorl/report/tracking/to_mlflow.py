@@ -50,8 +50,8 @@ class Tracker:
         made = self._client.create_run(
             self._experiment, start_time=started, tags={_NAME: mirrored.name}, run_name=mirrored.name
         ).info.run_id
-        settings = {**mirrored.facts, **mirrored.settings}
-        self._client.log_batch(made, params=[Param(_key(key), str(value)) for key, value in settings.items()])
+        params = [Param(_key(key), str(value)) for key, value in mirrored.config.items()]
+        self._client.log_batch(made, params=params)
         points = [
             Metric(_key(name), value, (started or 0) + round(point.wall_seconds * 1000), point.env_steps)
             for point in mirrored.curve

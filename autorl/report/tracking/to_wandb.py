@@ -36,7 +36,7 @@ class Tracker:
             job_type=mirrored.run.phase,
             name=mirrored.name,
             id=self._id(mirrored.name),
-            config={**mirrored.facts, **mirrored.settings},
+            config=mirrored.config,
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, save_code=False),
         )
         run.define_metric("env_steps")
