@@ -15,10 +15,12 @@ from small_study import ignore, load
 from typer.testing import CliRunner
 
 from autorl.cli.app import app
+from autorl.engine.check import check
 from autorl.engine.conductor import conduct
 from autorl.ledger import archive
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord
+from autorl.spec.load import draft_study
 from autorl.trial import Point
 
 
@@ -74,7 +76,7 @@ def test_mlflow_holds_each_run_once(storage: str, tmp_path: Path) -> None:
     run, curve = next((run, curve) for run, curve in runs if run.phase == "test")
     (one,) = [mirrored for mirrored in held if mirrored.info.run_name == f"trial{run.trial}-test-seed{run.seed}"]
     assert one.data.metrics["score"] == run.score
-    steps = [(metric.step, metric.value) for metric in client.get_metric_history(one.info.run_id, "return")]
+    steps = [(metric.step, metric.value) for metric in client.get_metric_history(one.info.run_id, "evaluation/return")]
     assert steps == [(point.env_steps, point.metrics["return"]) for point in curve]
 
 
@@ -180,6 +182,41 @@ def test_a_parameter_may_be_called_as_what_autorl_tells_of_a_run(kind: str, tmp_
         assert (told["autorl.phase"], told["autorl.seed"], told["trial"]) == (phase, str(seed), "0")
 
 
+PROGRAM = """\
+study: small
+task: {{env: Counting}}
+algorithm: {{backend: command, name: count}}
+program: {{command: "{python} count.py --seed {{seed}} --times {{times}}", folder: {folder}}}
+objectives: [{{metric: score}}]
+search_space: {{parameters: {{times: {{values: [1]}}}}}}
+seeds: {{tuning: 0:1, test: 10:11}}
+budget: {{trials: 1, steps_per_run: 4}}
+evaluation: {{points: 2}}
+execution: {{executor: inline}}
+storage: sqlite:///{folder}/study.db
+"""
+
+
+def test_a_metric_that_is_called_score_keeps_its_own_curve(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="extra 'tracking' is not installed")
+    from mlflow.tracking import MlflowClient
+
+    lines = [json.dumps({"env_steps": n, "score": n}) for n in range(1, 5)]
+    (tmp_path / "count.py").write_text("".join(f"print('{line}')\n" for line in lines))
+    (file := tmp_path / "study.yaml").write_text(PROGRAM.format(python=sys.executable, folder=tmp_path))
+    spec = check(draft_study(file, []))
+    conduct(spec, ignore)
+    track(spec.storage, "--mlflow", uri := f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient(tracking_uri=uri)
+    for run, curve in standing(spec.storage):
+        held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+        name = f"trial{run.trial}-{run.phase}-seed{run.seed}"
+        (one,) = [mirrored for mirrored in held if mirrored.info.run_name == name]
+        kept = client.get_metric_history(one.info.run_id, "evaluation/score")
+        assert [metric.value for metric in kept] == [point.metrics["score"] for point in curve]
+        assert one.data.metrics["score"] == run.score
+
+
 def hyperparameters(kind: str, where: str, name: str) -> dict[str, str]:
     """Return what a tracker says that a run trained."""
     if kind == "tensorboard":
@@ -215,7 +252,7 @@ def last_steps(kind: str, where: str) -> dict[str, int]:
     client = MlflowClient(tracking_uri=where)
     held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
     assert len({run.info.run_name for run in held}) == len(held)
-    return {run.info.run_name: client.get_metric_history(run.info.run_id, "return")[-1].step for run in held}
+    return {run.info.run_name: client.get_metric_history(run.info.run_id, "evaluation/return")[-1].step for run in held}
 
 
 def test_it_says_what_is_missing(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,9 @@ class Tracker:
         params = [Param(_key(key), str(value)) for key, value in mirrored.config.items()]
         self._client.log_batch(made, params=params)
         points = [
-            Metric(_key(name), value, (started or 0) + round(point.wall_seconds * 1000), point.env_steps)
+            Metric(f"evaluation/{_key(name)}", value, at, point.env_steps)
             for point in mirrored.curve
+            for at in [(started or 0) + round(point.wall_seconds * 1000)]
             for name, value in point.metrics.items()
         ]
         if run.score is not None:
