@@ -246,6 +246,25 @@ def test_code_within_what_rl_zoo3_says_is_said_to_be_lost(tmp_path: Path) -> Non
     assert load_study(tmp_path / "study.yaml").policy.model_dump()["log_std_init"] == -2
 
 
+@pytest.mark.parametrize(
+    ("line", "lost"),
+    [
+        ("env_wrapper: null", None),
+        ("env_wrapper: 3", "no name of a wrapper"),
+        ("env_wrapper: [a.B, {}]", "no name of a wrapper"),
+        ("learning_rate: lin_", "could not convert string to float: ''"),
+        ("learning_rate: lin_3e-4_1e-5", "could not convert string to float: '3e-4_1e-5'"),
+        ("clip_range: lin_x", "could not convert string to float: 'x'"),
+    ],
+)
+def test_what_means_nothing_to_rl_zoo3_either_is_a_comment(line: str, lost: str | None, tmp_path: Path) -> None:
+    (file := tmp_path / "ppo.yml").write_text(f"CartPole-v1:\n  n_timesteps: 1000\n  policy: MlpPolicy\n  {line}\n")
+    found, algorithm = zoo.hyperparameters(str(file), None)
+    studied(found, algorithm, "CartPole-v1", tmp_path)
+    assert len(found.lost) == (lost is not None)
+    assert all(f"ppo.yml:4: {line}: {lost}" in one for one in found.lost)
+
+
 def test_ones_own_file_of_rl_zoo3s_may_have_any_name(tmp_path: Path) -> None:
     file, out = tmp_path / "mine.yml", tmp_path / "study.yaml"
     file.write_text("CartPole-v1:\n  n_timesteps: null\n  policy: MlpPolicy\n  learning_rate: 0.002\n")

@@ -115,11 +115,15 @@ def _take(found: Translation, file: Foreign, env: str, entry: Mapping[str, Any])
                     _take_policy(found, file, env, _evaluated(value))
                 case "env_kwargs":
                     found.task["env_kwargs"] = _as_data(value)
-                case "env_wrapper":
+                case "env_wrapper" if value is not None:
                     found.task["wrappers"] = [_wrapper(one) for one in (value if isinstance(value, list) else [value])]
+                case "env_wrapper":
+                    pass  # says that there is none
                 case "normalize":
                     found.fixed["normalize"] = _as_data(value)
                 case _:
+                    if isinstance(value, str) and value.startswith("lin_"):
+                        float(value.removeprefix("lin_"))  # a schedule begins with a number
                     found.fixed[key] = value
         except (TypeError, ValueError) as error:
             found.lose(file.place((env, key)), key, value, str(error))
@@ -183,6 +187,8 @@ def _data(node: ast.expr) -> Any:
 
 def _wrapper(value: Any) -> Any:
     """Return a wrapper as autorl names it: `module:Class`."""
+    if not isinstance(value, str) and not (isinstance(value, Mapping) and len(value) == 1):
+        raise ValueError("no name of a wrapper, nor one with its arguments")
     name, arguments = (value, None) if isinstance(value, str) else next(iter(value.items()))
     module, dot, kind = str(name).rpartition(".")
     if not dot:
