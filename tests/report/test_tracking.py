@@ -99,6 +99,28 @@ def test_wandb_keeps_each_run_once_without_an_account(storage: str, tmp_path: Pa
     assert all("learning_rate" in own for own, _, _ in kept)
 
 
+def test_what_wandb_did_not_keep_is_not_done(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="extra 'tracking' is not installed")
+    environment = {**os.environ, "WANDB_MODE": "disabled"}
+    command = [sys.executable, "-m", "autorl", "track", "small", "--storage", storage, "--wandb", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "W&B is disabled here, and keeps nothing; with WANDB_MODE=offline it needs no account" in done.stderr
+    assert not list(tmp_path.rglob("autorl-*.txt"))
+
+
+def test_an_experiment_that_was_deleted_is_not_written_to(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="extra 'tracking' is not installed")
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=(uri := f"sqlite:///{tmp_path}/mlflow.db"))
+    client.delete_experiment(one := client.create_experiment("small"))
+    failed = CliRunner().invoke(app, ["track", "small", "--storage", storage, "--mlflow", uri])
+    assert f"mlflow experiments restore --experiment-id {one}" in str(failed.exception)
+    client.restore_experiment(one)
+    assert f"mlflow: {len(standing(storage))} runs" in track(storage, "--mlflow", uri)
+
+
 def kept_by_wandb(file: Path) -> tuple[dict[str, Any], list[tuple[int, float]], float]:
     """Return a run's configuration, the returns of its evaluations and its score, from W&B's log on the disk.
 

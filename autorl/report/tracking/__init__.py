@@ -83,7 +83,7 @@ def make_tracker(kind: str, study: str, where: str) -> Tracker:
         where: folder, URI or project.
 
     Raises:
-        AutorlError: its library is not installed.
+        AutorlError: its library is not installed, or it says what is to be done first.
         TrackerError: it cannot be reached.
     """
     library, _ = TRACKERS[kind]
@@ -101,6 +101,8 @@ def _blaming(where: str) -> Iterator[None]:
     """Turn what a tracker's library raises, which can be anything, into an error of ours."""
     try:
         yield
+    except AutorlError:
+        raise
     except Exception as error:  # the libraries have no class of errors in common
         why = f"{type(error).__name__}: {error}"
         raise TrackerError(f"{where} takes no runs ({why}); the same command writes what is missing") from error
@@ -110,6 +112,7 @@ def mirror(reader: Reader, study: str, tracker: Tracker, where: str) -> int:
     """Write the runs that a tracker does not hold as they stand, and return how many they were.
 
     Raises:
+        AutorlError: it says what is to be done first.
         TrackerError: it does not take them.
     """
     with _blaming(where):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import wandb
 
+from autorl.errors import AutorlError
 from autorl.report.tracking import Mirrored
 
 
@@ -39,6 +40,8 @@ class Tracker:
             config=mirrored.config,
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, save_code=False),
         )
+        if run.disabled:
+            raise AutorlError("W&B is disabled here, and keeps nothing; with WANDB_MODE=offline it needs no account")
         run.define_metric("env_steps")
         run.define_metric("evaluation/*", step_metric="env_steps")
         for point in mirrored.curve:
