@@ -20,7 +20,7 @@ from autorl.errors import AutorlError, SpecError
 from autorl.spec.foreign import sampled, space, wandb, zoo
 from autorl.spec.foreign.translation import Translation
 from autorl.spec.load import draft_study, load_space, load_study
-from autorl.spec.space import Numeric, Prior, SearchSpace
+from autorl.spec.space import Choice, Numeric, Prior, SearchSpace
 from autorl.spec.study import StudySpec
 from autorl.training.sb3 import Sb3Backend
 
@@ -122,12 +122,32 @@ def test_what_is_no_sweep_is_refused(tmp_path: Path) -> None:
         wandb.translate(file)
 
 
-def test_steps_of_nothing_are_no_sweep(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("{distribution: q_uniform, min: 0, max: 1, q: 0}", "steps of 0 lead nowhere"),
+        ("{distribution: q_uniform, min: 3, max: 7, q: 8}", "no multiple of 8 lies between them"),
+        ("{min: 3, max: 1}", "its minimum is above its maximum"),
+        ("{min: 0.5, max: 0.1}", "its minimum is above its maximum"),
+        ("{distribution: log_uniform, min: -2.0, max: -7.0}", "its minimum is above its maximum"),
+        ("{values: []}", "no list of values"),
+        ("{values: abc}", "no list of values"),
+    ],
+)
+def test_what_a_sweep_draws_nothing_from_is_a_comment(entry: str, why: str, tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
-    file.write_text("parameters:\n  x: {distribution: q_uniform, min: 0, max: 1, q: 0}\n")
+    file.write_text(f"parameters:\n  x: {entry}\n")
     found = wandb.translate(file)
     assert found.parameters == {}
-    assert "steps of 0 lead nowhere" in found.lost[0]
+    assert why in found.lost[0]
+
+
+def test_a_choice_that_cannot_be_told_apart_from_another_is_said_to_be_lost(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("parameters:\n  x: {values: [false, 0, 0.1, 0.1, [0], [false], [0.0], 1, 1.0]}\n")
+    found = wandb.translate(file)
+    assert written(found, tmp_path)["x"].domain == Choice((False, 0.1, [0], [False], 1))
+    assert found.remarks == {"x": ["without 0, which cannot be told apart from another choice"]}
 
 
 def entries() -> list[tuple[Path, str]]:
