@@ -3,7 +3,7 @@
 What ConfigSpace can say and autorl cannot (forbidden clauses, conditions by order, weights, normal and beta priors) is
 an error on the way in, never dropped in silence; an ordinal becomes plain choices, as no choices of autorl have an
 order. What autorl can say and ConfigSpace cannot (transforms, `sets`, choices that are no scalars, no default, the
-order of the parameters, priors) travels in `meta`.
+order of the parameters, priors) travels in `meta`, as do the digits of bounds and defaults that ConfigSpace rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
 _META = "autorl"
-_CARRIED = ("values", "default", "sets", "transform", "step", "description", "log", "prior")
+_CARRIED = ("values", "min", "max", "default", "sets", "transform", "step", "description", "log", "prior")
 
 
 def to_autorl(document: Document) -> Document:
@@ -224,4 +224,9 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
     if domain.step is not None:
         carried["step"] = domain.step
     kind = cs.UniformIntegerHyperparameter if domain.integer else cs.UniformFloatHyperparameter
-    return kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=meta)
+    made = kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=meta)
+    # Its bounds are rounded too.
+    for key, theirs, ours in (("min", made.lower, domain.low), ("max", made.upper, domain.high)):
+        if theirs != ours:
+            carried[key] = ours
+    return made
