@@ -215,6 +215,17 @@ def test_the_default_configuration_is_rl_zoo3s(algorithm: str, env: str, tmp_pat
     assert "Not translated" not in found.study_file(name, env)
 
 
+def test_names_of_autorls_find_rl_zoo3s_entries() -> None:
+    for name in ("recurrent_ppo", "ppo_lstm"):
+        assert zoo.hyperparameters(name, "CartPoleNoVel-v1")[1] == "recurrent_ppo"
+    for env in ("BreakoutNoFrameskip-v4", "ALE/Breakout-v5"):
+        found, algorithm = zoo.hyperparameters("dqn", env)
+        theirs, _ = zoo.hyperparameters("dqn", "atari")
+        assert (algorithm, found.env, found.fixed, found.steps) == ("dqn", env, theirs.fixed, theirs.steps)
+    with pytest.raises(AutorlError, match=r"sac\.yml has no entry 'ALE/Breakout-v5'"):
+        zoo.hyperparameters("sac", "ALE/Breakout-v5")
+
+
 def test_networks_behind_images_are_stable_baselines3s(tmp_path: Path) -> None:
     for algorithm, behind in (("ppo", []), ("dqn", []), ("td3", [256, 256])):
         file = tmp_path / f"{algorithm}.yml"
