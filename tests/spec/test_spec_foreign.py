@@ -476,6 +476,13 @@ def test_optunas_journals_and_mistakes(tmp_path: Path) -> None:
     assert not (tmp_path / "none.db").exists()
 
 
+def test_a_database_that_is_away_says_so_in_its_own_words() -> None:
+    pytest.importorskip("psycopg", reason="extra 'postgres' is not installed")
+    with pytest.raises(AutorlError, match=r"127\.0\.0\.1:1/db is no storage of .* read: .*refused") as refused:
+        sampled.study("postgresql+psycopg://me:secret@127.0.0.1:1/db", None, 2)
+    assert "secret" not in str(refused.value)
+
+
 def test_a_study_of_rl_zoo3s_tuning_is_read_in_our_units(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/zoo.db"
     theirs = optuna.create_study(study_name="ppo", storage=url, sampler=optuna.samplers.RandomSampler(seed=0))

@@ -118,7 +118,8 @@ def _open(storage: str) -> Any:
     try:
         return optuna.storages.RDBStorage(storage, skip_table_creation=True)
     except Exception as error:  # noqa: BLE001 - drivers raise what they like
-        why = str(error).strip().splitlines()[0]
+        cause = getattr(error.__cause__, "orig", error)  # Optuna speaks of a commit, the driver of what happened
+        why = str(cause).strip().splitlines()[0]
         raise AutorlError(f"{storage.rpartition('@')[2]} is no storage of Optuna's that can be read: {why}") from None
 
 
