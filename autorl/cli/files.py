@@ -139,6 +139,8 @@ def import_(
     out: OutOption = None,
 ) -> None:
     """Turn what you have for another tool into a study, or a search space if no environment and algorithm are given."""
+    if out is not None and out.is_file():  # what was imported is edited from there on
+        raise AutorlError(f"'{out}' exists; write another file with --out")
     found, of = _translated(format, source, env, algorithm, study, top)
     algorithm, env = algorithm or of, env or found.env
     whole = algorithm is not None and env is not None

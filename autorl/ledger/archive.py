@@ -63,6 +63,8 @@ def dump(url: str, study: str, path: Path, documents: Mapping[str, str]) -> None
     Raises:
         StorageError: there is no such study, it is in training, or the file cannot be written.
     """
+    if path.is_dir():
+        raise StorageError(f"'{path}' is a folder; name a file in it")
     with Reader(url) as reader:
         record = reader.study(study)
         if record.live:
@@ -304,6 +306,7 @@ def _trial(trial: FrozenTrial) -> dict[str, Any]:
 def _restore_mirror(url: str, name: str, data: Mapping[str, Any] | None) -> None:
     if data is None:
         return
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna_storage(url)
     try:
         directions = [StudyDirection[direction] for direction in data["directions"]]

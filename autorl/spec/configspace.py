@@ -3,7 +3,7 @@
 What ConfigSpace can say and autorl cannot (forbidden clauses, conditions by order, weights, normal and beta priors) is
 an error on the way in, never dropped in silence; an ordinal becomes plain choices, as no choices of autorl have an
 order. What autorl can say and ConfigSpace cannot (transforms, `sets`, choices that are no scalars, no default, the
-order of the parameters, priors) travels in `meta`.
+order of the parameters, priors) travels in `meta`, as do the digits of bounds and defaults that ConfigSpace rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
 _META = "autorl"
-_CARRIED = ("values", "default", "sets", "transform", "step", "description", "log", "prior")
+_CARRIED = ("values", "min", "max", "default", "sets", "transform", "step", "description", "log", "prior")
 
 
 def to_autorl(document: Document) -> Document:
@@ -40,7 +40,7 @@ def translate(document: Document) -> tuple[Document, list[Problem]]:
     """Turn a ConfigSpace file into a search-space file as far as that goes.
 
     Returns:
-        The search space, and what it cannot say; a condition that it cannot say is left out.
+        The search space, and what it cannot say: a condition is left out then, and choices are without their weights.
 
     Raises:
         SpecError: the file is not ConfigSpace's.
@@ -67,12 +67,25 @@ def translate(document: Document) -> tuple[Document, list[Problem]]:
             parameters[name] = _entry(space[name])
         except AutorlError as error:
             problems.append(Problem(document.place(hyperparameters[name]), name, str(error)))
+        weights = getattr(space[name], "weights", None)
+        if weights is not None and len(set(weights)) > 1:
+            message = f"the weights {list(weights)} of its choices have no counterpart here"
+            problems.append(Problem(document.place(hyperparameters[name]), name, message))
     for index, condition in enumerate(space.conditions):
+        place = document.place(("conditions", index))
         try:
-            for child, parent, coordinates in _clauses(condition):
-                _add_condition(parameters, child, parent, coordinates)
+            clauses = _clauses(condition)
         except AutorlError as error:
-            problems.append(Problem(document.place(("conditions", index)), "conditions", str(error)))
+            problems.append(Problem(place, "conditions", str(error)))
+            continue
+        for child, parent, coordinates in clauses:
+            if child not in parameters:
+                continue  # it has a problem of its own
+            if parent in parameters:
+                _add_condition(parameters, child, parent, coordinates)
+            else:
+                message = f"'{child}' depends on '{parent}', which has no counterpart here"
+                problems.append(Problem(place, "conditions", message))
     places: dict[Key, str] = {(): document.place(()), ("parameters",): document.place(("hyperparameters",))}
     places |= {("parameters", name): document.place(at) for name, at in hyperparameters.items()}
     return Document({"parameters": parameters}, places), problems
@@ -97,9 +110,6 @@ def _entry(hyperparameter: Any) -> dict[str, Any]:
         case cs.Constant():
             entry = {"values": [_plain(hyperparameter.value)]}
         case cs.CategoricalHyperparameter():
-            weights = hyperparameter.weights
-            if weights is not None and len(set(weights)) > 1:
-                raise AutorlError("weights of choices have no counterpart here; remove them")
             entry = {"values": [_plain(choice) for choice in hyperparameter.choices]}
         case cs.OrdinalHyperparameter():
             entry = {"values": [_plain(choice) for choice in hyperparameter.sequence]}
@@ -117,8 +127,6 @@ def _entry(hyperparameter: Any) -> dict[str, Any]:
 
 def _add_condition(parameters: dict[str, Any], child: str, parent: str, coordinates: list[Any]) -> None:
     """Add a condition in the values that autorl compares, not in the coordinates that ConfigSpace compares."""
-    if child not in parameters or parent not in parameters:
-        return  # it has a problem of its own
     try:
         above = ParameterSpec.model_validate({**parameters[parent], "when": {}}).parameter(parent)
         values = [above.value(coordinate) for coordinate in coordinates]
@@ -217,4 +225,9 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
     if domain.step is not None:
         carried["step"] = domain.step
     kind = cs.UniformIntegerHyperparameter if domain.integer else cs.UniformFloatHyperparameter
-    return kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=meta)
+    made = kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=meta)
+    # Its bounds are rounded too.
+    for key, theirs, ours in (("min", made.lower, domain.low), ("max", made.upper, domain.high)):
+        if theirs != ours:
+            carried[key] = ours
+    return made

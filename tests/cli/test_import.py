@@ -23,6 +23,10 @@ def test_a_study_of_rl_zoo3s_settings_is_valid(autorl: Any, tmp_path: Path) -> N
     shown = autorl("validate", str(study), *small)
     assert shown.code == 0, shown.err
     assert "n_envs: 8" in shown.out
+    written = study.read_text()
+    again = autorl("import", "a2c", "--from", "rl-zoo3", "--env", "CartPole-v1", "--out", str(study))
+    assert (again.code, study.read_text()) == (2, written)
+    assert f"'{study}' exists; write another file with --out" in again.err
 
 
 def test_a_search_space_is_valid_by_itself(autorl: Any, tmp_path: Path) -> None:

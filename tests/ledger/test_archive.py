@@ -207,6 +207,9 @@ def test_a_study_in_training_is_not_dumped(tmp_path: Path) -> None:
         archive.dump(spec.storage, "small", file, {})
     with pytest.raises(StorageError, match="cannot be written"):
         archive.dump(spec.storage, "small", tmp_path / "no" / "small.zip", {})
+    for folder in (Path(), Path("/"), tmp_path):
+        with pytest.raises(StorageError, match="is a folder; name a file in it"):
+            archive.dump(spec.storage, "small", folder, {})
     assert not list(tmp_path.glob("*.zip*"))
 
 

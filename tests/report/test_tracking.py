@@ -15,9 +15,12 @@ from small_study import ignore, load
 from typer.testing import CliRunner
 
 from autorl.cli.app import app
+from autorl.engine.check import check
 from autorl.engine.conductor import conduct
+from autorl.ledger import archive
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord
+from autorl.spec.load import draft_study
 from autorl.trial import Point
 
 
@@ -73,7 +76,7 @@ def test_mlflow_holds_each_run_once(storage: str, tmp_path: Path) -> None:
     run, curve = next((run, curve) for run, curve in runs if run.phase == "test")
     (one,) = [mirrored for mirrored in held if mirrored.info.run_name == f"trial{run.trial}-test-seed{run.seed}"]
     assert one.data.metrics["score"] == run.score
-    steps = [(metric.step, metric.value) for metric in client.get_metric_history(one.info.run_id, "return")]
+    steps = [(metric.step, metric.value) for metric in client.get_metric_history(one.info.run_id, "evaluation/return")]
     assert steps == [(point.env_steps, point.metrics["return"]) for point in curve]
 
 
@@ -94,6 +97,28 @@ def test_wandb_keeps_each_run_once_without_an_account(storage: str, tmp_path: Pa
         for run, curve in runs
     }
     assert all("learning_rate" in own for own, _, _ in kept)
+
+
+def test_what_wandb_did_not_keep_is_not_done(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="extra 'tracking' is not installed")
+    environment = {**os.environ, "WANDB_MODE": "disabled"}
+    command = [sys.executable, "-m", "autorl", "track", "small", "--storage", storage, "--wandb", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "W&B is disabled here, and keeps nothing; with WANDB_MODE=offline it needs no account" in done.stderr
+    assert not list(tmp_path.rglob("autorl-*.txt"))
+
+
+def test_an_experiment_that_was_deleted_is_not_written_to(storage: str, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="extra 'tracking' is not installed")
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=(uri := f"sqlite:///{tmp_path}/mlflow.db"))
+    client.delete_experiment(one := client.create_experiment("small"))
+    failed = CliRunner().invoke(app, ["track", "small", "--storage", storage, "--mlflow", uri])
+    assert f"mlflow experiments restore --experiment-id {one}" in str(failed.exception)
+    client.restore_experiment(one)
+    assert f"mlflow: {len(standing(storage))} runs" in track(storage, "--mlflow", uri)
 
 
 def kept_by_wandb(file: Path) -> tuple[dict[str, Any], list[tuple[int, float]], float]:
@@ -149,6 +174,90 @@ def test_runs_that_pause_are_mirrored_and_written_anew_once_they_go_on(kind: str
     assert last_steps(kind, where) == expected
 
 
+def test_runs_of_an_earlier_study_of_the_same_name_are_written_over(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="extra 'tracking' is not installed")
+    (database := tmp_path / "study.db").touch()
+    words = ("--tensorboard", str(tmp_path / "events"))
+    for epochs in (2, 3):
+        database.unlink()
+        spec = load(tmp_path, "budget.trials=2", "retest.top=1", f"algorithm.fixed.n_epochs={epochs}")
+        conduct(spec, ignore)
+        # As many runs as before, with the same names, steps and attempts.
+        assert f"tensorboard: {len(standing(spec.storage))} runs" in track(spec.storage, *words)
+    archive.dump(spec.storage, "small", tmp_path / "small.zip", {})
+    elsewhere = f"sqlite:///{tmp_path}/elsewhere.db"
+    archive.load(tmp_path / "small.zip", elsewhere)
+    assert "tensorboard: 0 runs" in track(elsewhere, *words)
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow"])
+def test_a_parameter_may_be_called_as_what_autorl_tells_of_a_run(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip(kind, reason="extra 'tracking' is not installed")
+    space = "search_space.parameters={phase: {min: 0.5, max: 0.9, sets: gamma}, seed: {values: [1, 2], sets: n_epochs}}"
+    spec = load(tmp_path, space, "budget.trials=1", "seeds={tuning: 4:5, test: 20:21}", "algorithm.fixed={n_steps: 32}")
+    conduct(spec, ignore)
+    where = str(tmp_path / "events") if kind == "tensorboard" else f"sqlite:///{tmp_path}/mlflow.db"
+    track(spec.storage, f"--{kind}", where)
+    for phase, seed in (("tuning", 4), ("test", 20)):
+        told = hyperparameters(kind, where, f"trial0-{phase}-seed{seed}")
+        assert (told["phase"], told["seed"]) == ("0.99", "10")  # PPO's own gamma and epochs
+        assert (told["autorl.phase"], told["autorl.seed"], told["trial"]) == (phase, str(seed), "0")
+
+
+PROGRAM = """\
+study: small
+task: {{env: Counting}}
+algorithm: {{backend: command, name: count}}
+program: {{command: "{python} count.py --seed {{seed}} --times {{times}}", folder: {folder}}}
+objectives: [{{metric: score}}]
+search_space: {{parameters: {{times: {{values: [1]}}}}}}
+seeds: {{tuning: 0:1, test: 10:11}}
+budget: {{trials: 1, steps_per_run: 4}}
+evaluation: {{points: 2}}
+execution: {{executor: inline}}
+storage: sqlite:///{folder}/study.db
+"""
+
+
+def test_a_metric_that_is_called_score_keeps_its_own_curve(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="extra 'tracking' is not installed")
+    from mlflow.tracking import MlflowClient
+
+    lines = [json.dumps({"env_steps": n, "score": n}) for n in range(1, 5)]
+    (tmp_path / "count.py").write_text("".join(f"print('{line}')\n" for line in lines))
+    (file := tmp_path / "study.yaml").write_text(PROGRAM.format(python=sys.executable, folder=tmp_path))
+    spec = check(draft_study(file, []))
+    conduct(spec, ignore)
+    track(spec.storage, "--mlflow", uri := f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient(tracking_uri=uri)
+    for run, curve in standing(spec.storage):
+        held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+        name = f"trial{run.trial}-{run.phase}-seed{run.seed}"
+        (one,) = [mirrored for mirrored in held if mirrored.info.run_name == name]
+        kept = client.get_metric_history(one.info.run_id, "evaluation/score")
+        assert [metric.value for metric in kept] == [point.metrics["score"] for point in curve]
+        assert one.data.metrics["score"] == run.score
+
+
+def hyperparameters(kind: str, where: str, name: str) -> dict[str, str]:
+    """Return what a tracker says that a run trained."""
+    if kind == "tensorboard":
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+        events = EventAccumulator(str(Path(where) / "small" / name))
+        events.Reload()
+        content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        told = HParamsPluginData.FromString(content).session_start_info.hparams
+        return {key: value.string_value or f"{value.number_value:g}" for key, value in told.items()}
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=where)
+    held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
+    (one,) = [run for run in held if run.info.run_name == name]
+    return dict(one.data.params)
+
+
 def last_steps(kind: str, where: str) -> dict[str, int]:
     """Return the environment steps of the last evaluation of each run that a tracker holds."""
     if kind == "tensorboard":
@@ -165,7 +274,7 @@ def last_steps(kind: str, where: str) -> dict[str, int]:
     client = MlflowClient(tracking_uri=where)
     held = client.search_runs([client.get_experiment_by_name("small").experiment_id])
     assert len({run.info.run_name for run in held}) == len(held)
-    return {run.info.run_name: client.get_metric_history(run.info.run_id, "return")[-1].step for run in held}
+    return {run.info.run_name: client.get_metric_history(run.info.run_id, "evaluation/return")[-1].step for run in held}
 
 
 def test_it_says_what_is_missing(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,7 @@ def test_everything_that_a_space_can_say_survives(tmp_path):
         lam: {min: 0.1, max: 0.9, transform: one_minus, prior: {mean: 0.3, std: 0.1}}
         batch: {min: 3, max: 10, transform: power_of_two, prior: {mean: 96, std: 1}}
         k: {min: 1, max: 1000, log: true, default: 7}
+        rate: {min: 1.23456789e-8, max: 0.12345678901234567, log: true}
         """,
     )
     assert through_configspace(space, tmp_path) == [space, space]

@@ -7,6 +7,8 @@ tracker that is slow, or away, costs a study nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any, Protocol
 from autorl.errors import AutorlError, TrackerError
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, TrialRecord
-from autorl.trial import Point
+from autorl.trial import Point, Recipe
 
 TRACKERS = {
     "tensorboard": ("tensorboard", "a folder"),
@@ -34,6 +36,8 @@ class Mirrored:
     Attributes:
         study: its study.
         run: its record.
+        stamp: what it is called as it stands, which is another name once it has gone on or was retried, or if an
+            earlier study had a run of its name.
         settings: what it trained: parameter of the search space → value.
         facts: what else tells it apart, such as its phase and seed.
         curve: its evaluations.
@@ -41,6 +45,7 @@ class Mirrored:
 
     study: str
     run: RunRecord
+    stamp: str
     settings: Mapping[str, Any]
     facts: Mapping[str, Any]
     curve: tuple[Point, ...]
@@ -51,9 +56,10 @@ class Mirrored:
         return _name(self.run)
 
     @property
-    def stamp(self) -> str:
-        """What it is called as it stands, which is another name once it has gone on or was retried."""
-        return _stamp(self.run)
+    def config(self) -> dict[str, Any]:
+        """Settings and facts; a fact that a parameter has the name of is called `autorl.` and its name."""
+        facts = {f"autorl.{name}" if name in self.settings else name: value for name, value in self.facts.items()}
+        return {**facts, **self.settings}
 
 
 class Tracker(Protocol):
@@ -77,7 +83,7 @@ def make_tracker(kind: str, study: str, where: str) -> Tracker:
         where: folder, URI or project.
 
     Raises:
-        AutorlError: its library is not installed.
+        AutorlError: its library is not installed, or it says what is to be done first.
         TrackerError: it cannot be reached.
     """
     library, _ = TRACKERS[kind]
@@ -95,6 +101,8 @@ def _blaming(where: str) -> Iterator[None]:
     """Turn what a tracker's library raises, which can be anything, into an error of ours."""
     try:
         yield
+    except AutorlError:
+        raise
     except Exception as error:  # the libraries have no class of errors in common
         why = f"{type(error).__name__}: {error}"
         raise TrackerError(f"{where} takes no runs ({why}); the same command writes what is missing") from error
@@ -104,18 +112,22 @@ def mirror(reader: Reader, study: str, tracker: Tracker, where: str) -> int:
     """Write the runs that a tracker does not hold as they stand, and return how many they were.
 
     Raises:
+        AutorlError: it says what is to be done first.
         TrackerError: it does not take them.
     """
     with _blaming(where):
         known = tracker.known()
-    new = [run for run in reader.runs(study) if run.state in _STANDING and _stamp(run) not in known]
-    trials = {trial.number: trial for trial in reader.trials(study, {run.trial for run in new})}
-    curves = {curve.run: curve.points for curve in reader.curves(study, trials)}
+    standing = [run for run in reader.runs(study) if run.state in _STANDING]
+    trials = {trial.number: trial for trial in reader.trials(study)}
+    stamps = {run.run: _stamp(run, trials[run.trial].recipe) for run in standing}
+    new = [run for run in standing if stamps[run.run] not in known]
+    curves = {curve.run: curve.points for curve in reader.curves(study, {run.trial for run in new})}
     versions = reader.study(study).versions
     for run in new:
         settings = dict(trials[run.trial].config.values)
+        facts = _facts(versions, trials, run)
         with _blaming(where):
-            tracker.write(Mirrored(study, run, settings, _facts(versions, trials, run), curves.get(run.run, ())))
+            tracker.write(Mirrored(study, run, stamps[run.run], settings, facts, curves.get(run.run, ())))
     return len(new)
 
 
@@ -123,8 +135,11 @@ def _name(run: RunRecord) -> str:
     return f"trial{run.trial}-{run.phase}-seed{run.seed}"
 
 
-def _stamp(run: RunRecord) -> str:
-    return f"{_name(run)}-{run.state}-{run.env_steps}-{run.attempts}"
+def _stamp(run: RunRecord, recipe: Recipe) -> str:
+    # What it trained and scored, and no key or time of the ledger: a study that is loaded elsewhere has the same runs.
+    found = json.dumps([recipe.fingerprint(run.seed), run.scores])
+    own = hashlib.sha256(found.encode()).hexdigest()[:12]
+    return f"{_name(run)}-{run.state}-{run.env_steps}-{run.attempts}-{own}"
 
 
 def _facts(versions: Mapping[str, str], trials: Mapping[int, TrialRecord], run: RunRecord) -> dict[str, Any]:

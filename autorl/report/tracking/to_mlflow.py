@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from autorl.errors import AutorlError
 from autorl.report.tracking import Mirrored
 
 _BATCH = 1_000
@@ -26,6 +27,12 @@ class Tracker:
     def __init__(self, study: str, where: str) -> None:
         self._client = MlflowClient(tracking_uri=where)
         found = self._client.get_experiment_by_name(study)
+        if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
+            one = found.experiment_id
+            raise AutorlError(
+                f"{where}: experiment '{study}' was deleted; bring it back with mlflow experiments restore "
+                f"--experiment-id {one}, or remove what is left of it with mlflow gc --experiment-ids {one}"
+            )
         self._experiment = found.experiment_id if found is not None else self._client.create_experiment(study)
 
     def known(self) -> set[str]:
@@ -50,11 +57,12 @@ class Tracker:
         made = self._client.create_run(
             self._experiment, start_time=started, tags={_NAME: mirrored.name}, run_name=mirrored.name
         ).info.run_id
-        settings = {**mirrored.facts, **mirrored.settings}
-        self._client.log_batch(made, params=[Param(_key(key), str(value)) for key, value in settings.items()])
+        params = [Param(_key(key), str(value)) for key, value in mirrored.config.items()]
+        self._client.log_batch(made, params=params)
         points = [
-            Metric(_key(name), value, (started or 0) + round(point.wall_seconds * 1000), point.env_steps)
+            Metric(f"evaluation/{_key(name)}", value, at, point.env_steps)
             for point in mirrored.curve
+            for at in [(started or 0) + round(point.wall_seconds * 1000)]
             for name, value in point.metrics.items()
         ]
         if run.score is not None:

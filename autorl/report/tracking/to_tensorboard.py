@@ -38,7 +38,7 @@ class Tracker:
                     writer.add_scalar(f"evaluation/{name}", value, point.env_steps, began + point.wall_seconds)
             values = {
                 key: value if isinstance(value, bool | int | float | str) else str(value)
-                for key, value in {**mirrored.settings, **mirrored.facts}.items()
+                for key, value in mirrored.config.items()
             }
             score = float("nan") if mirrored.run.score is None else mirrored.run.score
             writer.add_hparams(values, {"score": score}, run_name=".")

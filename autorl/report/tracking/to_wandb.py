@@ -7,6 +7,7 @@ from pathlib import Path
 
 import wandb
 
+from autorl.errors import AutorlError
 from autorl.report.tracking import Mirrored
 
 
@@ -36,9 +37,11 @@ class Tracker:
             job_type=mirrored.run.phase,
             name=mirrored.name,
             id=self._id(mirrored.name),
-            config={**mirrored.facts, **mirrored.settings},
+            config=mirrored.config,
             settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, save_code=False),
         )
+        if run.disabled:
+            raise AutorlError("W&B is disabled here, and keeps nothing; with WANDB_MODE=offline it needs no account")
         run.define_metric("env_steps")
         run.define_metric("evaluation/*", step_metric="env_steps")
         for point in mirrored.curve:

@@ -118,7 +118,8 @@ def _open(storage: str) -> Any:
     try:
         return optuna.storages.RDBStorage(storage, skip_table_creation=True)
     except Exception as error:  # noqa: BLE001 - drivers raise what they like
-        why = str(error).strip().splitlines()[0]
+        cause = getattr(error.__cause__, "orig", error)  # Optuna speaks of a commit, the driver of what happened
+        why = str(cause).strip().splitlines()[0]
         raise AutorlError(f"{storage.rpartition('@')[2]} is no storage of Optuna's that can be read: {why}") from None
 
 
@@ -128,7 +129,8 @@ def _ranked(loaded: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenT
         return list(loaded.best_trials)
     sign = -1 if loaded.direction == optuna.study.StudyDirection.MAXIMIZE else 1
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-    return sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
+    feasible = [trial for trial in complete if not any(bound > 0 for bound in trial.constraints.values())]
+    return sorted(feasible or complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
 def _take(found: Translation, trials: Sequence[FrozenTrial]) -> dict[int, dict[str, Any]]:

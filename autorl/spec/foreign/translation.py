@@ -68,13 +68,14 @@ class Translation:
     def name(self, wanted: str) -> str | None:
         """Return the name under which autorl takes a parameter, or None if there is none.
 
-        A dotted name addresses a part of a study; one that addresses none is written with underscores.
+        A dotted name addresses a part of a study; one that addresses none is written with underscores, as is what no
+        name has.
         """
         dotted = "." in wanted and not (wanted == ADDRESSES[0] or wanted.startswith(ADDRESSES[1:]))
-        name = wanted.replace(".", "_") if dotted else wanted
+        name = re.sub(r"[^A-Za-z0-9_.@-]", "_", wanted.replace(".", "_") if dotted else wanted)
         if not re.fullmatch(NAME, name) or name in self.parameters:
             return None
-        if dotted:
+        if name != wanted:
             self.remark(name, f"'{wanted}' there")
         return name
 
@@ -88,13 +89,16 @@ class Translation:
     def study_file(self, algorithm: str, env: str) -> str:
         """Return a study of an algorithm in an environment."""
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{algorithm}-{env.rpartition(':')[2]}").strip("-").lower()
-        fixed = {**{n: e["values"][0] for n, e in self.parameters.items() if _constant(n, e)}, **self.fixed}
-        space = Translation(
-            self.source, {n: e for n, e in self.parameters.items() if n not in fixed}, self.remarks, self.lost
-        )
+        # What others depend on stays in the space, though it has one value: conditions speak of its parameters.
+        parents = {parent for entry in self.parameters.values() for parent in entry.get("when", ())}
+        constants = {n: e["values"][0] for n, e in self.parameters.items() if n not in parents and _constant(n, e)}
+        fixed = {**constants, **self.fixed}
+        # Where its condition does not hold, a parameter has the value that it is fixed to.
+        searched = {n: e for n, e in self.parameters.items() if n not in fixed or "when" in e}
+        space = Translation(self.source, searched, self.remarks, self.lost)
         optimizer: dict[str, Any] = {"name": "race", "seed": 0}
         if self.enqueue:
-            optimizer["enqueue"] = [{k: v for k, v in one.items() if k not in fixed} for one in self.enqueue]
+            optimizer["enqueue"] = [{k: v for k, v in one.items() if k in searched} for one in self.enqueue]
         body = _STUDY.format(
             name=name,
             task=inline({"env": env, **self.task}),

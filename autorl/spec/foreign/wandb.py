@@ -10,7 +10,8 @@ from typing import Any
 from autorl.errors import Problem, SpecError
 from autorl.spec.foreign.reading import Foreign, read
 from autorl.spec.foreign.translation import Translation
-from autorl.spec.yaml12 import Key
+from autorl.spec.space import Choice, same
+from autorl.spec.yaml12 import Key, inline
 
 _NO_PART = "no part of a search space"
 # Standard deviations of a normal distribution that its range becomes.
@@ -67,6 +68,8 @@ def _entry(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     kind = entry.get("distribution") or _kind(entry)
     if kind not in _KINDS:
         raise _Untold(f"the distribution {kind} has no counterpart")
+    if {"min", "max"} <= entry.keys() and not float(entry["min"]) <= float(entry["max"]):
+        raise _Untold("its minimum is above its maximum")
     return _KINDS[kind](entry)
 
 
@@ -85,12 +88,21 @@ def _constant(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def _categorical(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    values = [value for n, value in enumerate(entry["values"]) if value not in entry["values"][:n]]
-    return {"values": values}, ""
+    values = entry["values"]
+    if not isinstance(values, list) or not values:
+        raise _Untold("no list of values")
+    kept: dict[Any, Any] = {}
+    for value, label in zip(values, Choice(tuple(values)).labels, strict=True):
+        if not any(same(value, known) for known in kept.values()):
+            kept.setdefault(label, value)
+    lost = [value for value in values if not any(same(value, known) for known in kept.values())]
+    remark = f"without {inline(lost)[1:-1]}, which cannot be told apart from another choice" if lost else ""
+    return {"values": [*kept.values()]}, remark
 
 
 def _weighted(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    return _categorical(entry)[0], f"without its probabilities {entry['probabilities']}"
+    found, remark = _categorical(entry)
+    return found, "; ".join(filter(None, (remark, f"without its probabilities {entry['probabilities']}")))
 
 
 def _range(low: float, high: float, *, log: bool = False, step: float | None = None) -> tuple[dict[str, Any], str]:
@@ -129,6 +141,8 @@ def _quantized(entry: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     low, high, step = entry["min"], entry["max"], _step(entry)
     # Steps are counted from the minimum here, and from 0 there.
     low = step * math.ceil(low / step - 1e-9)
+    if round(float(low), 12) > high:
+        raise _Untold(f"no multiple of {step} lies between them")
     if all(value == int(value) for value in (low, high, step)):
         return _range(int(low), int(high), step=int(step))
     found, remark = _range(round(float(low), 12), float(high), step=float(step))

@@ -49,7 +49,7 @@ def hyperparameters(source: str, env: str | None, algorithm: str | None = None) 
 
     Args:
         source: a file, or an algorithm, of which the installed rl-zoo3's file is taken.
-        env: which entry; not needed if there is only one.
+        env: which entry, or a game of Atari's; not needed if there is only one.
         algorithm: whose they are; not needed if the file is named after it, as rl-zoo3's are.
 
     Returns:
@@ -71,16 +71,18 @@ def hyperparameters(source: str, env: str | None, algorithm: str | None = None) 
         )
     if env is None and len(file.data) == 1:
         env = next(iter(file.data))
-    if env is None or env not in file.data:
+    # rl-zoo3 has one entry for all games of Atari's.
+    name = "atari" if env is not None and env not in file.data and _of_atari(env) else env
+    if name is None or name not in file.data:
         listed = [name for name in file.data if name not in ("default", "atari")]
         known = did_you_mean(env, listed) if env else f": {', '.join(listed)}"
         asked = f"{path.name} has no entry '{env}'" if env else f"{path.name} has several entries; name one with --env"
         raise AutorlError(f"{asked}{known}")
-    entry = file.data[env]
+    entry = file.data[name]
     if not isinstance(entry, Mapping):
-        raise AutorlError(f"{file.place((env,))}: '{env}' is no entry of hyperparameters")
-    found = Translation(f"rl-zoo3's hyperparameters of {path.stem} on {env} ({path.name})", env=env)
-    _take(found, file, env, entry)
+        raise AutorlError(f"{file.place((name,))}: '{name}' is no entry of hyperparameters")
+    found = Translation(f"rl-zoo3's hyperparameters of {path.stem} on {name} ({path.name})", env=env)
+    _take(found, file, name, entry)
     _search_around(found, algorithm)
     return found, algorithm
 
@@ -92,10 +94,15 @@ def _installed(name: str) -> Path:
             f"'{name}' is no YAML file; of an algorithm rl-zoo3's own is taken: pip install 'autorl[zoo]'"
         )
     own = Path(spec.submodule_search_locations[0]) / "hyperparams"
-    known = {file.stem: file for file in sorted(own.glob("*.yml"))}
-    if name not in known:
+    known = {ALGORITHMS.get(file.stem, file.stem): file for file in sorted(own.glob("*.yml"))}
+    ours = ALGORITHMS.get(name, name)
+    if ours not in known:
         raise AutorlError(f"rl-zoo3 has no hyperparameters of '{name}'{did_you_mean(name, known)}")
-    return known[name]
+    return known[ours]
+
+
+def _of_atari(env: str) -> bool:
+    return env.startswith("ALE/") or "NoFrameskip-v" in env
 
 
 def _take(found: Translation, file: Foreign, env: str, entry: Mapping[str, Any]) -> None:
@@ -115,11 +122,15 @@ def _take(found: Translation, file: Foreign, env: str, entry: Mapping[str, Any])
                     _take_policy(found, file, env, _evaluated(value))
                 case "env_kwargs":
                     found.task["env_kwargs"] = _as_data(value)
-                case "env_wrapper":
+                case "env_wrapper" if value is not None:
                     found.task["wrappers"] = [_wrapper(one) for one in (value if isinstance(value, list) else [value])]
+                case "env_wrapper":
+                    pass  # says that there is none
                 case "normalize":
                     found.fixed["normalize"] = _as_data(value)
                 case _:
+                    if isinstance(value, str) and value.startswith("lin_"):
+                        float(value.removeprefix("lin_"))  # a schedule begins with a number
                     found.fixed[key] = value
         except (TypeError, ValueError) as error:
             found.lose(file.place((env, key)), key, value, str(error))
@@ -183,6 +194,8 @@ def _data(node: ast.expr) -> Any:
 
 def _wrapper(value: Any) -> Any:
     """Return a wrapper as autorl names it: `module:Class`."""
+    if not isinstance(value, str) and not (isinstance(value, Mapping) and len(value) == 1):
+        raise ValueError("no name of a wrapper, nor one with its arguments")
     name, arguments = (value, None) if isinstance(value, str) else next(iter(value.items()))
     module, dot, kind = str(name).rpartition(".")
     if not dot:
