@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
 _META = "autorl"
+_ROUNDING = 1e-12  # of what ConfigSpace rounds, to 13 decimals
 _CARRIED = ("values", "min", "max", "default", "sets", "transform", "step", "description", "log", "prior")
 
 
@@ -121,8 +122,20 @@ def _entry(hyperparameter: Any) -> dict[str, Any]:
             raise AutorlError(f"{type(hyperparameter).__name__} has no counterpart here; use a uniform range")
     if not isinstance(hyperparameter, cs.Constant):
         entry["default"] = _plain(hyperparameter.default_value)
-    meta = _meta(hyperparameter.meta)
-    return {**entry, **{key: value for key, value in meta.items() if key in _CARRIED}}
+    carried = {key: value for key, value in _meta(hyperparameter.meta).items() if key in _CARRIED}
+    return {**entry, **{key: value for key, value in carried.items() if not _edited(key, entry, carried)}}
+
+
+def _edited(key: str, entry: Mapping[str, Any], carried: Mapping[str, Any]) -> bool:
+    """Say whether somebody has written another number since than the one that ConfigSpace had rounded."""
+    ours, theirs = carried[key], entry.get(key)
+    if key not in ("min", "max", "default") or "min" not in entry or not isinstance(ours, int | float):
+        return False
+    # A default outside of the range, or in other units, has no number there that it could be compared with.
+    low, high = carried.get("min", entry["min"]), carried.get("max", entry["max"])
+    if key == "default" and ("transform" in carried or not low <= ours <= high):
+        return False
+    return not isinstance(theirs, int | float) or abs(ours - theirs) > _ROUNDING
 
 
 def _add_condition(parameters: dict[str, Any], child: str, parent: str, coordinates: list[Any]) -> None:
@@ -211,8 +224,8 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
         carried["description"] = parameter.description
     if parameter.prior:
         carried["prior"] = prior_entry(parameter)
-    # ConfigSpace gives every hyperparameter a default, and rounds it; ours may be none, outside, or in other units.
-    if not given or isinstance(default, float) or identity(default) != identity(value):
+    # ConfigSpace gives every hyperparameter a default; ours may be none, outside, or in other units.
+    if not given or identity(default) != identity(value):
         carried["default"] = value
     if isinstance(domain, Choice):
         if list(domain.labels) != list(domain.values):
@@ -226,8 +239,10 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
         carried["step"] = domain.step
     kind = cs.UniformIntegerHyperparameter if domain.integer else cs.UniformFloatHyperparameter
     made = kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=meta)
-    # Its bounds are rounded too.
+    # It rounds numbers to so many decimals.
     for key, theirs, ours in (("min", made.lower, domain.low), ("max", made.upper, domain.high)):
         if theirs != ours:
             carried[key] = ours
+    if given and made.default_value != default:
+        carried["default"] = value
     return made

@@ -100,11 +100,11 @@ def test_the_commands_of_a_page_work_in_their_order(
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for line in commands(page):
-        words = shlex.split(line, comments=True)[1:]
-        for word in words:  # what an earlier page wrote may be written again
-            if Path(word).is_file() and words[words.index(word) - 1] == "--out":
-                Path(word).unlink()
+    said = [shlex.split(line, comments=True)[1:] for line in commands(page)]
+    for words in said:  # what another page's commands wrote
+        if "--out" in words:
+            Path(words[words.index("--out") + 1]).unlink(missing_ok=True)
+    for line, words in zip(commands(page), said, strict=True):
         if words[0] == "run":
             own = [word for word in words if word.startswith("storage=postgresql:")]
             where = databases.url("postgres" if own else "sqlite", tmp_path)

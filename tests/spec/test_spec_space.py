@@ -250,6 +250,18 @@ def test_everything_that_a_space_can_say_survives(tmp_path):
     assert load_space(tmp_path / "again.yaml") == space
 
 
+def test_a_number_that_was_edited_in_configspaces_file_is_that(tmp_path):
+    text = "rate: {min: 1.23456789e-8, max: 0.12345678901234567, default: 2.3456789012345678e-4, log: true}"
+    space = space_of(tmp_path, text)
+    made = to_configspace(space, "x").to_serialized_dict()
+    (own,) = made["hyperparameters"]
+    assert own["default_value"] != space["rate"].default
+    own |= {"lower": 1e-6, "default_value": 1e-3}
+    (tmp_path / "edited.json").write_text(json.dumps(made))
+    edited = load_space(tmp_path / "edited.json")["rate"]
+    assert (edited.domain.low, edited.domain.high, edited.default) == (1e-6, 0.12345678901234567, 1e-3)
+
+
 def space_of(folder: Path, parameters: str) -> SearchSpace:
     lines = [f"  {line.strip()}" for line in parameters.strip().splitlines()]
     (folder / "own.yaml").write_text("\n".join(["parameters:", *lines]))
