@@ -214,16 +214,8 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
     # One that was chosen may be null; a default that is null is left to the algorithm.
     given = (parameter.name in chosen or value is not None) and parameter.expresses(value)
     default = parameter.coordinate(value) if given else None
-    carried: dict[str, Any] = {"position": position}
+    carried = _carried(parameter, position)
     meta: dict[Hashable, Any] = {_META: carried}
-    if parameter.sets != parameter.name:
-        carried["sets"] = parameter.sets
-    if parameter.transform:
-        carried["transform"] = parameter.transform
-    if parameter.description:
-        carried["description"] = parameter.description
-    if parameter.prior:
-        carried["prior"] = prior_entry(parameter)
     # ConfigSpace gives every hyperparameter a default; ours may be none, outside, or in other units.
     if not given or identity(default) != identity(value):
         carried["default"] = value
@@ -232,11 +224,8 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
             carried["values"] = list(domain.values)
         first = default if given else domain.labels[0]
         return cs.CategoricalHyperparameter(parameter.name, list(domain.labels), default_value=first, meta=meta)
-    assert isinstance(domain, Numeric)
     if domain.step is not None and not (domain.integer and domain.step == 1):
         raise AutorlError(f"{parameter.name}: ConfigSpace has no range with a step; use 'values'")
-    if domain.step is not None:
-        carried["step"] = domain.step
     kind = cs.UniformIntegerHyperparameter if domain.integer else cs.UniformFloatHyperparameter
     made = kind(parameter.name, domain.low, domain.high, log=domain.log, default_value=default, meta=meta)
     # It rounds numbers to so many decimals.
@@ -246,3 +235,16 @@ def _hyperparameter(parameter: Parameter, position: int, chosen: Mapping[str, An
     if given and made.default_value != default:
         carried["default"] = value
     return made
+
+
+def _carried(parameter: Parameter, position: int) -> dict[str, Any]:
+    """Return what a parameter says that ConfigSpace has no words for."""
+    step = parameter.domain.step if isinstance(parameter.domain, Numeric) else None
+    said = {
+        "sets": parameter.sets if parameter.sets != parameter.name else None,
+        "transform": parameter.transform,
+        "description": parameter.description,
+        "prior": prior_entry(parameter) if parameter.prior else None,
+        "step": step,
+    }
+    return {"position": position, **{key: value for key, value in said.items() if value}}
