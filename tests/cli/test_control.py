@@ -26,7 +26,7 @@ PACED = (
     "task.env=probe_envs:autorl-tests/Paced-v0",
     "task.env_kwargs={seconds: 0.05}",
     "execution={executor: processes, workers: 2}",
-    "budget.trials=2",
+    "budget={trials: 2, steps_per_run: 1280}",
 )
 
 
@@ -38,8 +38,8 @@ def engine(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as started:
-        deadline = time.monotonic() + 60
-        while not any(run.state == "running" and run.env_steps for run in runs(tmp_path)):
+        deadline = time.monotonic() + 180
+        while sum(run.state == "running" and run.env_steps > 0 for run in runs(tmp_path)) < 2:
             assert started.poll() is None, started.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -64,7 +64,7 @@ def test_stop_saves_what_is_in_training(engine: subprocess.Popen[str], autorl: A
     assert (answer.code, answer.err) == (0, "")
     assert f"Asked process {engine.pid}" in answer.out
     assert "It has stopped." in answer.out
-    out, err = engine.communicate(timeout=30)
+    out, err = engine.communicate(timeout=120)
     assert (engine.returncode, err) == (0, "")
     assert "Stopped, with the runs in training saved. Go on with:" in out
     assert [run.checkpoint is not None for run in runs(tmp_path) if run.attempts] == [True, True]
@@ -78,7 +78,7 @@ def test_watch_follows_to_the_end(engine: subprocess.Popen[str], tmp_path: Path)
         time.sleep(3.0)
         assert watching.poll() is None, "it watches while the engine works"
         engine.send_signal(signal.SIGTERM)
-        out, _ = watching.communicate(timeout=30)
+        out, _ = watching.communicate(timeout=120)
     assert watching.returncode == 0
     assert "No engine conducts 'small'; it is in its tuning phase." in " ".join(out.split())
 
@@ -102,7 +102,7 @@ def test_what_is_sent_to_every_process_saves_what_is_in_training(engine: subproc
 
 def stopped(engine: subprocess.Popen[str], folder: Path) -> None:
     """Look at what an engine that was told to stop has left."""
-    out, _ = engine.communicate(timeout=30)
+    out, _ = engine.communicate(timeout=120)
     assert engine.returncode == 130
     assert "stopping: the runs in training save their state" in out
     begun = [run for run in runs(folder) if run.attempts]
@@ -110,10 +110,12 @@ def stopped(engine: subprocess.Popen[str], folder: Path) -> None:
 
 
 def test_two_ctrl_cs_stop_at_once(engine: subprocess.Popen[str], tmp_path: Path) -> None:
-    for _ in range(2):
-        os.killpg(engine.pid, signal.SIGINT)
-        time.sleep(0.05)
-    out, err = engine.communicate(timeout=10)
+    assert engine.stdout is not None
+    os.killpg(engine.pid, signal.SIGINT)
+    while "stopping: " not in (line := engine.stdout.readline()):  # two that come at once would be one
+        assert line
+    os.killpg(engine.pid, signal.SIGINT)
+    out, err = engine.communicate(timeout=120)
     assert engine.returncode == 130, err
     assert "Go on with:" in out or "go on with:" in out
     with Reader(url(tmp_path)) as reader:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from served import browser, needs_browser, served
+from served import browser, needs_browser, served, waiting
 from states import make
 
 pytestmark = pytest.mark.xdist_group(name="browser")
@@ -30,11 +30,10 @@ def test_only_this_machine_can_reach_it(port: int) -> None:
 
 @needs_browser
 def test_the_address_names_the_study_on_every_page(port: int, tmp_path: Path) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
 
     with browser(tmp_path) as driver:
         driver.get(f"http://127.0.0.1:{port}")
-        wait = WebDriverWait(driver, 40)
+        wait = waiting(driver)
         wait.until(lambda d: d.current_url == f"http://127.0.0.1:{port}/?study=small")
         # A click while the page is still being built is lost to the elements that replace those it fell on.
         wait.until(lambda d: d.find_elements("css selector", ".js-plotly-plot .main-svg"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from landscapes import write_landscape
-from served import browser, needs_browser, served
+from served import browser, needs_browser, served, waiting
 from small_study import ignore
 from states import make_taught
 
@@ -66,12 +66,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_every_page_opens_and_draws(address: str, width: int, tmp_path: Path) -> None:
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
 
     with browser(tmp_path, width) as driver:
         for page, title in PAGES.items():
             driver.get(f"{address}/{page}?study=small")
-            wait = WebDriverWait(driver, 40)
+            wait = waiting(driver)
             wait.until(lambda d, t=title: t in [e.text for e in d.find_elements(By.TAG_NAME, "h1")])
             drawn = "canvas" if page in TABLES else ".js-plotly-plot .main-svg"
             wait.until(lambda d, drawing=drawn: d.find_elements(By.CSS_SELECTOR, drawing))
@@ -83,11 +82,10 @@ def test_every_page_opens_and_draws(address: str, width: int, tmp_path: Path) ->
 @pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_what_a_curriculum_did_is_drawn(address: str, width: int, tmp_path: Path) -> None:
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
 
     with browser(tmp_path, width) as driver:
         driver.get(f"{address}/curriculum?study=taught")
-        WebDriverWait(driver, 40).until(
+        waiting(driver).until(
             lambda d: len(d.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .main-svg .hm, .js-plotly-plot .bars")) >= 3
         )
         assert not driver.find_elements(By.CSS_SELECTOR, '[data-testid="stException"]')
@@ -96,13 +94,12 @@ def test_what_a_curriculum_did_is_drawn(address: str, width: int, tmp_path: Path
 
 def test_a_link_shows_what_was_chosen(address: str, tmp_path: Path) -> None:
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
 
     def said(driver: Any) -> str:
         return "\n".join(element.text for element in driver.find_elements(By.TAG_NAME, "h3"))
 
     with browser(tmp_path) as driver:
-        wait = WebDriverWait(driver, 40)
+        wait = waiting(driver)
         driver.get(f"{address}/sensitivity?study=small&parameter-small=gamma")
         wait.until(lambda d: "On average gamma is best near" in said(d))
         driver.get(f"{address}/curves?study=small&phase-small=test")

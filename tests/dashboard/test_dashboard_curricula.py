@@ -29,7 +29,7 @@ def visit(monkeypatch: pytest.MonkeyPatch) -> Open:
 
     def visit(url: str) -> AppTest:
         monkeypatch.setenv("AUTORL_STORAGE", url)
-        app = AppTest.from_file(str(APP), default_timeout=60).run().switch_page("app_pages/curriculum.py").run()
+        app = AppTest.from_file(str(APP), default_timeout=180).run().switch_page("app_pages/curriculum.py").run()
         assert not app.exception
         return app
 

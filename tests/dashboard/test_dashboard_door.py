@@ -43,7 +43,7 @@ def test_only_the_token_is_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_command_refuses_before_it_serves(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "autorl", "dashboard", "--address", "0.0.0.0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "0.0.0.0: others could reach the dashboard" in done.stderr
     assert done.stdout == ""
@@ -53,7 +53,7 @@ def test_visitors_are_asked_for_the_token(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("AUTORL_STORAGE", make("finished", tmp_path).storage)
     monkeypatch.setenv(access.TOKEN, SECRET)
     monkeypatch.syspath_prepend(str(APP.parent))
-    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app = AppTest.from_file(str(APP), default_timeout=180).run()
     assert not app.metric
     assert not app.selectbox
     app.text_input[0].set_value("guess").run()

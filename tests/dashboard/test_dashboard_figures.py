@@ -34,7 +34,7 @@ def visit(monkeypatch: pytest.MonkeyPatch) -> Open:
 
     def visit(url: str, page: str = "overview", **query: str) -> AppTest:
         monkeypatch.setenv("AUTORL_STORAGE", url)
-        app = AppTest.from_file(str(APP), default_timeout=60)
+        app = AppTest.from_file(str(APP), default_timeout=180)
         for key, value in query.items():
             app.query_params[key] = value
         app.run()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pages import ROOT, block
-from served import beside, browser, free_port, needs_browser, served
+from served import beside, browser, free_port, needs_browser, served, waiting
 from states import make
 
 from autorl.access import AUTH, oidc
@@ -61,7 +61,7 @@ def test_secrets_that_cannot_be_read_are_not_taken_for_none(tmp_path: Path) -> N
 def test_the_command_refuses_half_a_login(tmp_path: Path) -> None:
     secrets(tmp_path, client_id="autorl")
     command = [sys.executable, "-m", "autorl", "dashboard", "--address", "0.0.0.0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "lacks redirect_uri, cookie_secret, client_secret, server_metadata_url" in done.stderr
 
@@ -79,9 +79,7 @@ def provider() -> Iterator[str]:
 @needs_browser
 @pytest.mark.xdist_group(name="browser")
 def test_a_visitor_logs_in_and_out(provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import WebDriverWait
 
     storage, port = make("finished", tmp_path).storage, free_port()
     auth = {
@@ -96,8 +94,7 @@ def test_a_visitor_logs_in_and_out(provider: str, tmp_path: Path, monkeypatch: p
         return next((e for e in driver.find_elements(By.CSS_SELECTOR, kind) if text in e.text), None)
 
     with served(command, "--port=", port=port), browser(tmp_path / "profile") as driver:
-        # A page that is still being built takes elements away again, also between finding and clicking.
-        wait = WebDriverWait(driver, 40, ignored_exceptions=[WebDriverException])
+        wait = waiting(driver)
 
         def press(text: str) -> None:
             def pressed(found: Any) -> bool:

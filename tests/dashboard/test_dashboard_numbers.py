@@ -43,7 +43,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Runs, dict[in
 def app(ledger: tuple[str, Runs, dict[int, float]], monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("AUTORL_STORAGE", ledger[0])
     monkeypatch.syspath_prepend(str(APP.parent))
-    return AppTest.from_file(str(APP), default_timeout=60).run()
+    return AppTest.from_file(str(APP), default_timeout=180).run()
 
 
 def visit(app: AppTest, page: str) -> AppTest:
@@ -204,7 +204,7 @@ def test_the_sensitivity_of_each_objective(tmp_path: Path, monkeypatch: pytest.M
     url = make_objectives(tmp_path).storage
     monkeypatch.setenv("AUTORL_STORAGE", url)
     monkeypatch.syspath_prepend(str(APP.parent))
-    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app = AppTest.from_file(str(APP), default_timeout=180).run()
     with sqlite3.connect(tmp_path / "study.db") as connection:
         rows = connection.execute(
             "SELECT t.number, r.scores FROM autorl_run r JOIN autorl_trial t ON t.id = r.trial_id"
@@ -237,7 +237,7 @@ def test_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         rows = [dict(row) for row in connection.execute(query)]
     monkeypatch.setenv("AUTORL_STORAGE", url)
     monkeypatch.syspath_prepend(str(APP.parent))
-    app = AppTest.from_file(str(APP), default_timeout=60)
+    app = AppTest.from_file(str(APP), default_timeout=180)
     app.query_params["study"] = "small"
     visit(app.run(), "compare")
     own = {name: [row for row in rows if row["name"] == name] for name in ("small", "other")}

@@ -19,7 +19,7 @@ PAGES = ("overview", "seeds", "sensitivity", "curves", "trials", "curriculum", "
 def start(url: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("AUTORL_STORAGE", url)
     monkeypatch.syspath_prepend(str(APP.parent))
-    return AppTest.from_file(str(APP), default_timeout=60).run()
+    return AppTest.from_file(str(APP), default_timeout=180).run()
 
 
 def findings(url: str) -> Findings:

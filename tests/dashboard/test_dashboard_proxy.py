@@ -7,11 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pages import ROOT, block, lines
-from served import beside, browser, free_port, needs_browser, served
+from served import beside, browser, free_port, needs_browser, served, waiting
 from states import make
 
 PAGE = ROOT / "docs" / "operations.md"
@@ -55,7 +54,6 @@ def proxied(behind: int, folder: Path) -> Iterator[int]:
 def test_visitors_with_the_token_see_the_study_through_the_proxy(tmp_path: Path) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
-    from selenium.webdriver.support.ui import WebDriverWait
 
     (line,) = lines(block("bash", PAGE, "docker run"))
     words = shlex.split(line)
@@ -66,7 +64,7 @@ def test_visitors_with_the_token_see_the_study_through_the_proxy(tmp_path: Path)
         proxied(behind, tmp_path) as port,
         browser(tmp_path / "profile") as driver,
     ):
-        wait: WebDriverWait[Any] = WebDriverWait(driver, 40)
+        wait = waiting(driver)
         driver.get(f"http://127.0.0.1:{port}")
         asked = wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, 'input[type="password"]'))
         asked[0].send_keys(SECRET, Keys.ENTER)

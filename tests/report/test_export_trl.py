@@ -72,7 +72,7 @@ def run(folder: Path, *command: str) -> str:
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     environment |= {"HF_HOME": str(folder / "hf")}
     trained = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert trained.returncode == 0, trained.stderr[-3000:]
     return trained.stdout

@@ -82,7 +82,7 @@ def test_mlflow_holds_each_run_once(storage: str, tmp_path: Path) -> None:
 
 def test_wandb_keeps_each_run_once_without_an_account(storage: str, tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="extra 'tracking' is not installed")
-    environment = {**os.environ, "WANDB_MODE": "offline"}
+    environment = {**os.environ, "WANDB_MODE": "offline", "WANDB__SERVICE_WAIT": "300"}
     command = [sys.executable, "-m", "autorl", "track", "small", "--storage", storage, "--wandb", "mine"]
     said = [
         subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout

@@ -86,7 +86,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
     for name, (text, _) in _CASES.items():
         (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     done = subprocess.run(
-        [sys.executable, "-c", _MEASURE, str(folder), *_CASES], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", _MEASURE, str(folder), *_CASES], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     fields = done.stdout.split("\0")
@@ -104,5 +104,5 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, f
 def test_a_hostile_file_is_refused_quickly_and_in_little_memory(name, measured):
     said, cpu_seconds, megabytes = measured[name]
     assert _CASES[name][1] in said
-    assert cpu_seconds < 2  # of the processor, which others on the machine do not add to; a bomb takes half a minute
+    assert cpu_seconds < 10  # of the processor, which others on the machine do not add to; a bomb takes half a minute
     assert megabytes < 100

