@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autorl.cli.look import write_atomically
+from autorl.cli.delivery import deliver, is_standard_output
 from autorl.cli.output import StorageOption, StudyArgument, console, find_study
 from autorl.errors import AutorlError
 
@@ -99,7 +99,7 @@ def export(
             _deliver_model(found, chosen, reader, seed, out)
             return
     best = fitting(chosen.recipe.backend)[0] if format is None else format.value
-    _deliver(render(found, chosen, best), out)
+    deliver(render(found, chosen, best), out)
 
 
 def _deliver_model(found: Findings, trial: TrialRecord, reader: Reader, seed: int | None, out: Path | None) -> None:
@@ -139,13 +139,13 @@ def import_(
     out: OutOption = None,
 ) -> None:
     """Turn what you have for another tool into a study, or a search space if no environment and algorithm are given."""
-    if out is not None and out.is_file():  # what was imported is edited from there on
+    if out is not None and out.is_file() and not is_standard_output(out):  # what was imported is edited from there on
         raise AutorlError(f"'{out}' exists; write another file with --out")
     found, of = _translated(format, source, env, algorithm, study, top)
     algorithm, env = algorithm or of, env or found.env
     whole = algorithm is not None and env is not None
     text = found.study_file(str(algorithm), str(env)) if whole else found.space_file()
-    _deliver(text, out)
+    deliver(text, out)
     if found.lost and out is not None:
         lines = len(found.lost)
         told = "lines could not be translated; they stand in the file as comments"
@@ -207,12 +207,4 @@ def space(
     else:
         data = configspace.to_configspace(loaded, file.stem).to_serialized_dict()
         text = json.dumps(data, indent=2) + "\n" if to is SpaceFormat.configspace_json else dump(data)
-    _deliver(text, out)
-
-
-def _deliver(text: str, out: Path | None) -> None:
-    if out is None:
-        print(text, end="")
-        return
-    write_atomically(out, text)
-    console().print(f"Wrote {out}")
+    deliver(text, out)

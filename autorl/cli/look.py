@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autorl.cli.delivery import deliver
 from autorl.cli.output import (
     Format,
     FormatOption,
@@ -270,14 +270,12 @@ def report(
 
             if checklist.suffix not in lists.FORMATS:
                 raise AutorlError(f"'{checklist}' ends in neither of {', '.join(lists.FORMATS)}")
-            write_atomically(checklist, lists.FORMATS[checklist.suffix](lists.checklist(found), name))
-            console().print(f"Wrote {checklist}")
+            deliver(lists.FORMATS[checklist.suffix](lists.checklist(found), name), checklist)
             return
         if html is not None:
             from autorl.report.html import page
 
-            write_atomically(html, page(found, reader))
-            console().print(f"Wrote {html}")
+            deliver(page(found, reader), html)
             return
         if format is not Format.table:
             sensitivity = [
@@ -338,28 +336,3 @@ def dashboard(
     environment = {**os.environ, "AUTORL_STORAGE": default_url(storage)}
     # The command becomes the server, so that whoever stops the one has stopped the other.
     os.execve(sys.executable, command, environment)  # noqa: S606 - a fixed program with its arguments as a list
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """Write a file so that it is whole or not there; a link in its place is replaced, never followed.
-
-    A device or a pipe takes what is written, and stays.
-
-    Raises:
-        AutorlError: it cannot be written.
-    """
-    if path.is_dir():
-        raise AutorlError(f"'{path}' cannot be written: it is a folder; name a file in it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if path.exists() and (not path.is_file() or path.is_relative_to("/dev") or path.is_relative_to("/proc")):
-            path.write_text(content, encoding="utf-8")
-            return
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(content)
-        temporary.replace(path)
-    except OSError as error:
-        if not isinstance(error, FileExistsError):
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        raise AutorlError(f"'{path}' cannot be written: {error.strerror}") from None

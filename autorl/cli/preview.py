@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from autorl.engine.plan import default_recipe, optimizer_options, planned_steps
+from autorl.ledger.database import without_passwords
 from autorl.optimizers.priors import draw
 from autorl.plugins import find
 from autorl.report.words import duration, setting
@@ -27,7 +28,7 @@ PROBE_STEPS = 500
 
 def show(spec: StudySpec, console: Console) -> None:
     """Print the preview of a checked study."""
-    data = spec.model_dump(mode="json", exclude_none=True)
+    data = without_passwords(spec.model_dump(mode="json", exclude_none=True))
     data.pop("search_space")
     console.print(Syntax(dump(data).rstrip(), "yaml", background_color="default"))
     console.print()

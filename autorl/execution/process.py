@@ -59,7 +59,8 @@ def main(orders: Sequence[Order], place: Place, engine: Connection) -> None:
     os.setsid()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not ignored: a program of the user's would ignore it then, too, and whatever that starts and ends by it.
+    signal.signal(signal.SIGINT, lambda *_: None)
     threading.Thread(target=_die_with, args=(engine,), daemon=True).start()
     _confine(place)
 

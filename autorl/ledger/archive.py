@@ -63,7 +63,7 @@ def dump(url: str, study: str, path: Path, documents: Mapping[str, str]) -> None
     Raises:
         StorageError: there is no such study, it is in training, or the file cannot be written.
     """
-    if path.is_dir():
+    if not path.name:
         raise StorageError(f"'{path}' is a folder; name a file in it")
     with Reader(url) as reader:
         record = reader.study(study)

@@ -132,8 +132,9 @@ def _edited(key: str, entry: Mapping[str, Any], carried: Mapping[str, Any]) -> b
     if key not in ("min", "max", "default") or "min" not in entry or not isinstance(ours, int | float):
         return False
     # A default outside of the range, or in other units, has no number there that it could be compared with.
-    low, high = carried.get("min", entry["min"]), carried.get("max", entry["max"])
-    if key == "default" and ("transform" in carried or not low <= ours <= high):
+    if key == "default" and (
+        "transform" in carried or not entry["min"] - _ROUNDING <= ours <= entry["max"] + _ROUNDING
+    ):
         return False
     return not isinstance(theirs, int | float) or abs(ours - theirs) > _ROUNDING
 

@@ -45,7 +45,10 @@ LITERALS = {
     "flag": "True",
     "none": "null",
     "most": "inf",
-    "sizes": "[64,64]",
+    "zeros": "00.5",
+    "sizes": "[64,1e3]",
+    "mixed": "[on,010,'12']",
+    "nested": "{a:on,b:[yes,0x10]}",
     "text": "'12'",
 }
 STUDY = {
@@ -170,6 +173,17 @@ def test_a_pipe_takes_what_is_exported_and_stays(odd: Findings, pipe: tuple[Path
             break
         threading.Event().wait(0.1)
     assert heard == [render(odd, chosen(odd), "json")]
+
+
+def test_standard_output_is_printed_to_however_it_is_called(odd: Findings, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "autorl", "export", "odd", "--storage", odd.spec.storage, "--trial", "1"]
+    command += ["--format", "json", "--out", "/dev/stdout"]
+    whole = render(odd, chosen(odd), "json")
+    with (tmp_path / "winner.json").open("w") as file:
+        subprocess.run(command, stdout=file, check=True)
+    assert (tmp_path / "winner.json").read_text() == whole
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == whole
+    assert Path("/dev/stdout").is_symlink()
 
 
 def test_a_folder_is_no_file(odd: Findings, tmp_path: Path) -> None:

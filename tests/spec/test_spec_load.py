@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from autorl.cli.app import app
 from autorl.errors import SpecError
 from autorl.spec.load import draft_study, load_space, load_study
 from autorl.spec.study import StudySpec
@@ -62,6 +64,13 @@ def test_the_environment_names_the_database_of_a_study_that_names_none(file, mon
     assert mistakes(path)[0].startswith("$AUTORL_STORAGE: storage: ")
     monkeypatch.setenv("AUTORL_STORAGE", "")
     assert load_study(path).storage == "sqlite:///autorl.db"
+
+
+def test_validate_shows_no_password(file, monkeypatch):
+    monkeypatch.setenv("AUTORL_STORAGE", "postgresql://me:secret@host/db")
+    shown = CliRunner().invoke(app, ["validate", str(file(STUDY))]).output
+    assert "storage: postgresql://me@host/db" in shown
+    assert "secret" not in shown
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)

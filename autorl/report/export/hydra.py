@@ -25,7 +25,8 @@ from autorl.trial import Recipe
 
 _USERS_OWN = ("function", "command")
 _OVERRIDE = re.compile(r"\+{0,2}([\w.{}]+)=(.*)")
-_INFINITE, _LIKE_OCTAL = re.compile(r"[+-]?(inf|nan)", re.IGNORECASE), re.compile(r"[+-]?0[0-9_xo]\w*")
+_INFINITE, _LIKE_OCTAL = re.compile(r"[+-]?(inf|nan)", re.IGNORECASE), re.compile(r"[+-]?0[0-9_xo][\w.]*")
+_KEY = re.compile(r"([{,]\s*[\w.-]+):(?=\S)")
 _OF_THE_RUN = {"seed", "until", "run_folder", "checkpoint", "python"}
 _HOW = "Save it in your application's configs as autorl/{name}.yaml, and compose it: python app.py +autorl={name}"
 _INSTANTIATE = (
@@ -73,12 +74,23 @@ def _overridden(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def _read(text: str) -> Any:
-    """Return the value of an override as Hydra reads it, to which neither `on` nor `1:30` nor `010` is but text."""
+    """Return the value of an override as Hydra reads it, for which `on`, `1:30` and `010` are only text."""
+    if text[:1] == "{":
+        text = _KEY.sub(r"\1: ", text)  # Hydra needs no space there, and YAML does
     if text[:1] in ("[", "{", "'", '"'):
-        return yaml.safe_load(text)
+        return _data(yaml.compose(text, Loader=yaml.SafeLoader))
     if _INFINITE.fullmatch(text):
         return float(text)
     return text if not text or _LIKE_OCTAL.fullmatch(text) else scalar(text)
+
+
+def _data(node: yaml.Node | None) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return [_data(inner) for inner in node.value]
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: _data(value) for key, value in node.value}
+    assert isinstance(node, yaml.ScalarNode)
+    return node.value if node.style else _read(node.value)
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
@@ -31,7 +31,7 @@ _GRACE_SECONDS = 5.0
 # As much as a pipe can hold, so that what was said before one looks is always taken. A longer line is no report.
 _MOST_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 12
-_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 Found = Iterator[tuple[Any, Mapping[str, Any]]]
 
 
@@ -64,20 +64,17 @@ class CommandBackend(ProgramBackend):
         file = None if reports["file"] is None else Path(program["folder"]) / fill(reports["file"], launch.values)
         if file is not None and file.is_relative_to(call.folder):
             file.unlink(missing_ok=True)  # of another program, whose schedule this one goes on with
-        # A terminal sends Ctrl-C to the program too; what becomes of the run is for the engine to say.
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            running = subprocess.Popen(
-                command_line(launch),
-                cwd=program["folder"],
-                env={**os.environ, **variables(launch)},
-                bufsize=0,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        running = subprocess.Popen(
+            command_line(launch),
+            cwd=program["folder"],
+            env={**os.environ, **variables(launch)},
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A worker's programs are killed with it. In the engine's own process a terminal would send them Ctrl-C too.
+            process_group=None if os.getsid(0) == os.getpid() else 0,
+        )
         try:
             hearing = _Hearing(call, reports, running, file)
             while hearing.listen() and not (call.reports.over and self._may_end(call)):
@@ -120,7 +117,7 @@ class _Hearing:
         self._call, self._running = call, running
         self._rest: dict[Any, bytes] = {}
         self._selector = DefaultSelector()
-        self._parser = parse = _parser(reports)
+        self._parser = parse = _parser(reports, call.reports.asked)
         # Standard error may hold the reports too: that is where logging writes.
         for stream in (running.stdout, running.stderr):
             assert stream is not None
@@ -149,18 +146,18 @@ class _Hearing:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._running.wait(_LOOK_SECONDS)
         ended = self._running.poll() is not None
-        self.gather()
+        self.gather(ended)
         if ended and self._rest.get(None):
             self._take(None, b"\n")
         return not ended
 
-    def gather(self) -> None:
-        """Take everything that was said by now."""
+    def gather(self, ended: bool = False) -> None:
+        """Take everything that was said by now, by a program that goes on or has ended."""
         for key in [*self._selector.get_map().values()]:
             self._read(key.fileobj)
         if self._file is not None:
             with contextlib.suppress(FileNotFoundError), self._file.open("rb") as file:
-                if self._rewritten(file):
+                if self._rewritten(file, ended):
                     # As a table is for another column, or for another run: what was heard is passed over by its steps.
                     self._at, self._head, self._heard = 0, b"", float(self._call.reports.env_steps or -1)
                     self._rest.pop(None, None)
@@ -180,13 +177,14 @@ class _Hearing:
         file.seek(max(0, self._at - _TAIL_BYTES))
         return file.read(self._at - file.tell())
 
-    def _rewritten(self, file: IO[bytes]) -> bool:
+    def _rewritten(self, file: IO[bytes], ended: bool) -> bool:
         """Say whether a file no longer goes on from what was read of it.
 
-        One that another run left, and that is as long as it was and newer, is the same results once more.
+        One that another run left, and that is newer and as long as it was when the program has ended, is the same
+        results once more.
         """
         found = os.fstat(file.fileno())
-        if self._untouched is not None and found.st_size == self._at and found.st_mtime_ns != self._untouched:
+        if ended and self._untouched is not None and found.st_size == self._at and found.st_mtime_ns != self._untouched:
             return True
         return file.read(len(self._head)) != self._head or found.st_size < self._at or self._last(file) != self._tail
 
@@ -213,7 +211,7 @@ class _Hearing:
                 self._call.reports.take(env_steps, metrics, self._call.wall_seconds())
 
 
-def _parser(reports: Mapping[str, Any]) -> Callable[[], Callable[[str], Found]]:
+def _parser(reports: Mapping[str, Any], asked: Sequence[str]) -> Callable[[], Callable[[str], Found]]:
     """Return what makes a reader of lines; a table's has to see its header first."""
     steps, named = reports["env_steps"], partial(_metrics, reports)
 
@@ -226,10 +224,7 @@ def _parser(reports: Mapping[str, Any]) -> Callable[[], Callable[[str], Found]]:
             values: dict[str, Any] = {}
             with contextlib.suppress(ValueError, RecursionError):
                 values = json.loads(line)
-            # What NumPy holds is written as text by `json.dumps(..., default=str)`.
-            yield from found(
-                {key: _number(value) if isinstance(value, str) else value for key, value in values.items()}
-            )
+            yield from found(_with_numbers(values, {steps, *asked, *reports["metrics"].values()}))
 
     def table() -> Callable[[str], Found]:
         header: list[str] = []
@@ -254,6 +249,12 @@ def _parser(reports: Mapping[str, Any]) -> Callable[[], Callable[[str], Found]]:
                 yield values.get(steps), named(values)
 
     return {"json": lambda: objects, "csv": table, "pattern": lambda: matches}[reports["format"]]
+
+
+def _with_numbers(values: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+    """Read the numbers that JSON holds as text, as `json.dumps(..., default=str)` writes NumPy's; only those needed."""
+    text = {key: _number(value) for key, value in values.items() if key in names and isinstance(value, str)}
+    return {**values, **text}
 
 
 def _metrics(reports: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

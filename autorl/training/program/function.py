@@ -127,7 +127,7 @@ class FunctionBackend(ProgramBackend):
             # It may catch the stop too, and raise what it likes.
             if not stopped:
                 raise
-        if "interrupted" in stopped:
+        if "interrupted" in stopped and "over" not in stopped:
             raise Interrupted
         if not stopped:
             call.reports.end(call.wall_seconds())

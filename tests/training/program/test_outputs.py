@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,12 @@ from typing import Any
 import pytest
 from conformance.backends import RecordingHost, train, train_for
 
+import autorl
 from autorl.training.program.command import CommandBackend
 from autorl.training.protocol import Interrupted
 from autorl.trial import Recipe, RunResult
+
+TESTS = str(Path(__file__).parents[2])
 
 
 def program(code: str, *arguments: str, points: int = 1, **reports: Any) -> Recipe:
@@ -58,7 +64,6 @@ def test_a_table_that_each_run_writes_is_of_the_run_that_is_heard(mode: str, val
         assert scores(recipe, tmp_path, seed) == [pytest.approx(sum(rows) / len(rows))]
 
 
-LONG = "print({line!r}); print({report!r})"
 NESTED = '{"a":' * 100_000
 
 
@@ -94,7 +99,7 @@ def test_numbers_are_read_as_people_write_them(text: str, number: float, tmp_pat
     assert scores(program(quoted), tmp_path) == [number]
 
 
-@pytest.mark.parametrize("text", ["11,5", "1,2345", "1,23,456", "n/a"])
+@pytest.mark.parametrize("text", ["11,5", "0,875", "1,2345", "1,23,456", "n/a"])
 def test_what_may_be_another_number_is_none(text: str, tmp_path: Path) -> None:
     code = f"print('400: ' + {text!r})"
     result = train(
@@ -112,7 +117,7 @@ steps = 0
 while True:
     steps += 1
     print('{"env_steps": %d, "return": 1}\\n' % steps * 100)
-""".replace("\\\\", "\\")
+"""
     assert scores(program(code), tmp_path) == [1.0]
 
 
@@ -147,6 +152,71 @@ def test_a_program_that_is_stopped_by_another_has_crashed(tmp_path: Path) -> Non
     assert (result.status, result.error_class) == ("failed", "crash")
 
 
+ENGINE = """
+import signal, sys
+from pathlib import Path
+from training.program.test_outputs import program, scores
+
+signal.signal(signal.SIGINT, lambda *_: None)
+print(scores(program(Path(sys.argv[1]).read_text(), sys.argv[2]), Path(sys.argv[2])))
+"""
+PATIENT = """
+import json, sys, time
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+(folder / "started").touch()
+while not (folder / "go").exists():
+    time.sleep(0.05)
+print(json.dumps(dict(env_steps=400) | {"return": 2}))
+"""
+
+
 def test_ctrl_c_in_a_terminal_is_not_for_the_program(tmp_path: Path) -> None:
-    code = f"import os; os.kill(os.getpid(), {signal.SIGINT}); print('" + '{"env_steps": 400, "return": 2}' + "')"
-    assert scores(program(code), tmp_path) == [2.0]
+    """The engine, in whose own process it is trained, has it, and says what becomes of the run."""
+    (tmp_path / "program.py").write_text(PATIENT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([TESTS, os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", ENGINE, str(tmp_path / "program.py"), str(tmp_path)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, process_group=0) as engine:
+        while not (tmp_path / "started").exists():
+            assert engine.poll() is None
+            time.sleep(0.05)
+        os.killpg(engine.pid, signal.SIGINT)
+        (tmp_path / "go").touch()
+        assert engine.communicate(timeout=120)[0] == "[2.0]\n"
+
+
+def test_a_program_may_end_its_own_by_sigint_in_a_worker_too(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(
+        "import json, signal, subprocess\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        "child.send_signal(signal.SIGINT)\n"
+        "print(json.dumps({'env_steps': 100, 'return': float(child.wait(60))}))\n"
+    )
+    asked = {
+        "study": "ends",
+        "storage": f"sqlite:///{tmp_path}/study.db",
+        "task": {"env": "Own"},
+        "algorithm": {"backend": "command", "name": "own"},
+        "program": {"command": "{python} train.py {x}", "folder": str(tmp_path)},
+        "search_space": {"parameters": {"x": {"min": 0.0, "max": 1.0}}},
+        "seeds": {"tuning": range(1), "test": range(100, 101)},
+        "budget": {"trials": 1, "steps_per_run": 100},
+        "evaluation": {"points": 1},
+        "execution": {"executor": "processes", "workers": 1},
+    }
+    study = autorl.tune(asked, progress=False)
+    assert {*study.runs()["score"]} == {-float(signal.SIGINT)}
+
+
+def test_a_table_that_is_only_touched_first_is_the_programs_once_it_writes(tmp_path: Path) -> None:
+    table = tmp_path / "log.csv"
+    table.write_text("env_steps,return\n400,99\n")
+    code = "import os, sys, time; os.utime(sys.argv[1]); time.sleep(0.6); open(sys.argv[1], 'a').write('400,1\\n')"
+    assert scores(program(code, str(table), format="csv", file=str(table)), tmp_path) == [1.0]
+
+
+def test_text_that_nobody_asked_for_is_no_metric(tmp_path: Path) -> None:
+    code = "import json; print(json.dumps(dict(env_steps='400', commit='1234567') | {'return': '1.5'}))"
+    result = train(CommandBackend(), program(code), tmp_path / "state")
+    assert result.curve[-1].metrics == {"return": 1.5}

@@ -282,6 +282,12 @@ def test_a_function_that_catches_the_stop_is_interrupted_and_goes_on(name: str, 
     assert learned(train(FunctionBackend(), function(name), tmp_path / "a")) == whole
 
 
+def test_a_function_that_had_reported_everything_when_it_was_stopped_has_ended(tmp_path: Path) -> None:
+    recipe = function("thorough", checkpoint=False)
+    result = train_for(RecordingHost(tmp_path / "a", recipe.env_steps + 1), FunctionBackend(), recipe)
+    assert (result.status, len(result.curve)) == ("completed", 10)
+
+
 def test_what_a_function_does_to_its_configuration_stays_with_it(tmp_path: Path) -> None:
     recipe = replace(function("growing"), hyperparameters={"net": [64]}, evaluation_points=1)
     for name in "ab":

@@ -53,6 +53,13 @@ def stubborn(config: dict[str, Any], seed: int, budget: Any, report: Any) -> Non
         raise OSError("nothing to clean up") from error
 
 
+def thorough(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
+    """Report everything, whatever the reports raise, and once more."""
+    for steps in [*budget.points, budget.env_steps + 1]:
+        with contextlib.suppress(BaseException):
+            report(steps, 1.0)
+
+
 def deaf(config: dict[str, Any], seed: int, budget: Any, report: Any) -> None:
     """Take the stop for an error, and return."""
     with contextlib.suppress(BaseException):
