@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from autorl.errors import AutorlError, TrackerError
+from autorl.errors import AutorlError, TrackerError, did_you_mean
 from autorl.ledger.reader import Reader
 from autorl.ledger.records import RunRecord, TrialRecord
 from autorl.trial import Point, Recipe
@@ -83,9 +83,11 @@ def make_tracker(kind: str, study: str, where: str) -> Tracker:
         where: folder, URI or project.
 
     Raises:
-        AutorlError: its library is not installed, or it says what is to be done first.
+        AutorlError: there is none of the kind, its library is not installed, or it says what is to be done first.
         TrackerError: it cannot be reached.
     """
+    if kind not in TRACKERS:
+        raise AutorlError(f"there is no tracker '{kind}'{did_you_mean(kind, TRACKERS)}")
     library, _ = TRACKERS[kind]
     try:
         import_module(library)
