@@ -189,7 +189,7 @@ def test_runs_are_mirrored(study: autorl.Study, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="extra 'tracking' is not installed")
     assert study.track("tensorboard", str(tmp_path)) == len(study.runs())
     assert study.track("tensorboard", str(tmp_path)) == 0
-    with pytest.raises(autorl.AutorlError, match="no tracker 'tensorbord'; did you mean 'tensorboard'"):
+    with pytest.raises(AutorlError, match="no tracker 'tensorbord'; did you mean 'tensorboard'"):
         study.track("tensorbord", str(tmp_path))
 
 
