@@ -39,6 +39,7 @@ from autorl.ledger.reader import Reader
 
 FORMAT = 1
 """Version of what an archive is made of; a newer one is refused."""
+_FOLDER = "it is a folder; name a file in it"
 _MANIFEST = "manifest.json"
 _EVALUATIONS, _MIRROR = "evaluations.parquet", "optuna.json"
 _TABLES = {
@@ -64,7 +65,7 @@ def dump(url: str, study: str, path: Path, documents: Mapping[str, str]) -> None
         StorageError: there is no such study, it is in training, or the file cannot be written.
     """
     if not path.name:
-        raise StorageError(f"'{path}' is a folder; name a file in it")
+        raise StorageError(f"'{path}' cannot be written: {_FOLDER}")
     with Reader(url) as reader:
         record = reader.study(study)
         if record.live:
@@ -89,7 +90,8 @@ def dump(url: str, study: str, path: Path, documents: Mapping[str, str]) -> None
     except OSError as error:
         if not isinstance(error, FileExistsError):
             temporary.unlink(missing_ok=True)
-        raise StorageError(f"'{path}' cannot be written: {error.strerror}") from None
+        why = _FOLDER if isinstance(error, IsADirectoryError) else error.strerror
+        raise StorageError(f"'{path}' cannot be written: {why}") from None
 
 
 def load(path: Path, url: str) -> str:
