@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from processes import alive
 from rich.text import Text
 from small_study import load, write
 
@@ -264,4 +265,4 @@ def test_the_dashboard_binds_this_machine_only_and_ends_with_its_command(finishe
         assert listening == {"127.0.0.1"}
         server.terminate()
         server.wait(timeout=20)
-        assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in everyone)
+        assert not any(map(alive, everyone))

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from processes import alive
 from small_study import ignore, kwargs, load
 
 from autorl.engine import policy
@@ -98,16 +98,9 @@ def test_what_an_environment_leaves_running_is_stopped(tmp_path: Path) -> None:
     left = [int(child) for child in (tmp_path / "left.children").read_text().split()]
     assert len(left) == len(parents)
     deadline = time.monotonic() + 60  # what has been killed is gone a moment later
-    while any(_alive(child) for child in left):
+    while any(alive(child) for child in left):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_run_that_needs_all_memory_trains_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conformance.executors import LONG, RECIPE, ExecutorConformance, order, study, until, until_ended
+from processes import alive
 
 from autorl.errors import AutorlError
 from autorl.execution.inline import InlineExecutor
@@ -60,14 +61,7 @@ class TestProcesses(ExecutorConformance):
         before = _workers()
         executor.close()
         assert before
-        assert not any(map(_alive, before))
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        assert not any(map(alive, before))
 
 
 def _workers() -> list[psutil.Process]:
@@ -111,7 +105,7 @@ def test_workers_die_with_a_killed_engine(tmp_path: Path) -> None:
     engine.wait()
     engine.stdout.close()
     deadline = time.monotonic() + 60
-    while left := [*filter(_alive, below)]:
+    while left := [*filter(alive, below)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
 

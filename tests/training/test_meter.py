@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autorl.training.meter import Meter, Spent
@@ -18,11 +19,17 @@ def zone(powercap: Path, key: str, name: str, microjoules: int) -> Path:
     return folder
 
 
-def work(seconds: float) -> None:
-    """Keep a processor busy."""
-    end = time.process_time() + seconds
+def work(seconds: float) -> float:
+    """Keep a processor busy, and return which share of the machine's processor time that was."""
+    busy, end = busy_seconds(), time.process_time() + seconds
     while time.process_time() < end:
         pass
+    return seconds / max(busy_seconds() - busy, seconds)
+
+
+def busy_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def test_time_goes_on_from_what_was_spent_before(tmp_path: Path) -> None:
@@ -40,24 +47,26 @@ def test_energy_is_the_share_of_processor_time(tmp_path: Path) -> None:
     core = zone(tmp_path, "intel-rapl:0:0", "core", 100)
     memory = zone(tmp_path, "intel-rapl:0:1", "dram", 0)
     meter = Meter(tmp_path)
-    work(0.3)
+    share = work(0.3)
     (package / "energy_uj").write_text("400100\n")
     (memory / "energy_uj").write_text("100000\n")
     (core / "energy_uj").write_text("300000\n")  # a part of the package
     first = meter.spent().energy_joules
     assert first is not None
-    assert 0 < first <= 0.5  # all of it on a quiet machine, a part beside other processes
+    assert first <= 0.5  # all of it on a quiet machine, a part beside other processes
+    assert first == pytest.approx(0.5 * share, rel=0.25)  # the kernel counts in hundredths of a second
     assert meter.spent().energy_joules == first
 
 
 def test_a_counter_may_turn_over(tmp_path: Path) -> None:
     package = zone(tmp_path, "intel-rapl:0", "package-0", 900_000)
     meter = Meter(tmp_path)
-    work(0.3)
+    share = work(0.3)
     (package / "energy_uj").write_text("100000\n")
     spent = meter.spent().energy_joules
     assert spent is not None
-    assert 0 < spent <= 0.2
+    assert spent <= 0.2
+    assert spent == pytest.approx(0.2 * share, rel=0.25)
 
 
 def test_energy_goes_on_from_what_was_spent_before(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_rl_unlearns_what_the_demonstrations_had_wrong(backend: LlmBackend, tmp_
     recipe = replace(recipe, evaluation_points=50, evaluation_episodes=40)
     right = [point.metrics["pass_at_1"] for point in train(backend, recipe, tmp_path / "a").curve]
     assert 0.3 < right[0] < 0.75
-    assert right[-1] > 0.85
+    assert right[-1] > 0.9
 
 
 def test_asking_a_tool_is_learned(backend: LlmBackend, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_asking_a_tool_is_learned(backend: LlmBackend, tmp_path: Path) -> None:
     recipe = Recipe("llm", "grpo", settings, net, "steps-tools", task, (), 128 * 25, 25, 30, True)
     right = [point.metrics["pass_at_1"] for point in train(backend, recipe, tmp_path / "a").curve]
     assert right[0] < 0.85
-    assert min(right[-5:]) > 0.86
+    assert min(right[-5:]) > 0.88
 
 
 def test_a_reward_that_is_no_number_fails_the_run(backend: LlmBackend, tmp_path: Path) -> None:
