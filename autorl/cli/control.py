@@ -145,6 +145,7 @@ def replay(
 
 def _again(name: str, url: str, into: str) -> None:
     from autorl.engine.conductor import conduct
+    from autorl.engine.proposals import earlier_budgets
     from autorl.engine.signals import stopping
     from autorl.ledger.database import shown
     from autorl.ledger.digest import digest
@@ -155,7 +156,7 @@ def _again(name: str, url: str, into: str) -> None:
     with Reader(url) as reader:
         record = reader.study(name)
         expected = digest(reader, name)
-        changed = any("budget" in event.detail for event in reader.events(name, "resumed"))
+        changed = earlier_budgets(reader, name)
     if record.state != "finished":
         raise AutorlError(f"'{name}' is not finished; only a whole study can be compared")
     if record.spec.storage == into or url == into:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from pathlib import Path
 
 from autorl.cli.output import console
 from autorl.errors import AutorlError
+from autorl.writing import replacing
 
 
 def deliver(content: str, out: Path | None) -> None:
-    """Print what a command has made, or write it into a file and say so; see `_write_atomically`."""
+    """Print what a command has made, or write it into a file and say so."""
     if out is None or is_standard_output(out):
         print(content, end="")
         return
-    _write_atomically(out, content)
+    _write(out, content)
     console().print(f"Wrote {out}")
 
 
@@ -28,26 +28,17 @@ def is_standard_output(path: Path) -> bool:
         return False
 
 
-def _write_atomically(path: Path, content: str) -> None:
-    """Write a file so that it is whole or not there; a link in its place is replaced, never followed.
-
-    A device or a pipe takes what is written, and stays.
+def _write(path: Path, content: str) -> None:
+    """Write a file so that it is whole or not there (see `replacing`); a device or a pipe takes it, and stays.
 
     Raises:
         AutorlError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp") if path.name else path
     try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder; name a file in it")
-        if path.exists() and not path.is_file():
+        if path.exists() and not path.is_file() and not path.is_dir():
             path.write_text(content, encoding="utf-8")
             return
-        with temporary.open("x", encoding="utf-8") as file:
+        with replacing(path) as temporary, temporary.open("x", encoding="utf-8") as file:
             file.write(content)
-        temporary.replace(path)
     except OSError as error:
-        if not isinstance(error, FileExistsError | IsADirectoryError):
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
         raise AutorlError(f"'{path}' cannot be written: {error.strerror}") from None

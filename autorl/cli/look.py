@@ -312,6 +312,7 @@ def dashboard(
     from autorl.access import check_address, oidc
     from autorl.ledger.reader import default_url
     from autorl.shipped import folder
+    from autorl.spec.sources import STORAGE
 
     if find_spec("streamlit") is None:
         raise AutorlError("the dashboard needs streamlit; run: pip install 'autorl[dashboard]'")
@@ -333,6 +334,6 @@ def dashboard(
         str(app),
         *(f"--{key}={value}" for key, value in flags.items()),
     ]
-    environment = {**os.environ, "AUTORL_STORAGE": default_url(storage)}
+    environment = {**os.environ, STORAGE: default_url(storage)}
     # The command becomes the server, so that whoever stops the one has stopped the other.
     os.execve(sys.executable, command, environment)  # noqa: S606 - a fixed program with its arguments as a list

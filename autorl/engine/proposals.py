@@ -276,7 +276,7 @@ def replay(reader: Reader, spec: StudySpec) -> Iterator[tuple[ProposalRecord, bo
     trials = {trial.number: trial for trial in reader.trials(spec.study)}
     courses: dict[tuple[int, int], Course] = {}
     records, done = reader.proposals(spec.study), 0
-    for until, budget in [*_earlier_budgets(reader, spec.study), (len(records), spec.budget)]:
+    for until, budget in [*earlier_budgets(reader, spec.study), (len(records), spec.budget)]:
         known = spec.model_copy(update={"budget": budget})
         proposer = Proposer(known, tuple, matcher(known, backend), lambda *run: courses.get(run, ()))
         if proposer.optimizer.reads == "curves" and not courses:
@@ -288,7 +288,7 @@ def replay(reader: Reader, spec: StudySpec) -> Iterator[tuple[ProposalRecord, bo
         done = until
 
 
-def _earlier_budgets(reader: Reader, study: str) -> list[tuple[int, BudgetSpec]]:
+def earlier_budgets(reader: Reader, study: str) -> list[tuple[int, BudgetSpec]]:
     """Return the budgets that a study had before it went on with another, each with how many proposals there were."""
     changes = [event.detail for event in reader.events(study, "resumed") if "budget" in event.detail]
     return [(change["proposals"], BudgetSpec.model_validate(change["budget"])) for change in changes]

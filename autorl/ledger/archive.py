@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tempfile
 import zipfile
 import zlib
@@ -36,10 +35,10 @@ from autorl.ledger.environment import versions
 from autorl.ledger.maintenance import alembic_config, copy
 from autorl.ledger.mirror import optuna_storage
 from autorl.ledger.reader import Reader
+from autorl.writing import replacing
 
 FORMAT = 1
 """Version of what an archive is made of; a newer one is refused."""
-_FOLDER = "it is a folder; name a file in it"
 _MANIFEST = "manifest.json"
 _EVALUATIONS, _MIRROR = "evaluations.parquet", "optuna.json"
 _TABLES = {
@@ -64,8 +63,6 @@ def dump(url: str, study: str, path: Path, documents: Mapping[str, str]) -> None
     Raises:
         StorageError: there is no such study, it is in training, or the file cannot be written.
     """
-    if not path.name:
-        raise StorageError(f"'{path}' cannot be written: {_FOLDER}")
     with Reader(url) as reader:
         record = reader.study(study)
         if record.live:
@@ -81,17 +78,12 @@ def dump(url: str, study: str, path: Path, documents: Mapping[str, str]) -> None
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
     }
     members = {_MANIFEST: json.dumps(manifest, indent=2).encode(), **members}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED) as file:
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED) as file:
             for name, content in members.items():
                 file.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED)
-        temporary.replace(path)
     except OSError as error:
-        if not isinstance(error, FileExistsError):
-            temporary.unlink(missing_ok=True)
-        why = _FOLDER if isinstance(error, IsADirectoryError) else error.strerror
-        raise StorageError(f"'{path}' cannot be written: {why}") from None
+        raise StorageError(f"'{path}' cannot be written: {error.strerror}") from None
 
 
 def load(path: Path, url: str) -> str:

@@ -119,12 +119,7 @@ class Book:
                 spec = going_on(spec, old)
                 if spec.budget != old.budget:  # tuning goes on, even if this engine comes no further than here
                     reopened = {"state": "tuning", "ended": None, "winner": None, "front": None, "finished_at": None}
-                    # What was proposed until here knew another budget; see `replay`.
-                    count = select(func.count()).where(tables.proposal.c.study_id == row.id)
-                    earlier = {
-                        "proposals": connection.execute(count).scalar_one(),
-                        "budget": old.budget.model_dump(mode="json"),
-                    }
+                    earlier = {"budget": old.budget.model_dump(mode="json"), "proposals": _proposed(connection, row.id)}
                 self._id, self.epoch, self.created = row.id, row.lease_epoch + 1, False
             self.spec = spec
             taken = {
@@ -468,6 +463,11 @@ class Book:
             for seed, key in connection.execute(select(tables.run.c.seed, tables.run.c.id).where(where)):
                 self._run_ids[Run(run.trial, run.phase, seed)] = key
         return self._run_ids[run]
+
+
+def _proposed(connection: Connection, study_id: int) -> int:
+    """Return how many proposals there are: those until now knew the budget that the study has until now."""
+    return int(connection.scalar(select(func.count()).where(tables.proposal.c.study_id == study_id)) or 0)
 
 
 def _told(told: Told) -> list[Any]:

@@ -125,7 +125,7 @@ class Parameter:
         None may be a coordinate, too: that of a null among the choices. `expresses` tells them apart.
         """
         if isinstance(self.domain, Choice):
-            return self.domain.label(value) if any(same(v, value) for v in self.domain.values) else None
+            return self.domain.label(value) if self.expresses(value) else None
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 2**63:
             return None
         found = inverse(self.transform, value)
@@ -223,14 +223,15 @@ class SearchSpace:
                 Such a parameter is left out, so that training leaves it alone.
             given: parameter name → value that it has instead.
         """
+        given = given or {}
         values: dict[str, Any] = {}
         coordinates: dict[str, Any] = {}
         for parameter in self:
             if not parameter.active(values):
                 continue
-            value = (given or {}).get(parameter.name, parameter.default)
+            value = given.get(parameter.name, parameter.default)
             # A null that is given is meant where it is a choice; one that is a default is left to the algorithm.
-            if value is None and not (parameter.name in (given or {}) and parameter.expresses(None)):
+            if value is None and not (parameter.name in given and parameter.expresses(None)):
                 value = known(parameter.sets, values)
                 if value is None:
                     continue

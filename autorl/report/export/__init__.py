@@ -79,8 +79,12 @@ def unable(findings: Findings, trial: TrialRecord, format_name: str, why: str) -
 
 def header(findings: Findings, trial: TrialRecord) -> list[str]:
     """Return what an exported file says of its origin, a line each."""
-    # A name may have line breaks in it, and what follows them would no longer be a comment.
-    return [printable(line, _LONGEST) for line in _said(findings, trial)]
+    return [comment(line) for line in _said(findings, trial)]
+
+
+def comment(text: str) -> str:
+    """Return what a comment says on one line: what follows a line break, as names may have, would be none."""
+    return printable(text, _LONGEST)
 
 
 def _said(findings: Findings, trial: TrialRecord) -> list[str]:

@@ -10,12 +10,11 @@ from typing import Any
 import yaml
 
 from autorl.ledger.records import TrialRecord
-from autorl.report.export import header
+from autorl.report.export import comment, header
 from autorl.report.export.configuration import Dumper, dumped, origin
 from autorl.report.findings import Findings
 from autorl.report.words import setting
 from autorl.spec.space import Choice, Numeric, Parameter
-from autorl.spec.yaml12 import printable
 
 # Points of a range that W&B has no distribution for.
 _POINTS = 33
@@ -58,29 +57,24 @@ def sweep(findings: Findings, trial: TrialRecord) -> str:
     }
     lines = [f"# {line}" for line in header(findings, trial)]
     wrapped = f", wrapped in {', '.join(map(setting, spec.task.wrappers))}" if spec.task.wrappers else ""
-    task = printable(f"{spec.algorithm.name} on {spec.task.env}{wrapped}", 10_000)
-    lines += [f"# program: your training script of {task}, which takes the parameters and logs the metric."]
+    task = f"{spec.algorithm.name} on {spec.task.env}{wrapped}"
+    about = f"program: your training script of {task}, which takes the parameters and logs the metric."
+    lines += [f"# {comment(about)}"]
     lines += [dumped(head).rstrip()]
     lines.append("parameters:")
+    chosen = trial.config.values
     for parameter in spec.space:
         entry, remark = _entry(parameter)
         if parameter.when:
-            told = [
-                f"{name} is {' or '.join(printable(setting(v)) for v in allowed)}" for name, allowed in parameter.when
-            ]
+            told = [f"{name} is {' or '.join(setting(v) for v in allowed)}" for name, allowed in parameter.when]
             remark = "; ".join(
                 [f"only where {' and '.join(told)}, which W&B cannot say", *([remark] if remark else [])]
             )
-        lines += [f"  # {remark}"] if remark else []
-        chosen = trial.config.values
-        shown = (
-            f"  # trial {trial.number}: {printable(setting(chosen[parameter.name]))}"
-            if parameter.name in chosen
-            else ""
-        )
+        lines += [f"  # {comment(remark)}"] if remark else []
+        said = f"trial {trial.number}: {setting(chosen[parameter.name])}" if parameter.name in chosen else ""
         # What it sets is what the training script knows; where conditions let several set it, W&B needs several names.
         key = parameter.sets if searched[parameter.sets] == 1 else parameter.name
-        lines.append(f"  {_flow({key: entry})}{shown}")
+        lines.append(f"  {_flow({key: entry})}" + (f"  # {comment(said)}" if said else ""))
     lines += [f"  {_flow({key: {'value': value}})}" for key, value in fixed.items()]
     return "\n".join(lines) + "\n"
 

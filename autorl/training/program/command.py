@@ -282,7 +282,7 @@ def _number(text: str) -> float | str:
 def _asked_to_stop(code: int) -> bool:
     """Say whether a program was ended by a signal that asks to stop; a shell adds 128 to it."""
     asked = (signal.SIGINT, signal.SIGTERM)
-    return code in [-number for number in asked] or code in [128 + number for number in asked]
+    return -code in asked or code - 128 in asked
 
 
 def _judge(code: int) -> None:
