@@ -466,8 +466,9 @@ class Book:
 
 
 def _proposed(connection: Connection, study_id: int) -> int:
-    """Return how many proposals there are: those until now knew the budget that the study has until now."""
-    return int(connection.scalar(select(func.count()).where(tables.proposal.c.study_id == study_id)) or 0)
+    """Return how many proposals there are: they were made for the budget that the study had until now."""
+    count = select(func.count()).where(tables.proposal.c.study_id == study_id)
+    return connection.execute(count).scalar_one()
 
 
 def _told(told: Told) -> list[Any]:
